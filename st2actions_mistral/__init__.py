@@ -1,0 +1,1 @@
+"""StackStorm actions as tasks of OpenStack Mistral workflows, and back."""

@@ -1,0 +1,1 @@
+"""HTTP to StackStorm and to Mistral, free of oslo and of Mistral itself."""

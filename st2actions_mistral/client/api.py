@@ -1,0 +1,105 @@
+"""One HTTP API: its URL, its session, who we are there, and how often a call is tried."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from st2actions_mistral.client import retry
+from st2actions_mistral.client import session as http
+from st2actions_mistral.client.credentials import HeaderSource
+from st2actions_mistral.client.settings import Patience
+from st2actions_mistral.errors import Answered
+
+
+class Api:
+    """Calls under one URL. Safe to share between threads.
+
+    :param url: without a trailing slash.
+    :param sleep: how to wait between two tries.
+    :param stop: once set, nothing is tried again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        session: requests.Session,
+        credential: HeaderSource,
+        patience: Patience,
+        *,
+        sleep: retry.Sleep = time.sleep,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.url = url
+        self._session = session
+        self._credential = credential
+        self._patience = patience
+        self._sleep = sleep
+        self._stop = stop
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: bytes | None = None,
+        expect: type = dict,
+    ) -> Any:
+        """Send a request, once; once more where a 401 can be mended.
+
+        :param path: below :attr:`url`; parts that come from elsewhere are quoted by the caller.
+        :param expect: what the answer has to be: an object (dict) or a list.
+        :return: the decoded JSON of a 2xx.
+        :raises RemoteError: see ``client.session.send``; OutcomeUnknown also where the answer is
+            nothing that the service could have said.
+        """
+
+        def attempt(ours: dict[str, str]) -> requests.Response:
+            return http.send(
+                self._session,
+                method,
+                self.url + path,
+                self._patience,
+                params=params,
+                headers={**(headers or {}), **ours},
+                json=json,
+                data=data,
+            )
+
+        ours = self._credential.headers()
+        try:
+            response = attempt(ours)
+        except Answered as error:
+            if error.status != 401:
+                raise
+            if not self._credential.renew(ours):
+                raise self._with_hint(error) from error
+            try:
+                response = attempt(self._credential.headers())
+            except Answered as again:
+                raise (self._with_hint(again) if again.status == 401 else again) from error
+        return http.json_body(response, f"{method} {self.url}{path}", expect)
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """A call that is safe to repeat, tried until the deadline. Arguments as for :meth:`once`."""
+        return self.retrying()(self.once, method, path, **request)
+
+    def retrying(self, *, repeat_unknown: bool = True) -> Any:
+        """The retry policy for a call that its author spells out."""
+        return retry.policy(
+            self._patience, repeat_unknown=repeat_unknown, sleep=self._sleep, stop=self._stop
+        )
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._session.close()
+
+    def _with_hint(self, error: Answered) -> Answered:
+        return Answered(error.what, error.status, f"{error.message} {self._credential.hint()}")

@@ -1,0 +1,166 @@
+"""Mistral's API, as far as the bridge needs it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from st2actions_mistral.client import retry
+from st2actions_mistral.client.api import Api
+from st2actions_mistral.client.credentials import Anonymous, HeaderSource
+from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.settings import MistralSettings
+from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model import states
+
+# Rows of one listing. Mistral's own bound ([api] max_limit) may be lower; its answer says whether
+# there is more.
+_PAGE: Final = 200
+
+_LISTED: Final = "id,name,state,created_at,task_execution_id,task_name,workflow_name"
+
+
+class MistralClient:
+    """Action executions, workbooks and workflows of one Mistral. Safe to share between threads.
+
+    Everything is returned as Mistral's API shows it.
+    """
+
+    def __init__(
+        self,
+        settings: MistralSettings,
+        *,
+        credential: HeaderSource | None = None,
+        sleep: retry.Sleep = time.sleep,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._api = Api(
+            settings.url,
+            new_session(settings.tls),
+            credential or Anonymous("Mistral wants to know who asks."),
+            settings.patience,
+            sleep=sleep,
+            stop=stop,
+        )
+
+    def running_actions(self) -> Iterator[dict[str, Any]]:
+        """All action executions in state RUNNING, the oldest first.
+
+        Each has ``id``, ``name``, ``state``, ``created_at`` (UTC without a zone, whole seconds),
+        ``task_execution_id``, ``task_name``, ``workflow_name``.
+        """
+        marker: str | None = None
+        while True:
+            params = {"state": states.RUNNING, "limit": _PAGE, "fields": _LISTED}
+            if marker:
+                params["marker"] = marker
+            page = self._api.call("GET", "/action_executions", params=params)
+            rows = page["action_executions"]
+            yield from rows
+            if not rows or "next" not in page:
+                return
+            marker = rows[-1]["id"]
+
+    def get_action(self, action_execution_id: str) -> dict[str, Any] | None:
+        """One action execution with its ``input`` and ``output``, or None where there is none."""
+        return self._get(f"/action_executions/{quote(action_execution_id, safe='')}")
+
+    def complete_action(self, action_execution_id: str, state: str, output: Mapping[str, Any]) -> bool:
+        """Give an action execution its final state and output, once.
+
+        :return: False where it was final already (by whoever), or is not known.
+        """
+        path = f"/action_executions/{quote(action_execution_id, safe='')}"
+        body = {"state": state, "output": dict(output)}
+
+        def attempt() -> bool:
+            try:
+                self._api.once("PUT", path, json=body)
+            except OutcomeUnknown:
+                # Mistral answers 500 both when it is in trouble and for an action that is completed
+                # or unknown; only a look tells. The look's own failure says nothing new.
+                action = self._api_get_once(path)
+                if action is None or action["state"] in states.MISTRAL_FINAL:
+                    return False
+                raise
+            return True
+
+        done: bool = self._api.retrying()(attempt)
+        return done
+
+    def get_execution(self, execution_id: str) -> dict[str, Any] | None:
+        """One workflow execution, or None where there is none."""
+        return self._get(f"/executions/{quote(execution_id, safe='')}")
+
+    def tasks(self, workflow_execution_id: str) -> list[dict[str, Any]]:
+        """The tasks of one workflow execution, the oldest first."""
+        answer = self._api.call(
+            "GET", "/tasks", params={"workflow_execution_id": workflow_execution_id}
+        )
+        tasks: list[dict[str, Any]] = answer["tasks"]
+        return tasks
+
+    def save_workbook(self, definition: str) -> dict[str, Any]:
+        """Create a workbook from its YAML text, or replace the one of its name.
+
+        :raises Answered: 400 with Mistral's words where it is not valid.
+        """
+        request = {
+            "data": definition.encode(),
+            "headers": {"Content-Type": "text/plain"},
+        }
+        try:
+            workbook: dict[str, Any] = self._api.call("POST", "/workbooks", **request)
+        except Answered as error:
+            if error.status != 409:
+                raise
+            workbook = self._api.call("PUT", "/workbooks", **request)
+        return workbook
+
+    def start_workflow(
+        self,
+        workflow: str,
+        workflow_input: Mapping[str, Any],
+        *,
+        execution_id: str | None = None,
+        env: Mapping[str, Any] | None = None,
+        description: str = "",
+    ) -> dict[str, Any]:
+        """Start a workflow.
+
+        :param execution_id: the id for the new execution (a UUID). With one, starting is safe to
+            repeat: Mistral answers with the execution that has it.
+        :param env: the environment; nothing in it is evaluated as an expression.
+        """
+        body: dict[str, Any] = {
+            "workflow_name": workflow,
+            "input": dict(workflow_input),
+            "params": {"env": dict(env or {}), "evaluate_env": False},
+            "description": description,
+        }
+        if execution_id:
+            body["id"] = execution_id
+        execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(
+            self._api.once, "POST", "/executions", json=body
+        )
+        return execution
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._api.close()
+
+    def _get(self, path: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._api.retrying()(self._api_get_once, path)
+        return found
+
+    def _api_get_once(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._api.once("GET", path)
+        except Answered as error:
+            if error.status == 404:
+                return None
+            raise
+        return found

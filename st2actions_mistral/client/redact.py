@@ -1,0 +1,39 @@
+"""What may be shown of a request and its answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+# How much of the other side's words goes into an error text. StackStorm's messages are a sentence
+# or two; Mistral's may hold a whole traceback.
+_MESSAGE_CHARACTERS: Final = 500
+
+# StackStorm names the hash of an API key that it does not know.
+_KEY_HASH: Final = re.compile(r"(key_hash=)\w+")
+
+
+def url(address: str) -> str:
+    """A URL without user, query and fragment."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(malformed URL)"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def message(body: str) -> str:
+    """The other side's own words in an error body: ``faultstring`` where there is one, cut."""
+    try:
+        parsed: Any = json.loads(body)
+    except ValueError:
+        parsed = None
+    words = parsed.get("faultstring") if isinstance(parsed, dict) else None
+    text = words if isinstance(words, str) else body
+    text = _KEY_HASH.sub(r"\1…", " ".join(text.split()))
+    return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}…"

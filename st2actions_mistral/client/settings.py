@@ -1,0 +1,140 @@
+"""What the clients need to know. Frozen, hashable, and silent about secrets in their repr."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from st2actions_mistral.errors import ConfigError
+
+_HEADER_TEXT: Final = re.compile(r"[!-~]+")
+
+ST2_API_PORT: Final = 9101
+ST2_STREAM_PORT: Final = 9102
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a server's certificate is checked."""
+
+    cafile: str | None = None
+    """A file of CA certificates in PEM; None: the ones that requests brings."""
+    insecure: bool = False
+    """Take any certificate."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds."""
+
+    connect_timeout: float = 5
+    """For a connection."""
+    read_timeout: float = 30
+    """For the next byte of an answer."""
+    retry_deadline: float = 60
+    """Over all tries of one call. A try that has begun may outlast it by its timeouts."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One way in: an API key, a token, or user and password at an ``auth_url``."""
+
+    api_key: str | None = field(default=None, repr=False)
+    auth_token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth_url: str | None = None
+    """Where ``POST /tokens`` is, e.g. ``https://st2.example/auth/v1``."""
+
+    def __post_init__(self) -> None:
+        ways = [
+            name
+            for name, given in (
+                ("api_key", self.api_key),
+                ("auth_token", self.auth_token),
+                ("username", self.username),
+            )
+            if given
+        ]
+        if len(ways) > 1:
+            raise ConfigError(
+                f"[st2] {' and '.join(ways)} are set: keep one of api_key, auth_token, and username"
+                " with password."
+            )
+        for name, value in (("api_key", self.api_key), ("auth_token", self.auth_token)):
+            if value and not _HEADER_TEXT.fullmatch(value):
+                raise ConfigError(
+                    f"[st2] {name}: holds a blank or a character that no header can carry. Copy it"
+                    " again, without quotes."
+                )
+        if bool(self.username) != bool(self.password):
+            raise ConfigError("[st2] username and password go together: set both or neither.")
+        if self.username and not self.auth_url:
+            raise ConfigError(
+                "[st2] auth_url is needed with username and password: the URL under which"
+                " StackStorm's auth service is, such as https://HOST/auth/v1 or http://HOST:9100."
+            )
+
+
+@dataclass(frozen=True)
+class St2Settings:
+    """StackStorm's API, and how to get in."""
+
+    api_url: str = f"http://127.0.0.1:{ST2_API_PORT}/v1"
+    credential: Credential = Credential()
+    stream_url: str | None = None
+    """None: derived from ``api_url``, see :meth:`stream`."""
+    tls: Tls = Tls()
+    patience: Patience = Patience()
+
+    def stream(self) -> str:
+        """The URL of the event stream.
+
+        Behind StackStorm's nginx ``…/api/v1`` has ``…/stream/v1/stream`` beside it; without it, the
+        stream service listens on the port next to the API's.
+        """
+        if self.stream_url:
+            return self.stream_url
+        parts = urlsplit(self.api_url)
+        prefix, api, _ = parts.path.rpartition("/api/v1")
+        if api:
+            return parts._replace(path=f"{prefix}/stream/v1/stream").geturl()
+        if parts.port == ST2_API_PORT and parts.hostname:
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            netloc = f"{host}:{ST2_STREAM_PORT}"
+            return parts._replace(netloc=netloc, path="/v1/stream").geturl()
+        return f"{self.api_url}/stream"
+
+
+@dataclass(frozen=True)
+class MistralSettings:
+    """Mistral's API. Who we are there is the session's business, see ``client.mistral``."""
+
+    url: str = "http://127.0.0.1:8989/v2"
+    tls: Tls = Tls()
+    patience: Patience = Patience()
+
+
+def checked_url(option: str, url: str) -> str:
+    """``url`` without a trailing slash.
+
+    :param option: its name, for the error.
+    :raises ConfigError: where it is no plain http(s) URL. User and password in it would end up in
+        logs; they have options of their own.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise ConfigError(f"{option}: not a URL ({error}).") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{option}: must not hold a user or a password; there are options for them.")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"{option}: {url!r:.200} is not an http or https URL, such as http://127.0.0.1:9101/v1."
+        )
+    if parts.query or parts.fragment:
+        raise ConfigError(f"{option}: must not have a query or a fragment.")
+    return url.rstrip("/")

@@ -1,0 +1,283 @@
+"""StackStorm's API, as far as the bridge needs it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+from urllib.parse import quote
+
+from st2actions_mistral.client import retry
+from st2actions_mistral.client.api import Api
+from st2actions_mistral.client.credentials import St2Credential
+from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.model import states
+from st2actions_mistral.model.context import MistralIds, Parent, header_value
+from st2actions_mistral.model.literals import as_literals
+
+LOG: Final = logging.getLogger(__name__)
+
+# StackStorm shows at most 100 rows at once by default ([api] max_page_size).
+_PAGE: Final = 100
+
+# How far StackStorm's clock may be from ours. StackStorm has no index on what a child carries of
+# Mistral, but one on the time it started: with a bound, a look-up reads a day's executions and not
+# all there ever were.
+CLOCK_MARGIN: Final = timedelta(hours=24)
+
+_OF_ACTION: Final = "context.mistral.action_execution_id"
+
+
+@dataclass(frozen=True)
+class Child:
+    """A StackStorm execution to be made for a Mistral action.
+
+    :raises InputError: when made with a ``ref`` or ``parameters`` that cannot be sent.
+    """
+
+    ref: str
+    """``pack.action``"""
+    parameters: Mapping[str, Any]
+    ids: MistralIds
+    parent: Parent | None = None
+    notify: Mapping[str, Any] | None = None
+    render_jinja: bool = False
+    """Let StackStorm render the parameters; else they arrive as they are."""
+    header: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        pack, _, name = self.ref.partition(".") if isinstance(self.ref, str) else ("", "", "")
+        if not pack or not name or self.ref != self.ref.strip():
+            raise InputError(
+                "ref",
+                f"{self.ref!r:.80} does not name an action as pack.action, such as core.local.",
+            )
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(
+                "parameters",
+                f"must be an object of names and values, not {type(self.parameters).__name__}.",
+            )
+        object.__setattr__(self, "header", header_value(self.parent, self.ids))
+
+    def body(self) -> dict[str, Any]:
+        """The body of the POST."""
+        parameters = dict(self.parameters)
+        body: dict[str, Any] = {
+            "action": self.ref,
+            "parameters": parameters if self.render_jinja else as_literals(parameters),
+        }
+        if self.notify:
+            body["notify"] = self.notify
+        return body
+
+
+class St2Client:
+    """Executions of one StackStorm. Safe to share between threads; connections are kept.
+
+    Executions are dicts as StackStorm's API shows them.
+    """
+
+    def __init__(
+        self,
+        settings: St2Settings,
+        *,
+        sleep: retry.Sleep = time.sleep,
+        stop: threading.Event | None = None,
+    ) -> None:
+        session = new_session(settings.tls)
+        credential = St2Credential(settings, session)
+        self._api = Api(
+            settings.api_url, session, credential, settings.patience, sleep=sleep, stop=stop
+        )
+
+    def schedule(self, child: Child) -> dict[str, Any]:
+        """Make one execution for a Mistral action, and only one.
+
+        StackStorm has no idempotency: the same POST twice makes two executions. So once the outcome
+        of a POST is unknown, the child is looked up by the id of its action before any repeat.
+
+        :return: the execution, just made or found.
+        :raises NotSent: StackStorm could not be reached before the deadline; nothing was made.
+        :raises OutcomeUnknown: it could not be settled before the deadline whether one was made.
+        :raises Answered: StackStorm refuses it.
+        """
+        action_execution_id = child.ids.action_execution_id
+        in_doubt = False
+
+        def attempt() -> dict[str, Any]:
+            nonlocal in_doubt
+            if in_doubt and action_execution_id:
+                try:
+                    found = self._find(action_execution_id)
+                except RemoteError as error:
+                    raise OutcomeUnknown(error.what, f"the look-up failed: {error.reason}") from error
+                if found is not None:
+                    return found
+            try:
+                made: dict[str, Any] = self._api.once(
+                    "POST",
+                    "/executions",
+                    json=child.body(),
+                    headers={"st2-context": child.header},
+                )
+            except OutcomeUnknown:
+                in_doubt = True
+                raise
+            except NotSent as error:
+                if in_doubt:
+                    # An earlier request may still be on its way: this one's failure settles nothing.
+                    raise OutcomeUnknown(error.what, error.reason) from error
+                raise
+            if "id" not in made:
+                in_doubt = True
+                raise OutcomeUnknown(f"POST {self._api.url}/executions", "the answer is no execution.")
+            return made
+
+        execution: dict[str, Any] = self._api.retrying(repeat_unknown=action_execution_id is not None)(
+            attempt
+        )
+        return execution
+
+    def create_execution(self, ref: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Run an action for nobody in particular; its parameters are rendered.
+
+        :raises OutcomeUnknown: whether it runs cannot be told. It is not tried again.
+        """
+        execution: dict[str, Any] = self._api.retrying(repeat_unknown=False)(
+            self._api.once,
+            "POST",
+            "/executions",
+            json={"action": ref, "parameters": dict(parameters)},
+        )
+        return execution
+
+    def children(self, execution_id: str) -> list[dict[str, Any]]:
+        """The whole executions below one, at any depth.
+
+        :raises Answered: 404 for an unknown execution.
+        """
+        path = f"/executions/{quote(execution_id, safe='')}/children"
+        children: list[dict[str, Any]] = self._api.call("GET", path, expect=list)
+        return children
+
+    def find_child(self, action_execution_id: str) -> dict[str, Any] | None:
+        """The execution made for a Mistral action within the last day, the first if there are two.
+
+        :return: ``id``, ``status`` and ``context`` of it, or None.
+        """
+        found: dict[str, Any] | None = self._api.retrying()(self._find, action_execution_id)
+        return found
+
+    def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
+        """``id``, ``status`` and ``context`` of all children of a site, the newest first.
+
+        :param since: in Mistral's time; :data:`CLOCK_MARGIN` is allowed for.
+        """
+        offset = 0
+        while True:
+            page = self._api.call(
+                "GET",
+                "/executions",
+                expect=list,
+                params={
+                    "filter": f"context.mistral.site:{site}",
+                    "timestamp_gt": _timestamp(since - CLOCK_MARGIN),
+                    "include_attributes": "status,context",
+                    "limit": _PAGE,
+                    "offset": offset,
+                },
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+            # A child made meanwhile shifts the pages by one: seen twice, never missed.
+            offset += len(page)
+
+    def statuses(self, ids: Collection[str]) -> dict[str, str]:
+        """The status of each of these executions by id; those that are gone are left out."""
+        found: dict[str, str] = {}
+        wanted = list(ids)
+        for start in range(0, len(wanted), _PAGE):
+            page = self._api.call(
+                "GET",
+                "/executions",
+                expect=list,
+                params={
+                    "id": ",".join(wanted[start : start + _PAGE]),
+                    "include_attributes": "status",
+                    "limit": _PAGE,
+                },
+            )
+            found.update({row["id"]: row["status"] for row in page})
+        return found
+
+    def get_execution(self, execution_id: str) -> dict[str, Any] | None:
+        """The whole execution with its result, or None where there is none of that id."""
+        try:
+            execution: dict[str, Any] = self._api.call(
+                "GET", f"/executions/{quote(execution_id, safe='')}"
+            )
+        except Answered as error:
+            if error.status == 404:
+                return None
+            raise
+        return execution
+
+    def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Give an execution its final status and result. Safe to repeat.
+
+        :return: the execution as it is now. It has another status than asked for where it was
+            already final, or where StackStorm first has to cancel it.
+        :raises Answered: 404 for an unknown execution.
+        """
+        path = f"/executions/{quote(execution_id, safe='')}"
+        body = {"status": status, "result": dict(result)}
+        try:
+            execution: dict[str, Any] = self._api.call("PUT", path, json=body)
+            if status == "canceled" and execution["status"] == "canceling":
+                # StackStorm has dropped the result; it takes one while it is canceling.
+                execution = self._api.call("PUT", path, json=body)
+        except Answered as error:
+            if error.status != 400:
+                raise
+            current = self.get_execution(execution_id)
+            if current is None or current["status"] not in states.ST2_FINAL:
+                raise
+            return current
+        return execution
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._api.close()
+
+    def _find(self, action_execution_id: str) -> dict[str, Any] | None:
+        rows = self._api.once(
+            "GET",
+            "/executions",
+            expect=list,
+            params={
+                "filter": f"{_OF_ACTION}:{action_execution_id}",
+                "timestamp_gt": _timestamp(datetime.now(timezone.utc) - CLOCK_MARGIN),
+                "include_attributes": "status,context",
+                "sort_asc": "true",
+                "limit": 2,
+            },
+        )
+        if len(rows) > 1:
+            LOG.warning(
+                "Action execution %s has two children in StackStorm, %s and %s; the first counts.",
+                action_execution_id,
+                rows[0]["id"],
+                rows[1]["id"],
+            )
+        return rows[0] if rows else None
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,152 @@
+"""StackStorm's event stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Final
+
+import requests
+import sseclient
+
+from st2actions_mistral.client import session as http
+from st2actions_mistral.client.credentials import St2Credential
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.errors import Answered, OutcomeUnknown
+
+LOG: Final = logging.getLogger(__name__)
+
+_EVENTS: Final = "st2.execution__create,st2.execution__update"
+
+# StackStorm sends a bare newline every 25 s by default. A stream that is silent for longer than two
+# of them is dead, however its connection looks.
+_SILENCE: Final = 60.0
+
+_READ_BYTES: Final = 65536
+
+# One frame is a whole execution with its result, and a line of it is the frame. StackStorm's own
+# limit is MongoDB's 16 MB for a document; JSON may need several bytes for one of these.
+_FRAME_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to an execution."""
+
+    execution: dict[str, Any]
+    """The whole of it, with ``context``, and ``result`` once it is final."""
+
+
+class EventStream:
+    """An open stream of the creations and updates of executions; a context manager.
+
+    StackStorm numbers no events and repeats none: what happened before :meth:`events` gave its first
+    item, or after it ended, has to be listed.
+
+    :raises RemoteError: the stream cannot be opened, see ``client.session.send``.
+    """
+
+    def __init__(self, settings: St2Settings) -> None:
+        self._session = http.new_session(settings.tls)
+        self._what = f"GET {settings.stream()}"
+        credential = St2Credential(settings, self._session)
+        try:
+            self._response = self._open(settings, credential)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def events(self) -> Iterator[Event | None]:
+        """What happens, as it happens; None first, once nothing more can be missed.
+
+        Ends when StackStorm ends the stream.
+
+        :raises OutcomeUnknown: it broke, or was silent for longer than two heartbeats.
+        """
+        bytes_read = self._bytes()
+        try:
+            # StackStorm writes its first heartbeat once it has subscribed us.
+            first = next(bytes_read)
+        except StopIteration:
+            return
+        yield None
+        with http.translated(self._what):
+            for frame in sseclient.SSEClient(_chain(first, bytes_read)).events():
+                event = _parsed(frame.data)
+                if event is not None:
+                    yield event
+
+    def close(self) -> None:
+        """End the stream, also while another thread waits for its next event."""
+        try:
+            self._response.raw.shutdown()
+        except (ValueError, RuntimeError, OSError):
+            # Already closed, or never connected: nobody waits.
+            LOG.debug("The stream was closed before.")
+        self._response.close()
+        self._session.close()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self, settings: St2Settings, credential: St2Credential) -> requests.Response:
+        def attempt(ours: dict[str, str]) -> requests.Response:
+            return http.send(
+                self._session,
+                "GET",
+                settings.stream(),
+                replace(settings.patience, read_timeout=_SILENCE),
+                params={"events": _EVENTS},
+                headers={"Accept": "text/event-stream", **ours},
+                stream=True,
+            )
+
+        ours = credential.headers()
+        try:
+            return attempt(ours)
+        except Answered as error:
+            if error.status != 401:
+                raise
+            if not credential.renew(ours):
+                raise Answered(error.what, 401, f"{error.message} {credential.hint()}") from error
+            return attempt(credential.headers())
+
+    def _bytes(self) -> Iterator[bytes]:
+        """What is there, without waiting for a full buffer (behind nginx there are no chunks)."""
+        unfinished = 0
+        with http.translated(self._what):
+            while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
+                end = piece.rfind(b"\n")
+                unfinished = unfinished + len(piece) if end < 0 else len(piece) - end - 1
+                if unfinished > _FRAME_BYTES:
+                    raise OutcomeUnknown(
+                        self._what, f"a line of the stream is longer than {_FRAME_BYTES} bytes."
+                    )
+                yield piece
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _parsed(data: str) -> Event | None:
+    try:
+        execution = json.loads(data)
+    except ValueError:
+        LOG.warning("An event of %d characters is not JSON and was left out.", len(data))
+        return None
+    if not isinstance(execution, dict) or "id" not in execution or "status" not in execution:
+        return None
+    return Event(execution)

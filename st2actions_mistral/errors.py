@@ -1,0 +1,106 @@
+"""The errors of the package.
+
+::
+
+    St2MistralError
+    ├── InputError            what a workflow or a caller gave cannot be used
+    ├── ConfigError           an option is missing or contradicts another
+    ├── SandboxError          a part of the sandbox did not start or stop
+    └── RemoteError           a request did not get the answer it was made for
+        ├── NotSent           the other side never saw the request
+        ├── OutcomeUnknown    the other side may or may not have acted
+        └── Answered          the other side said no: ``status`` and ``message``
+
+The three kinds of RemoteError decide what may happen next: what was not sent can be sent again, an
+unknown outcome has to be looked up first, and an answer is final unless it asks to come back later.
+
+No message holds a credential: URLs are shown without user and query, headers not at all.
+"""
+
+from __future__ import annotations
+
+
+class St2MistralError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class InputError(St2MistralError):
+    """Something given cannot be used; nothing was sent.
+
+    :param name: the input in question, as its author knows it ("ref", "st2_context.parent").
+    :param reason: what is wrong with it and what to do.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ConfigError(St2MistralError):
+    """An option is missing, malformed or contradicts another; the text names it."""
+
+
+class SandboxError(St2MistralError):
+    """A part of the sandbox did not start, or ended by itself."""
+
+
+class RemoteError(St2MistralError):
+    """A request did not get the answer it was made for.
+
+    :param what: the call in words, method and URL without user and query.
+    :param reason: what happened.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class NotSent(RemoteError):
+    """The other side never saw the request: refused, no such host, no connection in time.
+
+    :param permanent: trying again will not help (a certificate that is not trusted, say).
+    """
+
+    def __init__(self, what: str, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(what, reason)
+        self.permanent = permanent
+
+
+class OutcomeUnknown(RemoteError):
+    """The request left, and no usable answer came back: reset, read timeout, or a 5xx.
+
+    :param status: the HTTP status where there was one (a 5xx), else None.
+    :param retry_after: seconds the other side asked to wait, else None.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(what, reason)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Answered(RemoteError):
+    """The other side understood the request and said no (3xx or 4xx).
+
+    :param status: the HTTP status.
+    :param message: the other side's own words (its ``faultstring`` where it has one).
+    :param retry_after: seconds the other side asked to wait (429), else None.
+    """
+
+    def __init__(
+        self, what: str, status: int, message: str, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(what, f"{status} {message}".rstrip())
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after

@@ -1,0 +1,205 @@
+"""StackStorm's side of a call, and Mistral's.
+
+``st2_context`` is what a workflow is given about the StackStorm execution that it runs for::
+
+    {"api_url": "http://127.0.0.1:9101/v1",
+     "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin"},
+     "notify": {…}, "skip_notify_tasks": ["task name", …], "signature": "hex"}
+
+Every key is optional. What a child carries back is the header ``st2-context``, see
+:func:`header_value`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from st2actions_mistral.errors import InputError
+
+# StackStorm 3.9 takes a header line of about 8,190 bytes, the name included; above that it answers
+# 400 with an empty body (measured).
+MAX_HEADER_BYTES: Final = 8150
+
+_OBJECT_ID: Final = re.compile(r"[0-9a-f]{24}")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The StackStorm execution that a workflow runs for."""
+
+    execution_id: str
+    """24 hexadecimal digits."""
+    user: str | None = None
+    """Who started it. Forwarded only from a context whose signature was checked."""
+
+
+@dataclass(frozen=True)
+class St2Context:
+    """A parsed ``st2_context``; an empty one stands for a workflow that nobody in StackStorm began."""
+
+    api_url: str | None = None
+    parent: Parent | None = None
+    notify: Mapping[str, Any] | None = None
+    skip_notify_tasks: Sequence[str] = ()
+
+    @classmethod
+    def parse(cls, value: object) -> St2Context:
+        """Read a ``st2_context`` input.
+
+        :param value: an object as in the module's docstring, or None. Unknown keys are ignored.
+        :raises InputError: naming the key that cannot be used.
+        """
+        if value is None:
+            return cls()
+        if not isinstance(value, Mapping):
+            raise InputError("st2_context", f"must be an object, not {_kind(value)}.")
+        return cls(
+            api_url=_optional(value, "api_url", str),
+            parent=_parent(value.get("parent")),
+            notify=_optional(value, "notify", Mapping),
+            skip_notify_tasks=_task_names(value.get("skip_notify_tasks")),
+        )
+
+    def notify_for(self, task_name: str | None) -> Mapping[str, Any] | None:
+        """What to put into a child's ``notify``; None where the task is to be skipped.
+
+        Mistral does not tell an action the name of its task; a name that is not known skips nothing.
+        """
+        if task_name is not None and task_name in self.skip_notify_tasks:
+            return None
+        return self.notify or None
+
+
+@dataclass(frozen=True)
+class MistralIds:
+    """Where in Mistral a call comes from. Ad hoc, there is no workflow and no task; an action that
+    is run without being saved has no id at all."""
+
+    site: str
+    """Marks the Mistral among several that share one StackStorm."""
+    workflow_execution_id: str | None = None
+    workflow_name: str | None = None
+    task_execution_id: str | None = None
+    action_execution_id: str | None = None
+    task_name: str | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, site: str, execution: object) -> MistralIds:
+        """Read the attributes of mistral_lib's ``context.execution``; each may be missing."""
+
+        def read(name: str) -> str | None:
+            value = getattr(execution, name, None)
+            return value if isinstance(value, str) and value else None
+
+        return cls(
+            site=site,
+            workflow_execution_id=read("workflow_execution_id"),
+            workflow_name=read("workflow_name"),
+            task_execution_id=read("task_execution_id"),
+            action_execution_id=read("action_execution_id"),
+            task_name=read("task_name"),
+        )
+
+    def as_dict(self) -> dict[str, str]:
+        """The ids that are known, as they stand under ``context.mistral`` of a child."""
+        known = {
+            "site": self.site,
+            "workflow_execution_id": self.workflow_execution_id,
+            "workflow_name": self.workflow_name,
+            "task_execution_id": self.task_execution_id,
+            "action_execution_id": self.action_execution_id,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def header_value(parent: Parent | None, ids: MistralIds) -> str:
+    """The value of the header ``st2-context``: one line of ASCII JSON.
+
+    :raises InputError: above :data:`MAX_HEADER_BYTES`.
+    """
+    context: dict[str, Any] = {"mistral": ids.as_dict()}
+    if parent is not None:
+        context["parent"] = {"execution_id": parent.execution_id}
+        if parent.user:
+            context["parent"]["user"] = parent.user
+    value = json.dumps(context)
+    if len(value) > MAX_HEADER_BYTES:
+        raise InputError(
+            "st2_context",
+            f"the context of this task takes {len(value)} bytes as a header, StackStorm accepts"
+            f" {MAX_HEADER_BYTES}. Shorten the name of the workflow or the option [st2] site.",
+        )
+    return value
+
+
+def sign(context: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A copy of a ``st2_context`` with its ``signature``: HMAC-SHA256 over its canonical JSON."""
+    bare = {name: value for name, value in context.items() if name != "signature"}
+    return {**bare, "signature": _signature(bare, key)}
+
+
+def is_signed(context: Mapping[str, Any], key: str) -> bool:
+    """Whether a ``st2_context`` holds the signature that ``key`` makes of the rest of it."""
+    given = context.get("signature")
+    if not isinstance(given, str):
+        return False
+    bare = {name: value for name, value in context.items() if name != "signature"}
+    return hmac.compare_digest(given.encode(), _signature(bare, key).encode())
+
+
+def _signature(bare: Mapping[str, Any], key: str) -> str:
+    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.encode(), canonical.encode(), hashlib.sha256).hexdigest()
+
+
+def _parent(value: object) -> Parent | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InputError("st2_context.parent", f"must be an object, not {_kind(value)}.")
+    execution_id = value.get("execution_id")
+    if not isinstance(execution_id, str) or not _OBJECT_ID.fullmatch(execution_id):
+        raise InputError(
+            "st2_context.parent.execution_id",
+            f"must be the id of a StackStorm execution (24 hexadecimal digits),"
+            f" not {execution_id!r:.80}.",
+        )
+    user = value.get("user")
+    if user is not None and not isinstance(user, str):
+        raise InputError("st2_context.parent.user", f"must be a string, not {_kind(user)}.")
+    return Parent(execution_id, user or None)
+
+
+def _optional(context: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = context.get(name)
+    if value is not None and not isinstance(value, kind):
+        wanted = "a string" if kind is str else "an object"
+        raise InputError(f"st2_context.{name}", f"must be {wanted}, not {_kind(value)}.")
+    return value or None
+
+
+def _task_names(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise InputError("st2_context.skip_notify_tasks", "must be a list of names of tasks.")
+    return tuple(value)
+
+
+def _kind(value: object) -> str:
+    return {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        tuple: "a list",
+        dict: "an object",
+        type(None): "null",
+    }.get(type(value), type(value).__name__)
