@@ -1,0 +1,1 @@
+"""The two actions that the package adds to Mistral."""

@@ -1,0 +1,106 @@
+"""``st2.action``: a StackStorm action as a task of a workflow."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from mistral_lib import actions as mistral
+
+from st2actions_mistral import config
+from st2actions_mistral.actions.clients import client_for, configuration
+from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
+from st2actions_mistral.model.context import MistralIds, St2Context
+
+LOG: Final = logging.getLogger(__name__)
+
+
+class St2Action(mistral.Action):
+    """Run a StackStorm action and wait for its result.
+
+    ref: the action as pack.action, e.g. core.local. parameters: an object with its parameters; they
+    arrive as they are. st2_context: the StackStorm execution that the workflow runs for; normally
+    given by the workflow's environment. render_jinja: true lets StackStorm render the parameters.
+    The result is the one of the StackStorm execution, plus the key st2 with execution_id, status and
+    web_url.
+    """
+
+    # The engine makes an action to ask it small questions too, and hands a remote executor no more
+    # than vars(self) as JSON: so the attributes are the inputs, and nothing is worked out here.
+    def __init__(
+        self,
+        ref: str,
+        parameters: dict[str, Any] | None = None,
+        st2_context: dict[str, Any] | None = None,
+        render_jinja: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.ref = ref
+        self.parameters = parameters
+        self.st2_context = st2_context
+        self.render_jinja = render_jinja
+
+    def __repr__(self) -> str:
+        # Mistral logs this, and shows it in a failed task: no parameter may be in it.
+        return f"<st2.action {self.ref!r:.80}>"
+
+    def is_sync(self) -> bool:
+        """False: the relay brings the result."""
+        return False
+
+    def run(self, context: Any) -> mistral.Result | None:
+        """Make the StackStorm execution.
+
+        :return: None, and the action stays RUNNING until the relay completes it, also where it could
+            not be settled in time whether StackStorm made the execution; a ``Result`` with an error
+            where there is none.
+        """
+        try:
+            conf = configuration()
+            st2_context = St2Context.parse(self.st2_context)
+            settings = config.for_context(conf, st2_context)
+            child = self._child(conf, st2_context, context)
+            execution = client_for(settings).schedule(child)
+        except OutcomeUnknown as error:
+            if child.ids.action_execution_id is None:
+                return self._failed(error)
+            LOG.warning(
+                "It is not known whether StackStorm runs %s for action execution %s (%s). The relay"
+                " will find out.",
+                child.ref,
+                child.ids.action_execution_id,
+                error,
+            )
+            return None
+        except St2MistralError as error:
+            return self._failed(error)
+        LOG.info(
+            "StackStorm execution %s (%s) runs for action execution %s.",
+            execution["id"],
+            child.ref,
+            child.ids.action_execution_id,
+        )
+        return None
+
+    def _child(self, conf: Any, st2_context: St2Context, context: Any) -> Child:
+        ids = MistralIds.of(config.site(conf), context.execution)
+        if self.render_jinja is not None and not isinstance(self.render_jinja, bool):
+            raise InputError("render_jinja", f"must be true or false, not {self.render_jinja!r:.80}.")
+        return Child(
+            ref=self.ref,
+            parameters={} if self.parameters is None else self.parameters,
+            ids=ids,
+            parent=config.believed_parent(conf, st2_context, self.st2_context),
+            notify=st2_context.notify_for(ids.task_name),
+            render_jinja=(
+                config.render_jinja(conf) if self.render_jinja is None else self.render_jinja
+            ),
+        )
+
+    def _failed(self, error: St2MistralError) -> mistral.Result:
+        result: dict[str, Any] = {"error": str(error), "ref": self.ref}
+        if isinstance(error, Answered):
+            result |= {"status": error.status, "message": error.message}
+        LOG.warning("%r failed: %s", self, error)
+        return mistral.Result(error=result)

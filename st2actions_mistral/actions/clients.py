@@ -1,0 +1,44 @@
+"""Clients that outlive one action, so that connections are reused.
+
+Mistral makes a new action object, often in a new thread, for every run; the client stays.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Final
+
+from oslo_config import cfg
+
+from st2actions_mistral import config
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.client.st2 import St2Client
+
+_lock: Final = threading.Lock()
+_clients: Final[dict[tuple[int, St2Settings], St2Client]] = {}
+
+
+def configuration() -> cfg.ConfigOpts:
+    """Mistral's configuration, with this package's options registered."""
+    conf = cfg.CONF
+    config.register_opts(conf)
+    return conf
+
+
+def client_for(settings: St2Settings) -> St2Client:
+    """The client for these settings in this process; a fork must not share its parent's sockets."""
+    key = (os.getpid(), settings)
+    with _lock:
+        client = _clients.get(key)
+        if client is None:
+            client = _clients[key] = St2Client(settings)
+        return client
+
+
+def close_all() -> None:
+    """Close and forget every client."""
+    with _lock:
+        for client in _clients.values():
+            client.close()
+        _clients.clear()
