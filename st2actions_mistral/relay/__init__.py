@@ -1,0 +1,1 @@
+"""The relay: a small daemon beside Mistral that brings results back."""
