@@ -1,0 +1,1 @@
+"""The command line: ``st2-mistral``."""

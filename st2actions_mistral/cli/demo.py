@@ -1,0 +1,97 @@
+"""``st2-mistral demo``"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.errors import InputError
+
+_DESCRIPTION = """\
+Start a sandbox, run an example in it as StackStorm would, and show what came of it.
+
+  st2-mistral demo examples.mistral-basic cmd=date
+  st2-mistral demo mongodb-rolling-upgrade duration=2
+  st2-mistral demo --list
+"""
+
+_DEFAULT: Final = ("examples.mistral-basic", ["cmd=date"])
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "demo",
+        help="run an example in a sandbox and show what came of it",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("example", nargs="?", help=f"which one (default: {_DEFAULT[0]} cmd=date)")
+    parser.add_argument(
+        "parameters",
+        nargs="*",
+        metavar="key=value",
+        help="the example's parameters; a list as a,b,c, an object as JSON",
+    )
+    parser.add_argument("--list", action="store_true", help="list the examples and end")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument(
+        "--timeout", type=float, default=120, help="seconds to wait for the end (default: 120)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one example; 0 where it succeeded."""
+    with needs_extra("sandbox"):
+        from st2actions_mistral.cli import report
+        from st2actions_mistral.sandbox import demo, examples
+
+    if args.list:
+        report.examples(examples.load().values())
+        return 0
+    name, given = (args.example, args.parameters) if args.example else _DEFAULT
+    example = examples.named(name)
+    parameters = parse_parameters(given, example.parameters)
+    with report.Progress() as progress:
+        outcome = demo.run(example, parameters, timeout=args.timeout, progress=progress)
+    if args.json:
+        print(json.dumps(outcome.as_dict(), indent=2))
+    else:
+        report.outcome(outcome)
+    if outcome.parent["status"] != "succeeded":
+        print(f"{example.ref} {outcome.parent['status']}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """``key=value`` as StackStorm's command line reads it, by the type of the parameter.
+
+    :raises InputError: a word without ``=``, a parameter that the example does not have, or a value
+        that is not of its type.
+    """
+    parameters = {}
+    for word in given:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(word, "write parameters as key=value.")
+        if name not in known:
+            raise InputError(name, f"is no parameter of this example; it has {', '.join(known)}.")
+        parameters[name] = _value(name, text, known[name].get("type", "string"))
+    return parameters
+
+
+def _value(name: str, text: str, kind: str) -> Any:
+    if kind == "string":
+        return text
+    if kind == "array" and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(name, f"{text!r:.80} is not of type {kind}.") from error

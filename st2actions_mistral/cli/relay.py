@@ -1,0 +1,53 @@
+"""``st2-mistral relay``"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+from st2actions_mistral import config
+
+_DESCRIPTION = """\
+Bring the results of StackStorm executions to the Mistral actions that wait for them.
+
+It runs beside Mistral until it is stopped, and keeps nothing: stop it, start it, or run several at
+once as you like. It reads the groups [st2] and [st2_relay] of Mistral's configuration files.
+
+SIGTERM or Ctrl-C lets it finish what is in flight; a second one ends it at once.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "relay",
+        help="bring results back to Mistral",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a configuration file; may be repeated (default: those that Mistral itself reads)",
+    )
+    parser.add_argument("--debug", action="store_true", help="say more")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the relay until it is stopped."""
+    from st2actions_mistral.relay.service import Relay, run_until_signalled
+
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # Each request at DEBUG, which is urllib3's and not ours to say.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    conf = config.load(args.config_file)
+    relay = Relay(config.st2_settings(conf), config.mistral_settings(conf), config.relay_settings(conf))
+    run_until_signalled(relay)
+    return 0

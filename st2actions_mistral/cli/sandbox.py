@@ -1,0 +1,151 @@
+"""``st2-mistral sandbox``"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from st2actions_mistral import config
+from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.client.settings import Credential, St2Settings, checked_url
+
+if TYPE_CHECKING:
+    from st2actions_mistral.sandbox.sandbox import Sandbox
+
+_DESCRIPTION = """\
+Run a whole bridge on this machine: a real Mistral on SQLite, a StackStorm stand-in, the relay, and
+the examples. It needs no service beside it, says how to use it, and stops with Ctrl-C.
+
+With --st2-api-url it uses your StackStorm instead of the stand-in. What lets it in comes from the
+environment, as for the st2 command line (ST2_API_KEY or ST2_AUTH_TOKEN), or from the group [st2] of
+a --config-file: nobody else on this machine can read it there.
+"""
+
+_MISTRAL_PORT: Final = 8989
+_ST2_PORT: Final = 9180
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "sandbox",
+        help="run a Mistral, a StackStorm stand-in and the relay to try things on",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="keep Mistral's database and the logs here (default: a temporary folder)",
+    )
+    parser.add_argument(
+        "--mistral-port", type=int, help=f"port of Mistral (default: {_MISTRAL_PORT}, or a free one)"
+    )
+    parser.add_argument(
+        "--st2-port", type=int, help=f"port of the stand-in (default: {_ST2_PORT}, or a free one)"
+    )
+    add_st2_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_st2_options(parser: argparse.ArgumentParser) -> None:
+    """The options that choose a real StackStorm."""
+    parser.add_argument(
+        "--st2-api-url", metavar="URL", help="use this StackStorm, e.g. https://st2.example/api/v1"
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --st2-api-url: read the other options of group [st2] here; may be repeated",
+    )
+
+
+def real_st2(args: argparse.Namespace) -> St2Settings | None:
+    """The StackStorm that the command line chooses, or None for the stand-in.
+
+    :raises ConfigError: what is given contradicts itself.
+    """
+    if not args.st2_api_url:
+        return None
+    settings = config.st2_settings(config.load(args.config_file))
+    settings = replace(settings, api_url=checked_url("--st2-api-url", args.st2_api_url))
+    api_key, token = os.environ.get("ST2_API_KEY"), os.environ.get("ST2_AUTH_TOKEN")
+    if api_key:
+        return replace(settings, credential=Credential(api_key=api_key))
+    return replace(settings, credential=Credential(auth_token=token)) if token else settings
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sandbox until it is interrupted."""
+    with needs_extra("sandbox"):
+        from st2actions_mistral.sandbox.sandbox import Sandbox
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    sandbox = Sandbox(
+        args.folder,
+        mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
+        st2_port=_port(args.st2_port, _ST2_PORT),
+        st2=real_st2(args),
+        say=lambda words: print(f"{words} …", file=sys.stderr, flush=True),
+    )
+    with sandbox:
+        print(_how_to(sandbox), flush=True)
+        ended.wait()
+        print("Stopping …", file=sys.stderr, flush=True)
+    return 0
+
+
+def _how_to(sandbox: Sandbox) -> str:
+    lines = [
+        "",
+        f"Mistral      {sandbox.mistral_settings.url}",
+        f"StackStorm   {sandbox.st2_settings.api_url}{'' if sandbox.stackstorm else '  (yours)'}",
+        f"Logs         {sandbox.folder}",
+        "",
+        "In another terminal (pip install python-mistralclient):",
+        "",
+        f"  export OS_MISTRAL_URL={sandbox.mistral_settings.url}",
+        "  mistral workbook-list",
+        "  mistral action-list --filter name=st2.action",
+        '  mistral run-action st2.action \'{"ref": "core.local", "parameters": {"cmd": "date"}}\'',
+        "  mistral execution-list",
+    ]
+    stackstorm = sandbox.stackstorm
+    if stackstorm is not None:
+        lines += [
+            "",
+            "and with StackStorm's own command line (pip install st2client):",
+            "",
+            f"  export ST2_API_URL={stackstorm.api_url}",
+            f"  export ST2_STREAM_URL={stackstorm.stream_url.removesuffix('/stream')}",
+            f"  export ST2_AUTH_URL={stackstorm.auth_url}",
+            f"  export ST2_API_KEY={sandbox.st2_settings.credential.api_key}",
+            "  st2 run core.local cmd=date",
+            "  st2 run examples.mistral-basic cmd=date -a",
+            "  st2 execution list",
+        ]
+    return "\n".join([*lines, "", "Ctrl-C stops all of it."])
+
+
+def _port(wanted: int | None, usual: int) -> int:
+    """The port that was asked for, else the usual one where it is free, else any."""
+    if wanted is not None:
+        return wanted
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", usual))
+        except OSError:
+            return 0
+    return usual

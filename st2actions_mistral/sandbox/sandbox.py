@@ -1,0 +1,176 @@
+"""Mistral, StackStorm and the relay together, started and stopped as one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.sandbox import examples, starter
+from st2actions_mistral.sandbox.mistral import MistralServer
+from st2actions_mistral.sandbox.process import ChildProcess
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+_COMMAND: Final = "st2actions_mistral.cli.main"
+_ORPHAN_WATCH: Final = "st2actions_mistral.sandbox.orphan"
+
+
+class Sandbox:
+    """Everything that the bridge needs, on this machine, for as long as the context lasts.
+
+    Mistral and the relay are child processes of their own, the stand-in lives in this one.
+
+    :param folder: where Mistral's database, configuration and the logs go; None: a temporary folder
+        that is removed at the end.
+    :param mistral_port: 0 takes a free one.
+    :param st2_port: of the stand-in; 0 takes a free one.
+    :param st2: a StackStorm to use instead of the stand-in.
+    :param relay: whether to start the relay.
+    :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
+    :param relay_options: further lines for the relay's group ``[st2_relay]``.
+    :param say: told what is being done, in words.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        mistral_port: int = 0,
+        st2_port: int = 0,
+        st2: St2Settings | None = None,
+        relay: bool = True,
+        options: str = "",
+        relay_options: str = "",
+        say: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self._given_folder = folder
+        self._mistral_port = mistral_port
+        self._st2_port = st2_port
+        self._real_st2 = st2
+        self._with_relay = relay
+        self._options = options
+        self._relay_options = relay_options
+        self._say = say
+        self._stack = ExitStack()
+        self.stackstorm: StackStorm | None = None
+        """The stand-in; None where a real StackStorm is used."""
+
+    def start(self) -> None:
+        """Start all of it, or nothing.
+
+        :raises SandboxError: a part did not start; the text holds the end of its log.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop whatever runs. Idempotent."""
+        self._stack.close()
+
+    def start_relay(self) -> None:
+        """Start the relay, also after it has ended."""
+        self._say("Starting the relay")
+        self.relay.start()
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self.folder = self._given_folder or self._temporary_folder()
+        if self._real_st2 is None:
+            self._say("Starting the StackStorm stand-in")
+            self.st2_settings = self._start_stand_in()
+        else:
+            self.st2_settings = self._real_st2
+
+        self._say("Starting Mistral")
+        self.mistral_server = MistralServer(
+            self.folder, port=self._mistral_port, extra_config=self._st2_options()
+        )
+        self._stack.callback(self.mistral_server.stop)
+        self.mistral_server.start()
+        self.mistral_settings = MistralSettings(url=self.mistral_server.url)
+        self.mistral = MistralClient(self.mistral_settings)
+        self._stack.callback(self.mistral.close)
+        self.st2 = St2Client(self.st2_settings)
+        self._stack.callback(self.st2.close)
+
+        self._say("Loading the examples")
+        for example in examples.load().values():
+            self.mistral.save_workbook(example.workbook.read_text(encoding="utf-8"))
+
+        self.relay = self._relay_process()
+        self._stack.callback(self.relay.stop)
+        if self._with_relay:
+            self.start_relay()
+
+    def _start_stand_in(self) -> St2Settings:
+        run_workflow = starter.runner(lambda: self.mistral, lambda: self.st2_settings.api_url)
+        stackstorm = StackStorm(
+            port=self._st2_port,
+            runners={"mistral-v2": run_workflow},
+            action_dirs=[examples.folder()],
+        )
+        stackstorm.start()
+        self._stack.callback(stackstorm.stop)
+        self.stackstorm = stackstorm
+        return St2Settings(
+            api_url=stackstorm.api_url,
+            credential=Credential(api_key=stackstorm.create_api_key()),
+        )
+
+    def _relay_process(self) -> ChildProcess:
+        config_path = self.folder / "relay.conf"
+        config_path.touch(mode=0o600)
+        config_path.write_text(
+            f"{self._st2_options()}\n"
+            f"[st2_relay]\nmistral_url = {self.mistral_server.url}\n{self._relay_options}\n",
+            encoding="utf-8",
+        )
+        # Like Mistral it must not outlive us, which a relay of its own does not care for.
+        return ChildProcess(
+            "The relay",
+            [_ORPHAN_WATCH, _COMMAND, "relay", "--config-file", str(config_path)],
+            self.folder / "relay.log",
+        )
+
+    def _st2_options(self) -> str:
+        st2 = self.st2_settings
+        values = {
+            "api_url": st2.api_url,
+            "stream_url": st2.stream_url,
+            "auth_url": st2.credential.auth_url,
+            "api_key": st2.credential.api_key,
+            "auth_token": st2.credential.auth_token,
+            "username": st2.credential.username,
+            "password": st2.credential.password,
+            "cafile": st2.tls.cafile,
+            "insecure": str(st2.tls.insecure).lower(),
+        }
+        # oslo.config takes $ for a reference to another option.
+        lines = [f"{name} = {value.replace('$', '$$')}" for name, value in values.items() if value]
+        return "\n".join(["[st2]", *lines, self._options])
+
+    def _temporary_folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="st2-mistral-"))
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return folder
