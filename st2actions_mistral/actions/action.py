@@ -40,14 +40,20 @@ class St2Action(mistral.Action):
         self.parameters = parameters
         self.st2_context = st2_context
         self.render_jinja = render_jinja
+        self.over = False
 
     def __repr__(self) -> str:
         # Mistral logs this, and shows it in a failed task: no parameter may be in it.
         return f"<st2.action {self.ref!r:.80}>"
 
     def is_sync(self) -> bool:
-        """False: the relay brings the result."""
-        return False
+        """False, for the relay brings the result; True once there is nothing left to wait for.
+
+        An error that ``run`` returns counts as it is for an asynchronous action, but is dropped where
+        the action is the base of an ad-hoc one. Both look here again after ``run``, in the process
+        that ran it.
+        """
+        return self.over
 
     def run(self, context: Any) -> mistral.Result | None:
         """Make the StackStorm execution.
@@ -103,4 +109,5 @@ class St2Action(mistral.Action):
         if isinstance(error, Answered):
             result |= {"status": error.status, "message": error.message}
         LOG.warning("%r failed: %s", self, error)
+        self.over = True
         return mistral.Result(error=result)

@@ -81,8 +81,9 @@ class Api:
                 raise
             if not self._credential.renew(ours):
                 raise self._with_hint(error) from error
+            renewed = self._credential.headers()
             try:
-                response = attempt(self._credential.headers())
+                response = attempt(renewed)
             except Answered as again:
                 raise (self._with_hint(again) if again.status == 401 else again) from error
         return http.json_body(response, f"{method} {self.url}{path}", expect)

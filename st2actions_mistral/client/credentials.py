@@ -13,8 +13,8 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from st2actions_mistral.client import session as http
-from st2actions_mistral.client.settings import St2Settings
-from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.client.settings import St2Settings, is_header_text
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
 
 class HeaderSource(Protocol):
@@ -58,6 +58,7 @@ class St2Credential:
         self._session = session
         self._lock = threading.Lock()
         self._token: str | None = None
+        self._logging_in = threading.Lock()
 
     def headers(self) -> dict[str, str]:
         """The headers for one request.
@@ -70,10 +71,7 @@ class St2Credential:
         if credential.auth_token:
             return {"X-Auth-Token": credential.auth_token}
         if credential.username:
-            with self._lock:
-                if self._token is None:
-                    self._token = self._log_in()
-                return {"X-Auth-Token": self._token}
+            return {"X-Auth-Token": self._logged_in()}
         return {}
 
     def renew(self, refused: dict[str, str]) -> bool:
@@ -94,6 +92,25 @@ class St2Credential:
             return "StackStorm does not take the token made with [st2] username and password."
         return "Set [st2] api_key (made with 'st2 apikey create'), or username and password."
 
+    def _logged_in(self) -> str:
+        # One log-in serves everybody who waits for it. One that hangs must not make them queue up for
+        # a time-out each.
+        patience = self._patience
+        if not self._logging_in.acquire(timeout=patience.connect_timeout + patience.read_timeout):
+            raise NotSent(
+                f"POST {self._credential.auth_url}/tokens", "another request waits for the token."
+            )
+        try:
+            with self._lock:
+                token = self._token
+            if token is None:
+                token = self._log_in()
+                with self._lock:
+                    self._token = token
+            return token
+        finally:
+            self._logging_in.release()
+
     def _log_in(self) -> str:
         credential = self._credential
         assert credential.username is not None
@@ -109,6 +126,7 @@ class St2Credential:
                 json={},
                 auth=HTTPBasicAuth(credential.username.encode(), credential.password.encode()),
             )
+            token = http.json_body(response, f"POST {url}").get("token")
         except Answered as error:
             if error.status == 401:
                 raise Answered(
@@ -119,9 +137,9 @@ class St2Credential:
             raise
         except OutcomeUnknown as error:
             # The request that needed the token has not been sent, and a login is safe to repeat.
-            raise NotSent(error.what, error.reason) from error
-        body = http.json_body(response, f"POST {url}")
-        token = body.get("token")
-        if not isinstance(token, str):
-            raise RemoteError(f"POST {url}", "the answer holds no token. Is auth_url right?")
+            raise NotSent(error.what, error.reason, retry_after=error.retry_after) from error
+        if not isinstance(token, str) or not is_header_text(token):
+            raise NotSent(
+                f"POST {url}", "the answer holds no token. Is auth_url right?", permanent=True
+            )
         return token

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+import yaml
+
 from st2actions_mistral.client import retry
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, HeaderSource
@@ -20,7 +22,11 @@ from st2actions_mistral.model import states
 # there is more.
 _PAGE: Final = 200
 
-_LISTED: Final = "id,name,state,created_at,task_execution_id,task_name,workflow_name"
+# With "fields", Mistral 23 puts the workflow's name into task_name (measured); neither is asked for.
+_LISTED: Final = "id,name,state,created_at,task_execution_id"
+
+# Ad-hoc actions based on ad-hoc actions; Mistral itself refuses a cycle.
+_DEEPEST_BASE: Final = 10
 
 
 class MistralClient:
@@ -50,7 +56,7 @@ class MistralClient:
         """All action executions in state RUNNING, the oldest first.
 
         Each has ``id``, ``name``, ``state``, ``created_at`` (UTC without a zone, whole seconds),
-        ``task_execution_id``, ``task_name``, ``workflow_name``.
+        ``task_execution_id``.
         """
         marker: str | None = None
         while True:
@@ -67,6 +73,20 @@ class MistralClient:
     def get_action(self, action_execution_id: str) -> dict[str, Any] | None:
         """One action execution with its ``input`` and ``output``, or None where there is none."""
         return self._get(f"/action_executions/{quote(action_execution_id, safe='')}")
+
+    def base_of(self, action_name: str) -> str:
+        """The name of the action that does the work: the end of the chain of ``base`` where the name
+        is one of an ad-hoc action, else the name itself.
+
+        The executions of an ad-hoc action bear its name, not the name of its base.
+        """
+        for _ in range(_DEEPEST_BASE):
+            action = self._get(f"/actions/{quote(action_name, safe='')}")
+            base = _base(action["definition"]) if action and action.get("definition") else None
+            if base is None:
+                break
+            action_name = base
+        return action_name
 
     def complete_action(self, action_execution_id: str, state: str, output: Mapping[str, Any]) -> bool:
         """Give an action execution its final state and output, once.
@@ -164,3 +184,16 @@ class MistralClient:
                 return None
             raise
         return found
+
+
+def _base(definition: str) -> str | None:
+    """The ``base`` in the YAML text of an ad-hoc action, ``NAME: {base: …}``."""
+    try:
+        parsed = yaml.safe_load(definition)
+    except yaml.YAMLError:
+        return None
+    for action in parsed.values() if isinstance(parsed, dict) else ():
+        if isinstance(action, dict) and isinstance(action.get("base"), str):
+            # It may be followed by inputs: "std.echo output='…'".
+            return str(action["base"]).split()[0]
+    return None

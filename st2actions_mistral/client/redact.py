@@ -22,6 +22,9 @@ def url(address: str) -> str:
         host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
+        host = ""
+    if not host:
+        # Without a host the rest may be anything, a password included.
         return "(malformed URL)"
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path}"
@@ -31,7 +34,7 @@ def message(body: str) -> str:
     """The other side's own words in an error body: ``faultstring`` where there is one, cut."""
     try:
         parsed: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     words = parsed.get("faultstring") if isinstance(parsed, dict) else None
     text = words if isinstance(words, str) else body

@@ -42,9 +42,23 @@ def policy(
     error as it was.
 
     :param repeat_unknown: whether the call may be repeated although its outcome is unknown.
-    :param sleep: how to wait; tests inject their own.
+    :param sleep: how to wait where there is no ``stop``; tests inject their own.
     :param stop: once set, no further try is made and a pause ends at once.
     """
+
+    failed: list[BaseException] = []
+
+    def before_pause(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        failed[:] = [error] if error else []
+        _log(state)
+
+    def pause(seconds: float) -> None:
+        if stop is None:
+            sleep(seconds)
+        elif stop.wait(seconds):
+            # tenacity asks about stopping before a pause only.
+            raise failed[0]
 
     def is_worth_another_try(error: BaseException) -> bool:
         if isinstance(error, NotSent):
@@ -58,8 +72,8 @@ def policy(
         retry=tenacity.retry_if_exception(is_worth_another_try),
         wait=_pause,
         stop=stops | tenacity.stop_when_event_set(stop) if stop else stops,
-        sleep=tenacity.sleep_using_event(stop) if stop else sleep,
-        before_sleep=_log,
+        sleep=pause,
+        before_sleep=before_pause,
         reraise=True,
     )
 

@@ -10,13 +10,18 @@ from __future__ import annotations
 import email.utils
 import math
 import ssl
+import sys
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import requests
+import urllib3.connection
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
@@ -34,7 +39,14 @@ _NEVER_SENT: Final = (
     urllib3.exceptions.ConnectTimeoutError,
 )
 
-# An end of file may come at any time; every other TLS error comes from the handshake.
+# What these raise came before the first byte of a request: a TLS handshake that was refused, reset or
+# stalled. An error of TLS by itself does not say so: one in the middle of an answer has the same type.
+_CONNECTING: Final = {
+    urllib3.connection.HTTPConnection.connect.__code__,
+    urllib3.connection.HTTPSConnection.connect.__code__,
+}
+
+# An end of file tells nothing of certificates and versions: trying again may help.
 _TLS_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -100,32 +112,44 @@ def translated(what: str) -> Iterator[None]:
     A refused connection and a request that was read and then dropped are both a
     ``requests.ConnectionError``; only the cause tells one from the other.
     """
+    # What the caller is handling is in the context of whatever is raised here, and is not its cause.
+    handled = sys.exc_info()[1]
     try:
         yield
     except requests.exceptions.SSLError as error:
-        if any(isinstance(cause, _TLS_ENDED) for cause in _causes(error)):
-            raise OutcomeUnknown(what, f"the connection broke ({_cause(error)}).") from error
+        causes = list(_causes(error, handled))
+        if not _is_unsent(causes):
+            raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
+        if any(isinstance(cause, _TLS_ENDED) for cause in causes):
+            raise NotSent(what, f"no TLS ({_words(causes)}).") from error
         raise NotSent(
             what,
-            f"no TLS ({_cause(error)}). If the server's certificate is signed by a CA of your own,"
+            f"no TLS ({_words(causes)}). If the server's certificate is signed by a CA of your own,"
             " set cafile to it.",
             permanent=True,
         ) from error
-    except requests.exceptions.ConnectTimeout as error:
-        raise NotSent(what, "no connection in time (connect_timeout).") from error
-    except requests.exceptions.ReadTimeout as error:
+    except requests.exceptions.Timeout as error:
+        if _is_unsent(_causes(error, handled)):
+            raise NotSent(what, "no connection in time (connect_timeout).") from error
         raise OutcomeUnknown(what, "no answer in time (read_timeout).") from error
     except requests.exceptions.ConnectionError as error:
-        if any(isinstance(cause, _NEVER_SENT) for cause in _causes(error)):
-            raise NotSent(what, f"no connection ({_cause(error)}).") from error
-        raise OutcomeUnknown(what, f"the connection broke ({_cause(error)}).") from error
+        causes = list(_causes(error, handled))
+        if _is_unsent(causes):
+            raise NotSent(what, f"no connection ({_words(causes)}).") from error
+        raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        if isinstance(error, ValueError):
+        if isinstance(error, (ValueError, requests.exceptions.InvalidJSONError)):
             # requests cannot make a request of it at all. Its text is left out: it would show the
             # header or the body.
             reason = f"the request cannot be made ({type(error).__name__})."
             raise NotSent(what, reason, permanent=True) from None
-        raise OutcomeUnknown(what, f"{type(error).__name__} ({_cause(error)}).") from error
+        words = _words(list(_causes(error, handled)))
+        raise OutcomeUnknown(what, f"{type(error).__name__} ({words}).") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise OutcomeUnknown(what, f"the connection broke ({error.strerror}).") from error
+        # Not one of the system's: requests says so where it does not find the cafile.
+        raise NotSent(what, f"the request cannot be made ({error}).", permanent=True) from error
 
 
 def json_body(response: requests.Response, what: str, expect: type = dict) -> Any:
@@ -136,7 +160,7 @@ def json_body(response: requests.Response, what: str, expect: type = dict) -> An
     """
     try:
         body = response.json()
-    except requests.exceptions.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise OutcomeUnknown(what, f"the answer ({response.status_code}) is not JSON.") from error
     if not isinstance(body, expect):
         kind = "an object" if expect is dict else "a list"
@@ -151,9 +175,19 @@ def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     if status >= 500:
         return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)
     if 300 <= status < 400:
-        target = redact.url(response.headers.get("Location", ""))
+        target = _target(response)
         message = f"redirects to {target}, and redirects are not followed. Configure the real URL."
     return Answered(what, status, message, retry_after=retry_after)
+
+
+def _target(response: requests.Response) -> str:
+    location = response.headers.get("Location")
+    if not location:
+        return "nowhere in particular"
+    try:
+        return redact.url(urljoin(response.url, location))
+    except ValueError:
+        return "something malformed"
 
 
 def _retry_after(header: str | None) -> float | None:
@@ -164,14 +198,25 @@ def _retry_after(header: str | None) -> float | None:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+            date = email.utils.parsedate_to_datetime(header)
         except ValueError:
             return None
+        # HTTP's dates are in GMT, also in the old form that does not say so.
+        seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _is_unsent(causes: Iterable[BaseException]) -> bool:
+    return any(
+        isinstance(cause, _NEVER_SENT)
+        or any(frame.f_code in _CONNECTING for frame, _ in traceback.walk_tb(cause.__traceback__))
+        for cause in causes
+    )
+
+
+def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """An error and everything behind it, up to what was ``handled`` before it was raised."""
+    seen = {id(handled)}
     waiting: list[BaseException] = [error]
     while waiting:
         current = waiting.pop()
@@ -184,9 +229,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(item for item in related if isinstance(item, BaseException))
 
 
-def _cause(error: BaseException) -> str:
+def _words(causes: Sequence[BaseException]) -> str:
     """The innermost words, without the objects and addresses that urllib3 puts around them."""
-    causes = list(_causes(error))
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.strerror:
             return str(cause.strerror)

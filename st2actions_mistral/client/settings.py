@@ -64,7 +64,7 @@ class Credential:
                 " with password."
             )
         for name, value in (("api_key", self.api_key), ("auth_token", self.auth_token)):
-            if value and not _HEADER_TEXT.fullmatch(value):
+            if value and not is_header_text(value):
                 raise ConfigError(
                     f"[st2] {name}: holds a blank or a character that no header can carry. Copy it"
                     " again, without quotes."
@@ -117,6 +117,11 @@ class MistralSettings:
     patience: Patience = Patience()
 
 
+def is_header_text(text: str) -> bool:
+    """Whether every HTTP client can put it into a header as it is: visible ASCII, no blanks."""
+    return bool(_HEADER_TEXT.fullmatch(text))
+
+
 def checked_url(option: str, url: str) -> str:
     """``url`` without a trailing slash.
 
@@ -129,12 +134,12 @@ def checked_url(option: str, url: str) -> str:
         parts.port  # noqa: B018 - reading it is what checks it
     except ValueError as error:
         raise ConfigError(f"{option}: not a URL ({error}).") from None
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc or ("@" in url and not parts.netloc):
         raise ConfigError(f"{option}: must not hold a user or a password; there are options for them.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"{option}: {url!r:.200} is not an http or https URL, such as http://127.0.0.1:9101/v1."
         )
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         raise ConfigError(f"{option}: must not have a query or a fragment.")
     return url.rstrip("/")

@@ -88,10 +88,15 @@ class Delivery:
         self, action_execution_id: str, execution_id: str, child: Mapping[str, Any] | None
     ) -> bool:
         action = self._mistral.get_action(action_execution_id)
+        base = self._mistral.base_of(action["name"]) if action else None
         if child is None:
             child = self._st2.get_execution(execution_id)
         effect = reconcile.settle(
-            action, child, site=self._settings.site, limit_kb=self._settings.field_size_limit_kb
+            action,
+            child,
+            base=base,
+            site=self._settings.site,
+            limit_kb=self._settings.field_size_limit_kb,
         )
         if isinstance(effect, reconcile.Leave):
             LOG.debug("Action execution %s: %s.", action_execution_id, effect.reason)

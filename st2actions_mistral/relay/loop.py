@@ -84,11 +84,7 @@ class Sweeper:
         :raises RemoteError: one of the two systems does not answer.
         """
         before = set(self._children.snapshot())
-        waiting = {
-            action["id"]: action
-            for action in self._mistral.running_actions()
-            if reconcile.is_ours(action)
-        }
+        waiting = self._waiting()
         self._children.forget_all_but(set(waiting), before)
         if not waiting:
             return 0
@@ -98,6 +94,12 @@ class Sweeper:
             self._offer_if_final(action, execution, statuses.get(execution))
         self._find({id_: action for id_, action in waiting.items() if id_ not in known})
         return len(waiting)
+
+    def _waiting(self) -> dict[str, Any]:
+        running = list(self._mistral.running_actions())
+        names = {str(action["name"]) for action in running}
+        ours = {name for name in names if self._mistral.base_of(name) == reconcile.ACTION_NAME}
+        return {action["id"]: action for action in running if action["name"] in ours}
 
     def _find(self, childless: dict[str, Any]) -> None:
         if not childless:

@@ -34,12 +34,18 @@ class Leave:
 
 
 def settle(
-    action: Mapping[str, Any] | None, child: Mapping[str, Any] | None, *, site: str, limit_kb: int
+    action: Mapping[str, Any] | None,
+    child: Mapping[str, Any] | None,
+    *,
+    base: str | None,
+    site: str,
+    limit_kb: int,
 ) -> Complete | Leave:
     """What to do about one action execution and the child that claims to belong to it.
 
     :param action: the action execution as Mistral's API shows it; None where there is none.
     :param child: the whole StackStorm execution; None where there is none.
+    :param base: the name of the action that does the work, see ``MistralClient.base_of``.
     :param limit_kb: see :func:`st2actions_mistral.model.result.fit`.
     """
     if child is None:
@@ -48,7 +54,7 @@ def settle(
         return Leave("Mistral knows no such action execution")
     if action["state"] != states.RUNNING:
         return Leave(f"the action is {action['state']} already")
-    if not is_ours(action):
+    if base != ACTION_NAME:
         # Who may POST executions to StackStorm may write any id into their context; what waits for
         # somebody else's answer is not ours to complete.
         return Leave(f"the action is a {action['name']}, not a {ACTION_NAME}")
@@ -58,11 +64,6 @@ def settle(
     if state is None:
         return Leave(f"the execution is {child['status']}")
     return Complete(action["id"], state, fit(task_result(child), limit_kb))
-
-
-def is_ours(action: Mapping[str, Any]) -> bool:
-    """Whether an action execution is one of ``st2.action``."""
-    return bool(action["name"] == ACTION_NAME)
 
 
 def action_of(child: Mapping[str, Any], site: str) -> str | None:

@@ -1,0 +1,380 @@
+"""``st2.action`` in a real Mistral."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+from conftest import Bench, eventually
+
+NASTY = [
+    "{{ 1 + 1 }}",
+    "{% raw %}{{ x }}{% endraw %}",
+    "{% endraw %}{{ undefined.x }}",
+    "{{ st2kv.system.secret | decrypt_kv }}",
+    "\n{# gone? #}{{ a }}\r\n  {%- if b -%}\n",
+    "emoji 😀 {{ é }} \\ \" ' \\u1234",
+    "<% $.not_an_expression %>",
+    "{{",
+    "",
+]
+
+
+def echo(value: str, ref: str = "sandbox.echo", more: str = "") -> str:
+    return f"""
+        say:
+          action: st2.action
+          input:
+            ref: {ref}
+            parameters:
+              value: {value}
+            {more}
+    """
+
+
+def test_mistral_lists_both_actions_with_their_inputs(bench: Bench) -> None:
+    found = {
+        action["name"]: action
+        for action in bench.get("/actions?name=in:st2.action,st2.callback")["actions"]
+    }
+    assert found["st2.action"]["input"] == ("ref, parameters=null, st2_context=null, render_jinja=null")
+    assert found["st2.callback"]["input"] == "state, result=null, st2_context=null"
+    assert "core.local" in found["st2.action"]["description"]
+    assert "SUCCESS, ERROR or CANCELLED" in found["st2.callback"]["description"]
+
+
+def test_result_is_the_childs_plus_where_it_is(bench: Bench) -> None:
+    run = bench.run(
+        bench.workbook(
+            """
+            say:
+              action: st2.action
+              input: {ref: core.local, parameters: {cmd: echo hello}}
+            """
+        )
+    )
+    (child,) = bench.children_of(run.actions[0]["id"])
+    assert run.execution["state"] == "SUCCESS"
+    assert run.result("say") == {
+        "failed": False,
+        "succeeded": True,
+        "return_code": 0,
+        "stdout": "hello",
+        "stderr": "",
+        "st2": {
+            "execution_id": child["id"],
+            "status": "succeeded",
+            "web_url": child["web_url"],
+        },
+    }
+    assert child["context"]["mistral"] == {
+        "site": "mistral",
+        "workflow_execution_id": run.execution["id"],
+        "workflow_name": run.execution["workflow_name"],
+        "task_execution_id": run.tasks["say"]["id"],
+        "action_execution_id": run.actions[0]["id"],
+    }
+    assert "parent" not in child["context"]
+
+
+@pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {v or "k": [{"k": v}]}])
+def test_values_arrive_as_they_are(bench: Bench, value: str, wrap: Any) -> None:
+    workflow = bench.workbook(echo("<% $.value %>"), inputs="[value]")
+    run = bench.run(workflow, {"value": wrap(value)})
+    assert run.execution["state"] == "SUCCESS", run.actions
+    assert run.result("say")["result"] == {"value": wrap(value)}
+
+
+def test_render_jinja_lets_stackstorm_render(bench: Bench) -> None:
+    workflow = bench.workbook(echo("<% $.value %>", more="render_jinja: true"), inputs="[value]")
+    run = bench.run(workflow, {"value": "{{ 1 + 1 }}"})
+    assert run.result("say")["result"] == {"value": "2"}
+
+
+def test_children_belong_to_the_parent_also_below_a_sub_workflow(bench: Bench) -> None:
+    parent = bench.parent()
+    workflow = bench.workbook(
+        """
+        mine:
+          action: st2.action
+          input: {ref: core.noop}
+          on-success: below
+        below:
+          workflow: inner
+          # A sub-workflow has an environment of its own: this hands ours on, unevaluated.
+          input: {env: <% env() %>, evaluate_env: false}
+        """,
+        more="""
+        inner:
+          tasks:
+            theirs:
+              action: st2.action
+              input: {ref: core.noop}
+        """,
+    )
+    book = workflow.rpartition(".")[0]
+    run = bench.run(workflow, parent=parent)
+    assert run.execution["state"] == "SUCCESS"
+    children = bench.st2.children(parent["id"])
+    assert [child["context"]["parent"]["execution_id"] for child in children] == [parent["id"]] * 2
+    names = {child["context"]["mistral"]["workflow_name"] for child in children}
+    assert names == {f"{book}.main", f"{book}.inner"}
+
+
+def test_notify_of_the_context_goes_with_each_child(bench: Bench) -> None:
+    notify = {"on-complete": {"routes": ["ops"], "message": "done"}}
+    workflow = bench.workbook("say: {action: st2.action, input: {ref: core.noop}}")
+    started = bench.mistral.start_workflow(
+        workflow, {}, env={"__actions": {"st2.action": {"st2_context": {"notify": notify}}}}
+    )
+    run = bench.wait(started["id"])
+    (child,) = bench.children_of(run.actions[0]["id"])
+    assert child["liveaction"]["notify"]["on-complete"]["routes"] == ["ops"]
+
+
+def test_with_items(bench: Bench) -> None:
+    workflow = bench.workbook(
+        """
+        each:
+          with-items: i in <% range(20) %>
+          action: st2.action
+          input: {ref: sandbox.echo, parameters: {value: <% $.i %>}}
+        """
+    )
+    run = bench.run(workflow)
+    assert run.execution["state"] == "SUCCESS"
+    values = [action["output"]["result"]["result"]["value"] for action in run.actions]
+    assert sorted(values) == list(range(20))
+    assert all(len(bench.children_of(action["id"])) == 1 for action in run.actions)
+
+
+def test_ad_hoc(bench: Bench) -> None:
+    action = bench.request(
+        "POST",
+        "/action_executions",
+        {"name": "st2.action", "input": {"ref": "core.local", "parameters": {"cmd": "echo hi"}}},
+    )
+    eventually(lambda: bench.action_state(action["id"]) == "SUCCESS", "the ad-hoc action ends")
+    done = bench.mistral.get_action(action["id"])
+    assert done is not None
+    output = done["output"]
+    output = output if isinstance(output, dict) else json.loads(output)
+    assert output["result"]["stdout"] == "hi"
+
+
+def test_an_action_of_the_users_own_that_is_based_on_it(bench: Bench) -> None:
+    workflow = bench.workbook(
+        "say: {action: shell, input: {line: echo based}}",
+        extra="""
+        actions:
+          shell:
+            base: st2.action
+            base-input: {ref: core.local, parameters: {cmd: <% $.line %>}}
+            input: [line]
+        """,
+    )
+    run = bench.run(workflow)
+    assert run.execution["state"] == "SUCCESS"
+    assert run.result("say")["stdout"] == "based"
+
+
+def test_an_action_based_on_it_tells_its_errors_too(bench: Bench) -> None:
+    workflow = bench.workbook(
+        "say: {action: broken}",
+        extra="""
+        actions:
+          broken:
+            base: st2.action
+            base-input: {ref: core.nope}
+        """,
+    )
+    run = bench.run(workflow)
+    assert run.tasks["say"]["state"] == "ERROR"
+    assert run.result("say")["status"] == 400
+
+
+def test_an_action_based_on_it_takes_the_context_from_the_environment(bench: Bench) -> None:
+    parent = bench.parent()
+    workflow = bench.workbook(
+        "say: {action: quiet}",
+        extra="""
+        actions:
+          quiet:
+            base: st2.action
+            base-input:
+              ref: core.noop
+              st2_context: <% env().get('__actions').get('st2.action').st2_context %>
+        """,
+    )
+    assert bench.run(workflow, parent=parent).execution["state"] == "SUCCESS"
+    assert len(bench.st2.children(parent["id"])) == 1
+
+
+def test_stackstorms_refusal_is_the_tasks_result(bench: Bench) -> None:
+    workflow = bench.workbook(
+        """
+        no-such:
+          action: st2.action
+          input: {ref: core.nope}
+          on-error: look
+        look:
+          action: std.echo output=<% task('no-such').result %>
+        """
+    )
+    run = bench.run(workflow)
+    assert run.tasks["no-such"]["state"] == "ERROR"
+    result = run.result("look")
+    assert result["status"] == 400
+    assert result["ref"] == "core.nope"
+    assert "core.nope" in result["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"ref": ""}, "ref"),
+        ({"ref": "local"}, "ref"),
+        ({"ref": "core.local", "parameters": ["date"]}, "parameters"),
+        ({"ref": "core.local", "st2_context": "here"}, "st2_context"),
+        (
+            {"ref": "core.local", "st2_context": {"api_url": "http://127.0.0.1:1/v1"}},
+            "st2_context.api_url",
+        ),
+        ({"ref": "core.local", "st2_context": {"parent": {"execution_id": "x"}}}, "st2_context.parent"),
+        ({"ref": "core.local", "render_jinja": "yes"}, "render_jinja"),
+    ],
+)
+def test_bad_input_ends_in_an_error_and_sends_nothing(
+    bench: Bench, given: dict[str, Any], named: str
+) -> None:
+    before = len(bench.stackstorm.executions.all())
+    action = bench.request("POST", "/action_executions", {"name": "st2.action", "input": given})
+    eventually(lambda: bench.action_state(action["id"]) == "ERROR", "the action ends")
+    done = bench.mistral.get_action(action["id"])
+    assert done is not None
+    assert f"{named}" in str(done["output"])
+    assert len(bench.stackstorm.executions.all()) == before
+
+
+def test_a_failed_child_is_an_error_with_its_result(bench: Bench) -> None:
+    workflow = bench.workbook(
+        """
+        breaks:
+          action: st2.action
+          input: {ref: core.local, parameters: {cmd: "echo oops >&2; exit 3"}}
+          on-error: look
+        look:
+          action: std.echo output=<% task(breaks).result %>
+        """
+    )
+    run = bench.run(workflow)
+    assert run.tasks["breaks"]["state"] == "ERROR"
+    result = run.result("look")
+    assert (result["return_code"], result["stderr"]) == (3, "oops")
+    assert result["st2"]["status"] == "failed"
+
+
+def test_a_child_that_timed_out_is_an_error(bench: Bench) -> None:
+    workflow = bench.workbook(
+        "slow: {action: st2.action, input: {ref: core.local, parameters: {cmd: sleep 30, timeout: 1}}}"
+    )
+    run = bench.run(workflow)
+    assert run.tasks["slow"]["state"] == "ERROR"
+    assert run.result("slow")["st2"]["status"] == "timeout"
+
+
+def test_a_cancelled_child_cancels_the_task(bench: Bench) -> None:
+    workflow = bench.workbook(
+        "slow: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 300}}}"
+    )
+    started = bench.start(workflow)
+    child = eventually(
+        lambda: next(
+            (
+                execution
+                for execution in bench.stackstorm.executions.all()
+                if execution["context"].get("mistral", {}).get("workflow_execution_id") == started
+                and execution["status"] == "running"
+            ),
+            None,
+        ),
+        "the child runs",
+    )
+    cancel(bench, child["id"])
+    run = bench.wait(started)
+    assert run.tasks["slow"]["state"] == "CANCELLED"
+    assert run.actions[0]["state"] == "CANCELLED"
+
+
+def cancel(bench: Bench, execution_id: str) -> None:
+    settings = bench.sandbox.st2_settings
+    answer = requests.delete(
+        f"{settings.api_url}/executions/{execution_id}",
+        headers={"St2-Api-Key": settings.credential.api_key},
+        timeout=30,
+    )
+    answer.raise_for_status()
+
+
+def test_an_inquiry_leaves_the_action_running_until_it_is_answered(bench: Bench) -> None:
+    workflow = bench.workbook(
+        "ask: {action: st2.action, input: {ref: core.ask, parameters: {route: ops}}}"
+    )
+    started = bench.start(workflow)
+    child = eventually(
+        lambda: next(
+            (
+                execution
+                for execution in bench.stackstorm.executions.all()
+                if execution["context"].get("mistral", {}).get("workflow_execution_id") == started
+                and execution["status"] == "pending"
+            ),
+            None,
+        ),
+        "the inquiry is pending",
+    )
+    action_id = child["context"]["mistral"]["action_execution_id"]
+    assert bench.action_state(action_id) == "RUNNING"
+    settings = bench.sandbox.st2_settings
+    requests.put(
+        f"{settings.api_url}/inquiries/{child['id']}",
+        json={"response": {"continue": True}},
+        headers={"St2-Api-Key": settings.credential.api_key},
+        timeout=30,
+    ).raise_for_status()
+    run = bench.wait(started)
+    assert run.execution["state"] == "SUCCESS"
+    assert run.result("ask")["response"] == {"continue": True}
+
+
+def test_a_huge_result_is_cut_and_keeps_its_state(bench: Bench) -> None:
+    workflow = bench.workbook(
+        """
+        good:
+          action: st2.action
+          input: {ref: core.local, parameters: {cmd: "head -c 3000000 /dev/zero | tr '\\\\0' x"}}
+          on-success: bad
+        bad:
+          action: st2.action
+          input:
+            ref: core.local
+            parameters: {cmd: "head -c 3000000 /dev/zero | tr '\\\\0' x; exit 4"}
+          on-error: look
+        look:
+          action: std.echo output=<% task(bad).result %>
+        """
+    )
+    run = bench.run(workflow)
+    assert [run.tasks[name]["state"] for name in ("good", "bad", "look")] == [
+        "SUCCESS",
+        "ERROR",
+        "SUCCESS",
+    ]
+    result = run.result("look")
+    assert result["return_code"] == 4
+    assert result["stdout"].endswith("(3000000 bytes, cut)")
+    assert result["st2"]["cut"]["limit_kb"] == 1024
+    assert result["st2"]["execution_id"] in result["st2"]["cut"]["message"]
