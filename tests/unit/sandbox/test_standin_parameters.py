@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from st2actions_mistral.sandbox.stackstorm.fault import Fault
+from st2actions_mistral.sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked
+
+RUNNER = {"runner_parameters": {"sudo": {"type": "boolean", "default": False}}}
+ACTION: dict[str, Any] = {
+    "parameters": {
+        "value": {"required": True, "description": "anything"},
+        "loose": {"description": "no type, optional"},
+        "number": {"type": "integer"},
+        "sudo": {"immutable": True},
+    }
+}
+
+
+@pytest.mark.parametrize("value", ["text", 1, 1.5, True, None, [1, "a"], {"a": {"b": []}}])
+def test_a_required_parameter_without_a_type_takes_anything(value: Any) -> None:
+    check({"value": value}, ACTION, RUNNER)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({}, "'value' is a required property"),
+        ({"value": 1, "x": 1}, "Additional properties are not allowed ('x' was unexpected)"),
+        ({"value": 1, "number": "a"}, "'a' is not of type 'integer', 'null'"),
+        ({"value": 1, "loose": 5}, "5 is not of type 'string', 'null'"),
+        ({"value": 1, "sudo": True}, "Override of immutable parameter(s) ['sudo'] is unsupported."),
+    ],
+)
+def test_what_is_refused(parameters: dict[str, Any], text: str) -> None:
+    with pytest.raises(Fault) as caught:
+        check(parameters, ACTION, RUNNER)
+    assert (caught.value.status, caught.value.text) == (400, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("5", "integer", 5),
+        ("1.5", "number", 1.5),
+        ("true", "boolean", True),
+        ("[1, 2]", "array", [1, 2]),
+        ("{'a': 1}", "object", {"a": 1}),
+        (None, "integer", None),
+        ("x", None, "x"),
+        (NONE_MARK, "string", None),
+    ],
+)
+def test_casts(value: Any, kind: str | None, expected: Any) -> None:
+    assert cast(value, {"type": kind} if kind else {}) == expected
+
+
+def test_a_number_is_no_string() -> None:
+    with pytest.raises(ValueError, match='Value "5" must either be a string'):
+        cast(5, {"type": "string"})
+
+
+def test_masking_reaches_into_structures() -> None:
+    schema = {
+        "pw": {"secret": True},
+        "o": {"type": "object", "properties": {"key": {"secret": True}, "open": {}}},
+        "l": {"type": "array", "items": {"secret": True}},
+    }
+    given = {"pw": "a", "o": {"key": "b", "open": "c"}, "l": ["d"], "other": "e"}
+    assert masked(given, schema) == {
+        "pw": "********",
+        "o": {"key": "********", "open": "c"},
+        "l": ["********"],
+        "other": "e",
+    }
+    assert given["pw"] == "a"
