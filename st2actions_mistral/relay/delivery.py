@@ -88,7 +88,7 @@ class Delivery:
         self, action_execution_id: str, execution_id: str, child: Mapping[str, Any] | None
     ) -> bool:
         action = self._mistral.get_action(action_execution_id)
-        base = self._mistral.base_of(action["name"]) if action else None
+        base = base_of(self._mistral, action["name"]) if action else None
         if child is None:
             child = self._st2.get_execution(execution_id)
         effect = reconcile.settle(
@@ -124,3 +124,8 @@ class Delivery:
     def _done(self, action_execution_id: str) -> None:
         with self._lock:
             self._under_way.discard(action_execution_id)
+
+
+def base_of(mistral: MistralClient, action_name: str) -> str:
+    """As ``MistralClient.base_of``, which need not be asked for the usual name."""
+    return action_name if action_name == reconcile.ACTION_NAME else mistral.base_of(action_name)

@@ -16,7 +16,7 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.relay import reconcile
-from st2actions_mistral.relay.delivery import Delivery
+from st2actions_mistral.relay.delivery import Delivery, base_of
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Sweeper:
     def _waiting(self) -> dict[str, Any]:
         running = list(self._mistral.running_actions())
         names = {str(action["name"]) for action in running}
-        ours = {name for name in names if self._mistral.base_of(name) == reconcile.ACTION_NAME}
+        ours = {name for name in names if base_of(self._mistral, name) == reconcile.ACTION_NAME}
         return {action["id"]: action for action in running if action["name"] in ours}
 
     def _find(self, childless: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ class Watcher:
         """Wake :meth:`run` from waiting for an event, once the relay stops."""
         with self._lock:
             if self._stream is not None:
-                self._stream.close()
+                self._stream.interrupt()
 
     def _watch(self) -> None:
         with EventStream(self._st2_settings) as stream:

@@ -86,7 +86,7 @@ def run_in(
             raise SandboxError("StackStorm's event stream ended at once.")
         progress.say(f"Running {example.ref}")
         parent_id = sandbox.st2.create_execution(example.ref, parameters)["id"]
-        too_late = threading.Timer(timeout, stream.close)
+        too_late = threading.Timer(timeout, stream.interrupt)
         too_late.start()
         try:
             ended = _follow(happening, parent_id, progress)

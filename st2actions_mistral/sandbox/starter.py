@@ -51,7 +51,8 @@ def _start(mistral: MistralClient, api_url: str, request: RunRequest) -> RunResu
 def environment(api_url: str, execution: dict[str, Any]) -> dict[str, Any]:
     """The environment of a workflow that runs for a StackStorm execution.
 
-    It gives both actions their ``st2_context`` as a default input, in sub-workflows too.
+    It gives both actions their ``st2_context`` as a default input. Mistral starts a sub-workflow with
+    an empty environment unless the task that starts it passes ours on, see ``docs/actions.md``.
     """
     context = {
         "api_url": api_url,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Bench, eventually
+from bench import Bench, eventually
 
 NASTY = [
     "{{ 1 + 1 }}",

@@ -97,8 +97,18 @@ class ReplicaSet:
             return {"node": name, "state": "SECONDARY", "ineligible_for": duration}
 
     def _elect(self) -> str | None:
-        if self._primary is None and self._clock() >= self._election_at:
-            self._primary = next((name for name in self._nodes if self._eligible(name)), None)
+        """The primary; elects one if that fell due since somebody looked.
+
+        Whoever could stand first became it then, and not who can stand now.
+        """
+        if self._primary is None:
+
+            def stands_at(name: str) -> float:
+                return max(self._election_at, self._nodes[name].ineligible_until)
+
+            first = min(self._nodes, key=stands_at)
+            if stands_at(first) <= self._clock():
+                self._primary = first
         return self._primary
 
     def _eligible(self, name: str) -> bool:

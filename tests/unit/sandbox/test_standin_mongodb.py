@@ -57,6 +57,15 @@ def test_without_an_eligible_node_there_is_no_primary(replica_set: ReplicaSet, c
     assert replica_set.primary == "mongo2"
 
 
+def test_an_election_falls_due_whether_or_not_somebody_looks(
+    replica_set: ReplicaSet, clock: Clock
+) -> None:
+    replica_set.freeze("mongo3", 3)
+    replica_set.step_down("mongo1", 3)
+    clock.now += 3
+    assert replica_set.primary == "mongo2"
+
+
 def test_a_frozen_candidate_is_not_chosen(replica_set: ReplicaSet) -> None:
     replica_set.freeze("mongo2", 10)
     assert replica_set.elect_primary(["mongo2", "mongo3"])["candidate"] == "mongo3"

@@ -1,0 +1,112 @@
+"""A whole Mistral in this process: API, engine and executor, on SQLite, with no service beside it.
+
+    python -m st2actions_mistral.sandbox.mistral_process --config-file FILE
+
+It leaves with code 0 on SIGTERM, on SIGINT and at the end of its standard input (see `orphan`). The log
+goes to standard error. This is the one module of the sandbox that imports Mistral.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any, Protocol
+
+# Before anything else of Mistral: it chooses threads, not eventlet, for oslo.service.
+import mistral.cmd  # noqa: F401  isort: skip
+from mistral import config
+from mistral.api import service as api_service
+from mistral.db.v2 import api as db_api
+from mistral.engine import engine_server
+from mistral.executors import executor_server
+from mistral.rpc import base as rpc
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from st2actions_mistral.sandbox.orphan import exit_when_parent_dies
+
+STOP_TIMEOUT = 2.0
+"""Seconds for an orderly stop. Threads that still run actions then are abandoned, as by a crash."""
+
+API_THREADS = 32
+"""Requests answered at once. The server's default, 10, is less than what one relay keeps busy."""
+
+API_BACKLOG = 128
+"""Connections that may wait to be accepted; the default is 5."""
+
+API_TIMEOUT = 120.0
+"""Seconds that an accepted connection may wait for a thread before it is reset; the default is 10."""
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+LOG = logging.getLogger(__name__)
+
+
+class _Service(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def main() -> None:
+    """Run until told to end. Does not return: it ends the process."""
+    # Blocked before there is a second thread, so in all of them, and taken where it suits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    exit_when_parent_dies()
+
+    config.parse_args(sys.argv[1:])
+    logging.setup(cfg.CONF, "Mistral")
+    # What is missing is created from Mistral's own models, as its tests do on SQLite; Mistral's
+    # migrations alter tables in ways that SQLite cannot.
+    db_api.setup_db()
+    rpc.get_transport()
+
+    services = _start_services()
+    LOG.info("Mistral is ready at http://%s:%s/v2", cfg.CONF.api.host, cfg.CONF.api.port)
+    signal.sigwait(STOP_SIGNALS)
+    _stop(services)
+
+
+def _start_services() -> list[_Service]:
+    services: list[Any] = [engine_server.get_oslo_service(setup_profiler=False)]
+    if cfg.CONF.executor.type == "remote":
+        services.append(executor_server.get_oslo_service(setup_profiler=False))
+    # The API last: when it answers, whatever it needs is there.
+    services.append(_api())
+    for service in services:
+        service.start()
+    return services
+
+
+def _api() -> Any:
+    api = api_service.WSGIService("mistral_api")
+    # Mistral has no options for these.
+    api.server.requests.min = API_THREADS
+    api.server.request_queue_size = API_BACKLOG
+    api.server.timeout = API_TIMEOUT
+    return api
+
+
+def _stop(services: list[_Service]) -> None:
+    """End the process, in order if that takes no longer than STOP_TIMEOUT.
+
+    Mistral's helper threads sleep through their intervals, and one that runs an action lasts as long as
+    the action; a normal interpreter exit would wait for them.
+    """
+
+    def stop_in_order() -> None:
+        for service in reversed(services):
+            service.stop()
+
+    stopping = threading.Thread(target=stop_in_order, name="stop", daemon=True)
+    stopping.start()
+    stopping.join(STOP_TIMEOUT)
+    LOG.info("Mistral has stopped")
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What the end-to-end tests do with a sandbox: a real Mistral, the stand-in, the relay as a process."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from st2actions_mistral.model import states
+from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2actions_mistral.sandbox.stackstorm import RunResult
+from st2actions_mistral.sandbox.starter import environment
+
+# Seconds that anything may take on a busy machine before a test calls it lost.
+PATIENCE = 60.0
+
+
+def eventually(look: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
+    """The first truthy answer of `look`; fails after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (answer := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not after {timeout:g} s")
+        time.sleep(0.05)
+    return answer
+
+
+@dataclass
+class Run:
+    """One workflow that has ended."""
+
+    execution: dict[str, Any]
+    tasks: dict[str, dict[str, Any]]
+    """By name; of several of one name the last."""
+    actions: list[dict[str, Any]]
+    """Its own action executions, with output, the oldest first."""
+
+    def result(self, task: str) -> Any:
+        """What `task('…').result` was, of a task with one action."""
+        (action,) = [action for action in self.actions if action["task_name"] == task]
+        return action["output"]["result"]
+
+
+class Bench:
+    """What the tests do with a sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.st2 = sandbox.st2
+        self.mistral = sandbox.mistral
+
+    @property
+    def stackstorm(self) -> Any:
+        """The stand-in."""
+        return self.sandbox.stackstorm
+
+    def workbook(self, tasks: str, *, extra: str = "", more: str = "", inputs: str = "") -> str:
+        """Save a workbook with one workflow, `main`; its full name."""
+        name = f"tests.{uuid.uuid4().hex[:12]}"
+        head = f"version: '2.0'\nname: {name}\n"
+        declared = f"    input: {inputs}\n" if inputs else ""
+        workflow = f"workflows:\n  main:\n{declared}    tasks:\n"
+        body = textwrap.indent(textwrap.dedent(tasks).strip("\n"), " " * 6)
+        others = textwrap.indent(textwrap.dedent(more).strip("\n"), "  ")
+        rest = textwrap.dedent(extra).strip("\n")
+        self.mistral.save_workbook(f"{head}{rest}\n{workflow}{body}\n{others}\n")
+        return f"{name}.main"
+
+    def parent(self) -> dict[str, Any]:
+        """A StackStorm execution that runs until somebody finishes it."""
+        created = self.st2.create_execution("tests.job", {})
+
+        def running() -> dict[str, Any] | None:
+            found = self.st2.get_execution(created["id"])
+            return found if found and found["status"] == "running" else None
+
+        execution: dict[str, Any] = eventually(running, "the parent runs")
+        return execution
+
+    def start(
+        self,
+        workflow: str,
+        workflow_input: dict[str, Any] | None = None,
+        *,
+        parent: dict[str, Any] | None = None,
+    ) -> str:
+        """Start a workflow, for a parent where one is given; its id."""
+        env = environment(self.sandbox.st2_settings.api_url, parent) if parent else {}
+        return str(self.mistral.start_workflow(workflow, workflow_input or {}, env=env)["id"])
+
+    def wait(self, workflow_execution_id: str, timeout: float = PATIENCE) -> Run:
+        """The workflow, once it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            execution = self.mistral.get_execution(workflow_execution_id)
+            assert execution is not None
+            return execution if execution["state"] in states.MISTRAL_FINAL else None
+
+        return self.look(eventually(ended, f"workflow {workflow_execution_id} ends", timeout))
+
+    def look(self, execution: dict[str, Any]) -> Run:
+        """The tasks and actions of a workflow."""
+        tasks = self.mistral.tasks(execution["id"])
+        actions: list[dict[str, Any]] = []
+        for task in tasks:
+            for action in self.actions(task["id"]):
+                output = action.get("output")
+                decoded = json.loads(output) if isinstance(output, str) else output
+                actions.append({**action, "task_name": task["name"], "output": decoded})
+        return Run(execution, {task["name"]: task for task in tasks}, actions)
+
+    def run(self, workflow: str, workflow_input: dict[str, Any] | None = None, **given: Any) -> Run:
+        """Start a workflow and wait for its end."""
+        return self.wait(self.start(workflow, workflow_input, **given))
+
+    def actions(self, task_execution_id: str) -> list[dict[str, Any]]:
+        """The action executions of a task, with their output."""
+        return self.get(f"/tasks/{task_execution_id}/action_executions?include_output=true")[
+            "action_executions"
+        ]
+
+    def get(self, path: str) -> Any:
+        """GET something of Mistral."""
+        return self.request("GET", path)
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Any request to Mistral; the decoded answer."""
+        answer = requests.request(method, self.mistral_url + path, json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    @property
+    def mistral_url(self) -> str:
+        return self.sandbox.mistral_settings.url
+
+    def children_of(self, action_execution_id: str) -> list[dict[str, Any]]:
+        """All executions in StackStorm that were made for an action."""
+        return [
+            execution
+            for execution in self.stackstorm.executions.all()
+            if execution["context"].get("mistral", {}).get("action_execution_id") == action_execution_id
+        ]
+
+    def action_state(self, action_execution_id: str) -> str:
+        action = self.mistral.get_action(action_execution_id)
+        assert action is not None
+        return str(action["state"])
+
+
+JOB = {
+    "pack": "tests",
+    "name": "job",
+    "description": "Stays running until somebody finishes it.",
+    "runner_type": "tests-async",
+    "entry_point": "",
+    "enabled": True,
+    "parameters": {},
+}
+
+
+def new_bench(folder: Path, **given: Any) -> Iterator[Bench]:
+    """A sandbox of a test's own; the folder keeps the logs for whoever looks into a failure."""
+    with Sandbox(folder, **given) as sandbox:
+        assert sandbox.stackstorm is not None
+        sandbox.stackstorm.register_runner(
+            "tests-async", lambda request: RunResult("running", {"note": "started"})
+        )
+        sandbox.stackstorm.register_action(JOB)
+        yield Bench(sandbox)

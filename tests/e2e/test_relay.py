@@ -1,0 +1,172 @@
+"""The relay as a process of its own, between a real Mistral and the stand-in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench import Bench, eventually, new_bench
+
+from st2actions_mistral.sandbox.process import ChildProcess
+
+MANY = 300
+
+EACH = f"""
+each:
+  with-items: i in <% range({MANY}) %>
+  action: st2.action
+  input: {{ref: sandbox.echo, parameters: {{value: <% $.i %>}}}}
+"""
+
+SLEEP = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 2}}}"
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A sandbox whose relay does not run unless a test starts it."""
+    yield from new_bench(tmp_path_factory.mktemp("quiet"), relay=False)
+
+
+@pytest.fixture
+def relay(quiet: Bench) -> Iterator[ChildProcess]:
+    """The relay, stopped at the end of each test."""
+    yield quiet.sandbox.relay
+    quiet.sandbox.relay.stop()
+
+
+def scheduled(bench: Bench, workflow_execution_id: str, number: int) -> bool:
+    return len(children(bench, workflow_execution_id)) == number
+
+
+def children(bench: Bench, workflow_execution_id: str) -> list[dict[str, object]]:
+    return [
+        execution
+        for execution in bench.stackstorm.executions.all()
+        if execution["context"].get("mistral", {}).get("workflow_execution_id") == workflow_execution_id
+    ]
+
+
+def check_all_came_home(bench: Bench, workflow_execution_id: str) -> None:
+    """Each action has its own child's result, and each child was made once."""
+    run = bench.wait(workflow_execution_id, timeout=120)
+    assert run.execution["state"] == "SUCCESS"
+    assert Counter(action["state"] for action in run.actions) == {"SUCCESS": MANY}
+    results = [action["output"]["result"] for action in run.actions]
+    assert sorted(result["result"]["value"] for result in results) == list(range(MANY))
+    by_action = {
+        child["context"]["mistral"]["action_execution_id"]: child["id"]  # type: ignore[index]
+        for child in children(bench, workflow_execution_id)
+    }
+    assert len(children(bench, workflow_execution_id)) == MANY
+    assert {
+        action["id"]: action["output"]["result"]["st2"]["execution_id"] for action in run.actions
+    } == (by_action)
+
+
+def deliveries(bench: Bench, since: int = 0) -> list[str]:
+    """The action executions that the relay says it has completed."""
+    log = bench.sandbox.relay.log_path.read_text(encoding="utf-8")[since:]
+    return [
+        line.rpartition("action execution ")[2].split()[0]
+        for line in log.splitlines()
+        if " Delivered: " in line
+    ]
+
+
+def test_what_ended_while_it_was_away_is_caught_up(quiet: Bench, relay: ChildProcess) -> None:
+    started = quiet.start(
+        quiet.workbook("say: {action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}")
+    )
+    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    quiet.stackstorm.executions.wait(child["id"])
+    relay.start()
+    assert quiet.wait(started).execution["state"] == "SUCCESS"
+
+
+def test_killed_in_the_middle_and_started_again(quiet: Bench, relay: ChildProcess) -> None:
+    relay.start()
+    since = len(relay.log_path.read_bytes())
+    started = quiet.start(quiet.workbook(EACH))
+    eventually(lambda: len(deliveries(quiet, since)) > MANY // 5, "some results are delivered")
+    assert relay.pid is not None
+    os.kill(relay.pid, signal.SIGKILL)
+    eventually(lambda: relay.poll() is not None, "the relay is dead")
+    assert len(deliveries(quiet, since)) < MANY
+    relay.start()
+    check_all_came_home(quiet, started)
+    twice = [action for action, times in Counter(deliveries(quiet, since)).items() if times > 1]
+    assert twice == []
+
+
+def test_several_at_once(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> None:
+    second = ChildProcess("The second relay", relay.args, tmp_path / "second.log")
+    relay.start()
+    second.start()
+    try:
+        check_all_came_home(quiet, quiet.start(quiet.workbook(EACH)))
+    finally:
+        second.stop()
+    assert "Traceback" not in (tmp_path / "second.log").read_text(encoding="utf-8")
+
+
+def test_the_first_signal_lets_it_finish(quiet: Bench, relay: ChildProcess) -> None:
+    relay.start()
+    since = len(relay.log_path.read_bytes())
+    started = quiet.start(quiet.workbook(EACH))
+    eventually(lambda: len(deliveries(quiet, since)) > MANY // 5, "some results are delivered")
+    assert relay.pid is not None
+    os.kill(relay.pid, signal.SIGTERM)
+    eventually(lambda: relay.poll() is not None, "the relay ends", timeout=20)
+    assert relay.poll() == 0
+    relay.start()
+    check_all_came_home(quiet, started)
+
+
+def test_mistral_away_and_back(quiet: Bench, relay: ChildProcess) -> None:
+    started = quiet.start(
+        quiet.workbook(
+            "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 2}}}"
+        )
+    )
+    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    quiet.sandbox.mistral_server.stop()
+    relay.start()
+    quiet.stackstorm.executions.wait(child["id"])
+    time.sleep(1)
+    assert relay.poll() is None
+    quiet.sandbox.mistral_server.start()
+    assert quiet.wait(started).execution["state"] == "SUCCESS"
+
+
+def test_a_second_signal_ends_it_at_once(quiet: Bench, relay: ChildProcess) -> None:
+    # Mistral stands still, so that what is in flight cannot be finished.
+    relay.start()
+    eventually(lambda: "Following" in "\n".join(relay.tail()), "the relay watches")
+    mistral = quiet.sandbox.mistral_server.pid
+    assert mistral is not None
+    assert relay.pid is not None
+    started = quiet.start(
+        quiet.workbook(
+            "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 1}}}"
+        )
+    )
+    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    os.kill(mistral, signal.SIGSTOP)
+    try:
+        quiet.stackstorm.executions.wait(child["id"])
+        time.sleep(0.5)
+        os.kill(relay.pid, signal.SIGTERM)
+        time.sleep(0.5)
+        assert relay.poll() is None
+        os.kill(relay.pid, signal.SIGTERM)
+        eventually(lambda: relay.poll() is not None, "the relay ends", timeout=5)
+        assert relay.poll() == 1
+    finally:
+        os.kill(mistral, signal.SIGCONT)
+    relay.start()
+    assert quiet.wait(started).execution["state"] == "SUCCESS"
