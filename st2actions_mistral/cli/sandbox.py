@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
         st2_port=_port(args.st2_port, _ST2_PORT),
         st2=real_st2(args),
+        load_examples=True,
         say=lambda words: print(f"{words} …", file=sys.stderr, flush=True),
     )
     with sandbox:
@@ -119,7 +120,7 @@ def _how_to(sandbox: Sandbox) -> str:
         "  mistral workbook-list",
         "  mistral action-list --filter name=st2.action",
         '  mistral run-action st2.action \'{"ref": "core.local", "parameters": {"cmd": "date"}}\'',
-        "  mistral execution-list",
+        "  mistral action-execution-list",
     ]
     stackstorm = sandbox.stackstorm
     if stackstorm is not None:

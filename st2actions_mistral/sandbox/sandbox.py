@@ -33,6 +33,8 @@ class Sandbox:
     :param st2_port: of the stand-in; 0 takes a free one.
     :param st2: a StackStorm to use instead of the stand-in.
     :param relay: whether to start the relay.
+    :param load_examples: whether to give Mistral all examples at once. StackStorm's side gives it each
+        one when it is run.
     :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
     :param relay_options: further lines for the relay's group ``[st2_relay]``.
     :param say: told what is being done, in words.
@@ -46,6 +48,7 @@ class Sandbox:
         st2_port: int = 0,
         st2: St2Settings | None = None,
         relay: bool = True,
+        load_examples: bool = False,
         options: str = "",
         relay_options: str = "",
         say: Callable[[str], None] = lambda words: None,
@@ -55,6 +58,7 @@ class Sandbox:
         self._st2_port = st2_port
         self._real_st2 = st2
         self._with_relay = relay
+        self._load_examples = load_examples
         self._options = options
         self._relay_options = relay_options
         self._say = say
@@ -114,9 +118,10 @@ class Sandbox:
         self.st2 = St2Client(self.st2_settings)
         self._stack.callback(self.st2.close)
 
-        self._say("Loading the examples")
-        for example in examples.load().values():
-            self.mistral.save_workbook(example.workbook.read_text(encoding="utf-8"))
+        if self._load_examples:
+            self._say("Loading the examples")
+            for example in examples.load().values():
+                self.mistral.save_workbook(example.workbook.read_text(encoding="utf-8"))
 
         self.relay = self._relay_process()
         self._stack.callback(self.relay.stop)

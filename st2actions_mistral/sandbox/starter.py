@@ -34,7 +34,10 @@ def runner(mistral: Callable[[], MistralClient], api_url: Callable[[], str]) -> 
 def _start(mistral: MistralClient, api_url: str, request: RunRequest) -> RunResult:
     execution = request.execution
     if request.entry_point is not None:
-        mistral.save_workbook(request.entry_point.read_text(encoding="utf-8"))
+        definition = request.entry_point.read_text(encoding="utf-8")
+        # Mistral takes a second or two to check a workbook.
+        if mistral.workbook_definition(request.action["ref"]) != definition:
+            mistral.save_workbook(definition)
     inputs = dict(request.parameters)
     workflow = inputs.pop("workflow", None) or request.action["ref"]
     started = mistral.start_workflow(

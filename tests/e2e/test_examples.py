@@ -1,0 +1,126 @@
+"""Every example, run as StackStorm runs it."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+from bench import PATIENCE, Bench
+
+from st2actions_mistral.sandbox import demo, examples
+
+
+class Seen:
+    """What a run told of its progress."""
+
+    def __init__(self) -> None:
+        self.executions: list[tuple[str, str]] = []
+
+    def say(self, words: str) -> None:
+        pass
+
+    def execution(self, ref: str, status: str) -> None:
+        self.executions.append((ref, status))
+
+
+def run(bench: Bench, name: str, **parameters: Any) -> tuple[demo.Outcome, Seen]:
+    seen = Seen()
+    outcome = demo.run_in(
+        bench.sandbox, examples.named(name), parameters, timeout=PATIENCE, progress=seen
+    )
+    return outcome, seen
+
+
+def output(outcome: demo.Outcome) -> Any:
+    return outcome.parent["result"]["output"]
+
+
+def refs(outcome: demo.Outcome) -> list[str]:
+    return [child["action"]["ref"] for child in outcome.children]
+
+
+def test_mistral_basic(bench: Bench) -> None:
+    outcome, seen = run(bench, "mistral-basic", cmd="date +%F")
+    assert outcome.parent["status"] == "succeeded"
+    assert output(outcome) == date.today().isoformat()
+    assert [row[1:4] for row in outcome.rows()] == [
+        ("examples.mistral-basic", "st2admin", "succeeded"),
+        ("core.local", "st2admin", "succeeded"),
+    ]
+    assert ("core.local", "running") in seen.executions
+    assert seen.executions[-1] == ("examples.mistral-basic", "succeeded")
+
+
+def test_mistral_basic_reports_a_failure(bench: Bench) -> None:
+    outcome, _ = run(bench, "mistral-basic", cmd="echo oops >&2; exit 3")
+    assert [row[3] for row in outcome.rows()] == ["failed", "failed"]
+
+
+def test_the_rolling_upgrade(bench: Bench) -> None:
+    replica_set = bench.stackstorm.replica_set
+    assert replica_set.primary == "mongo1"
+    outcome, _ = run(bench, "mongodb-rolling-upgrade", duration=2)
+    assert outcome.parent["status"] == "succeeded", outcome.parent["result"]
+    assert output(outcome) == "Replica set upgraded. Promoted mongo2 to primary."
+    assert refs(outcome) == [
+        "mongodb.rs-check-status",
+        "mongodb.elect-primary",
+        "mongodb.run-update-xyz",
+        "mongodb.freeze",
+        "mongodb.step-down",
+        "mongodb.rs-check-status",
+        "mongodb.run-update-xyz",
+        "mongodb.run-update-xyz",
+    ]
+    assert replica_set.primary == "mongo2"
+    assert {member["version"] for member in replica_set.members()} == {"7.0"}
+    # The primary has changed: the same upgrade again fails at its first step, and says so once.
+    again, _ = run(bench, "mongodb-rolling-upgrade", duration=2)
+    assert again.parent["status"] == "failed"
+    assert refs(again) == ["mongodb.rs-check-status"]
+
+
+def test_with_items(bench: Bench) -> None:
+    outcome, _ = run(bench, "with-items", names=["Ada", "Grace"])
+    assert output(outcome) == ["Hello, Ada!", "Hello, Grace!"]
+
+
+def test_join(bench: Bench) -> None:
+    outcome, _ = run(bench, "join")
+    assert re.fullmatch(r"It is \d{4}-\d\d-\d\d on \S+\.", output(outcome))
+    assert len(outcome.children) == 2
+
+
+def test_retry(bench: Bench) -> None:
+    outcome, _ = run(bench, "retry", seconds=2)
+    statuses = [child["status"] for child in outcome.children]
+    assert statuses.count("failed") >= 1
+    assert statuses[-1] == "succeeded"
+    assert outcome.parent["status"] == "succeeded"
+
+
+def test_sub_workflow(bench: Bench) -> None:
+    outcome, _ = run(bench, "sub-workflow")
+    assert outcome.parent["status"] == "succeeded"
+    # What ran in the sub-workflow belongs to the same parent.
+    assert refs(outcome) == ["core.local"]
+
+
+def test_error_handling(bench: Bench) -> None:
+    outcome, _ = run(bench, "error-handling")
+    assert outcome.parent["status"] == "succeeded"
+    assert [child["status"] for child in outcome.children] == ["failed", "succeeded"]
+    assert output(outcome)["failed_execution"]["execution_id"] == outcome.children[0]["id"]
+
+
+def test_each_example_is_run_here() -> None:
+    here = {name.removeprefix("test_").replace("_", "-") for name in globals()}
+    ours = {ref.removeprefix("examples.") for ref in examples.load()}
+    assert ours - here == {"mongodb-rolling-upgrade"}
+
+
+def test_an_unknown_example_lists_the_known_ones() -> None:
+    with pytest.raises(examples.SandboxError, match=r"no example 'nope'.*error-handling, join"):
+        examples.named("nope")
