@@ -8,13 +8,16 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import PATIENCE, eventually
+
+from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 HERE = Path(sys.executable).parent
 
@@ -76,51 +79,80 @@ def test_help_teaches(words: list[str]) -> None:
     assert "--help" in done.stdout
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """``st2-mistral sandbox``, and what it printed."""
-    with (tmp_path / "said").open("w+") as said:
+@contextmanager
+def sandbox(folder: Path, *words: str, **environment: str) -> Iterator[tuple[Any, str]]:
+    """``st2-mistral sandbox``: the process, and what it printed."""
+    said = folder / "said"
+    with said.open("w") as output:
         process = subprocess.Popen(
-            [str(HERE / "st2-mistral"), "sandbox", "--folder", str(tmp_path / "kept")],
-            stdout=said,
+            [str(HERE / "st2-mistral"), "sandbox", "--folder", str(folder / "kept"), *words],
+            stdout=output,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
+            env={**os.environ, **environment},
         )
         try:
-            text = (tmp_path / "said").read_text
-            eventually(lambda: "Ctrl-C stops all of it." in text(), "the sandbox is there")
-            yield process, text()
+            eventually(lambda: "Ctrl-C stops all of it." in said.read_text(), "the sandbox is there")
+            yield process, said.read_text()
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def test_sandbox_is_used_as_it_says_and_stops(sandbox: tuple[subprocess.Popen[str], str]) -> None:
-    process, said = sandbox
-    url = re.search(r"export OS_MISTRAL_URL=(\S+)", said)
-    assert url
-    mistral = {"OS_MISTRAL_URL": url[1], "OS_AUTH_URL": "", "OS_USERNAME": "", "OS_PASSWORD": ""}
+class Mistral:
+    """The command line ``mistral``, used as the sandbox says."""
 
-    books = typed("mistral", "workbook-list", "-f", "json", **mistral)
-    assert "examples.mistral-basic" in {row["Name"] for row in json.loads(books.stdout)}
+    def __init__(self, said: str) -> None:
+        url = re.search(r"export OS_MISTRAL_URL=(\S+)", said)
+        assert url
+        self._environment = dict.fromkeys(("OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD"), "")
+        self._environment["OS_MISTRAL_URL"] = url[1]
 
-    given = '{"ref": "core.local", "parameters": {"cmd": "date +%F"}}'
-    ran = typed("mistral", "run-action", "-f", "json", "--save-result", "st2.action", given, **mistral)
-    assert ran.returncode == 0, ran.stderr
+    def __call__(self, command: str, *words: str) -> Any:
+        done = typed("mistral", command, "-f", "json", *words, **self._environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
-    def ended() -> bool:
-        listed = typed("mistral", "action-execution-list", "-f", "json", **mistral)
-        return [row["State"] for row in json.loads(listed.stdout)] == ["SUCCESS"]
+    def run_action(self) -> None:
+        given = '{"ref": "core.local", "parameters": {"cmd": "date +%F"}}'
+        self("run-action", "--save-result", "st2.action", given)
+        eventually(
+            lambda: [row["State"] for row in self("action-execution-list")] == ["SUCCESS"],
+            "the action ends",
+        )
 
-    eventually(ended, "the action ends")
 
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert len(children) == 2
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
-    time.sleep(0.2)
+def test_sandbox_is_used_as_it_says_and_stops(tmp_path: Path) -> None:
+    with sandbox(tmp_path) as (process, said):
+        mistral = Mistral(said)
+        assert "examples.mistral-basic" in {row["Name"] for row in mistral("workbook-list")}
+        mistral.run_action()
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        children = listed.stdout.split()
+        assert len(children) == 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:
+    # The stand-in again, for want of the real one, but somebody else's.
+    with (
+        StackStorm() as stackstorm,
+        sandbox(
+            tmp_path,
+            "--st2-api-url",
+            stackstorm.api_url,
+            ST2_API_KEY=(key := stackstorm.create_api_key()),
+        ) as (_, said),
+    ):
+        assert key not in said
+        Mistral(said).run_action()
+        (execution,) = stackstorm.executions.all()
+        assert execution["action"]["ref"] == "core.local"
