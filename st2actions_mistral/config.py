@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oslo_config import cfg
+from oslo_config.iniparser import ParseError
 
+from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import (
     Credential,
     MistralSettings,
@@ -151,8 +153,9 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration. Safe to call again."""
-    conf.register_group(ST2_GROUP)
-    conf.register_group(RELAY_GROUP)
+    for group in (ST2_GROUP, RELAY_GROUP):
+        # A group of its own: configurations that share one share the values set in it too.
+        conf.register_group(cfg.OptGroup(group.name, title=group.title))
     conf.register_opts(_ST2_OPTS, group=ST2_GROUP)
     conf.register_opts(_RELAY_OPTS, group=RELAY_GROUP)
 
@@ -168,7 +171,12 @@ def load(files: Sequence[str] = ()) -> cfg.ConfigOpts:
     register_opts(conf)
     try:
         conf([], project="mistral", default_config_files=list(files) or None)
-    except (cfg.ConfigFilesNotFoundError, cfg.ConfigFileParseError, ValueError) as error:
+    except cfg.ConfigFileParseError as error:
+        # Its text shows the line, and a line that went wrong may hold a secret.
+        cause = error.__context__
+        reason = f", line {cause.lineno}: {cause.msg}" if isinstance(cause, ParseError) else ""
+        raise ConfigError(f"{error.config_file} cannot be read{reason}.") from None
+    except (cfg.Error, ValueError) as error:
         raise ConfigError(str(error)) from error
     return conf
 
@@ -257,8 +265,8 @@ def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
     if wanted not in allowed:
         raise InputError(
             "st2_context.api_url",
-            f"{wanted!r:.200} is not the StackStorm of this Mistral ([st2] api_url), and not in [st2]"
-            " allowed_api_urls.",
+            f"{redact.url(wanted):.200} is neither this Mistral's StackStorm ([st2] api_url) nor in"
+            " [st2] allowed_api_urls.",
         )
     return St2Settings(api_url=wanted, tls=settings.tls, patience=settings.patience)
 
@@ -305,9 +313,11 @@ def _options(conf: cfg.ConfigOpts, group: cfg.OptGroup, opts: Sequence[cfg.Opt])
     for opt in opts:
         try:
             values[opt.name] = conf[group.name][opt.dest]
-        except (cfg.ConfigFileValueError, ValueError) as error:
-            reason = "its value cannot be used" if opt.secret else str(error)
-            raise ConfigError(f"[{group.name}] {opt.name}: {reason}") from error
+        except (cfg.Error, ValueError) as error:
+            # A URL may hold a password where none belongs.
+            if opt.secret or isinstance(opt, cfg.URIOpt):
+                raise ConfigError(f"[{group.name}] {opt.name}: its value cannot be used.") from None
+            raise ConfigError(f"[{group.name}] {opt.name}: {error}") from error
     return values
 
 

@@ -62,11 +62,20 @@ class NotSent(RemoteError):
     """The other side never saw the request: refused, no such host, no connection in time.
 
     :param permanent: trying again will not help (a certificate that is not trusted, say).
+    :param retry_after: seconds that the service in front of it asked to wait, else None.
     """
 
-    def __init__(self, what: str, reason: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(what, reason)
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 class OutcomeUnknown(RemoteError):

@@ -10,7 +10,7 @@ from mistral_lib import actions as mistral
 from st2actions_mistral import config
 from st2actions_mistral.actions.clients import client_for, configuration
 from st2actions_mistral.errors import Answered, InputError, St2MistralError
-from st2actions_mistral.model import states
+from st2actions_mistral.model import payload, states
 from st2actions_mistral.model.context import MistralIds, St2Context
 from st2actions_mistral.model.result import parent_result
 
@@ -57,6 +57,7 @@ class St2Callback(mistral.Action):
                     "st2_context.parent",
                     "is missing: this workflow was not started for a StackStorm execution.",
                 )
+            payload.check("result", self.result)
             ids = MistralIds.of(config.site(conf), context.execution)
             report = parent_result(self.result, self.state, ids)
             execution = client_for(settings).finish(parent.execution_id, status, report)

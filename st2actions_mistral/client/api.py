@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import requests
@@ -51,11 +51,13 @@ class Api:
         json: Any = None,
         data: bytes | None = None,
         expect: type = dict,
+        texts: Collection[str] = (),
     ) -> Any:
         """Send a request, once; once more where a 401 can be mended.
 
         :param path: below :attr:`url`; parts that come from elsewhere are quoted by the caller.
-        :param expect: what the answer has to be: an object (dict) or a list.
+        :param expect: what the answer has to be: an object (dict) or a list of objects.
+        :param texts: the keys under which each of these objects has to have a text.
         :return: the decoded JSON of a 2xx.
         :raises RemoteError: see ``client.session.send``; OutcomeUnknown also where the answer is
             nothing that the service could have said.
@@ -86,7 +88,7 @@ class Api:
                 response = attempt(renewed)
             except Answered as again:
                 raise (self._with_hint(again) if again.status == 401 else again) from error
-        return http.json_body(response, f"{method} {self.url}{path}", expect)
+        return http.json_body(response, f"{method} {self.url}{path}", expect, texts)
 
     def call(self, method: str, path: str, **request: Any) -> Any:
         """A call that is safe to repeat, tried until the deadline. Arguments as for :meth:`once`."""

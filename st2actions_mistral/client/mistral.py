@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ import yaml
 from st2actions_mistral.client import retry
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, HeaderSource
-from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
@@ -63,10 +63,9 @@ class MistralClient:
             params = {"state": states.RUNNING, "limit": _PAGE, "fields": _LISTED}
             if marker:
                 params["marker"] = marker
-            page = self._api.call("GET", "/action_executions", params=params)
-            rows = page["action_executions"]
+            rows, more = self._rows("action_executions", params)
             yield from rows
-            if not rows or "next" not in page:
+            if not rows or not more:
                 return
             marker = rows[-1]["id"]
 
@@ -81,7 +80,7 @@ class MistralClient:
         The executions of an ad-hoc action bear its name, not the name of its base.
         """
         for _ in range(_DEEPEST_BASE):
-            action = self._get(f"/actions/{quote(action_name, safe='')}")
+            action = self._get(f"/actions/{quote(action_name, safe='')}", texts=["name"])
             base = _base(action["definition"]) if action and action.get("definition") else None
             if base is None:
                 break
@@ -117,11 +116,12 @@ class MistralClient:
 
     def tasks(self, workflow_execution_id: str) -> list[dict[str, Any]]:
         """The tasks of one workflow execution, the oldest first."""
-        answer = self._api.call(
-            "GET", "/tasks", params={"workflow_execution_id": workflow_execution_id}
-        )
-        tasks: list[dict[str, Any]] = answer["tasks"]
-        return tasks
+        return self._rows("tasks", {"workflow_execution_id": workflow_execution_id})[0]
+
+    def workbook_definition(self, name: str) -> str | None:
+        """The YAML text of a workbook as it was saved, or None where there is none of the name."""
+        workbook = self._get(f"/workbooks/{quote(name, safe='')}", texts=["definition"])
+        return workbook["definition"] if workbook else None
 
     def save_workbook(self, definition: str) -> dict[str, Any]:
         """Create a workbook from its YAML text, or replace the one of its name.
@@ -164,7 +164,7 @@ class MistralClient:
         if execution_id:
             body["id"] = execution_id
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(
-            self._api.once, "POST", "/executions", json=body
+            self._api.once, "POST", "/executions", json=body, texts=["id", "state"]
         )
         return execution
 
@@ -172,13 +172,21 @@ class MistralClient:
         """Close the connections that are kept."""
         self._api.close()
 
-    def _get(self, path: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._api.retrying()(self._api_get_once, path)
+    def _rows(self, name: str, params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+        """One page of a listing, and whether there is more."""
+        page = self._api.call("GET", f"/{name}", params=params)
+        what = f"GET {self._api.url}/{name}"
+        return shaped(page.get(name), name, what, list, ["id"]), "next" in page
+
+    def _get(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._api.retrying()(self._api_get_once, path, texts)
         return found
 
-    def _api_get_once(self, path: str) -> dict[str, Any] | None:
+    def _api_get_once(
+        self, path: str, texts: Collection[str] = ("id", "state")
+    ) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._api.once("GET", path)
+            found: dict[str, Any] = self._api.once("GET", path, texts=texts)
         except Answered as error:
             if error.status == 404:
                 return None
@@ -193,7 +201,9 @@ def _base(definition: str) -> str | None:
     except yaml.YAMLError:
         return None
     for action in parsed.values() if isinstance(parsed, dict) else ():
-        if isinstance(action, dict) and isinstance(action.get("base"), str):
-            # It may be followed by inputs: "std.echo output='…'".
-            return str(action["base"]).split()[0]
+        base = action.get("base") if isinstance(action, dict) else None
+        # It may be followed by inputs: "std.echo output='…'".
+        words = base.split() if isinstance(base, str) else []
+        if words:
+            return str(words[0])
     return None

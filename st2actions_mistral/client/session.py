@@ -13,7 +13,7 @@ import ssl
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timezone
 from http.cookiejar import DefaultCookiePolicy
@@ -50,9 +50,16 @@ _CONNECTING: Final = {
 _TLS_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # requests prepares the next request although it is told not to follow, and raises whatever
+        # a malformed Location makes it.
+        return None
+
+
 def new_session(tls: Tls) -> requests.Session:
     """A session that is safe to share between threads."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.verify = False if tls.insecure else (tls.cafile or True)
@@ -152,19 +159,34 @@ def translated(what: str) -> Iterator[None]:
         raise NotSent(what, f"the request cannot be made ({error}).", permanent=True) from error
 
 
-def json_body(response: requests.Response, what: str, expect: type = dict) -> Any:
-    """The decoded body of a 2xx.
-
-    :param expect: dict or list.
-    :raises OutcomeUnknown: it is something else: another service than the expected one answered.
-    """
+def json_body(
+    response: requests.Response, what: str, expect: type = dict, texts: Collection[str] = ()
+) -> Any:
+    """The decoded body of a 2xx, see :func:`shaped`."""
     try:
         body = response.json()
     except (ValueError, RecursionError) as error:
         raise OutcomeUnknown(what, f"the answer ({response.status_code}) is not JSON.") from error
+    return shaped(body, f"the answer ({response.status_code})", what, expect, texts)
+
+
+def shaped(body: Any, name: str, what: str, expect: type = dict, texts: Collection[str] = ()) -> Any:
+    """``body``, once it is seen to be what was asked for.
+
+    :param name: what it is, for the error.
+    :param expect: an object (dict), or a list of such.
+    :param texts: the keys under which each object has a text.
+    :raises OutcomeUnknown: it is something else: another service than the expected one answered.
+    """
     if not isinstance(body, expect):
         kind = "an object" if expect is dict else "a list"
-        raise OutcomeUnknown(what, f"the answer ({response.status_code}) is not {kind}.")
+        raise OutcomeUnknown(what, f"{name} is not {kind}.")
+    for row in body if isinstance(body, list) else [body]:
+        missing = [
+            key for key in texts if not isinstance(row, dict) or not isinstance(row.get(key), str)
+        ]
+        if missing:
+            raise OutcomeUnknown(what, f"{name} has no {' and no '.join(missing)}.")
     return body
 
 

@@ -17,7 +17,7 @@ from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
-from st2actions_mistral.model import states
+from st2actions_mistral.model import payload, states
 from st2actions_mistral.model.context import MistralIds, Parent, header_value
 from st2actions_mistral.model.literals import as_literals
 
@@ -43,7 +43,7 @@ class Child:
 
     ref: str
     """``pack.action``"""
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     ids: MistralIds
     parent: Parent | None = None
     notify: Mapping[str, Any] | None = None
@@ -63,6 +63,8 @@ class Child:
                 "parameters",
                 f"must be an object of names and values, not {type(self.parameters).__name__}.",
             )
+        payload.check("parameters", dict(self.parameters))
+        payload.check("st2_context.notify", self.notify and dict(self.notify))
         object.__setattr__(self, "header", header_value(self.parent, self.ids))
 
     def body(self) -> dict[str, Any]:
@@ -116,7 +118,11 @@ class St2Client:
                 try:
                     found = self._find(action_execution_id)
                 except RemoteError as error:
-                    raise OutcomeUnknown(error.what, f"the look-up failed: {error.reason}") from error
+                    raise OutcomeUnknown(
+                        error.what,
+                        f"the look-up failed: {error.reason}",
+                        retry_after=getattr(error, "retry_after", None),
+                    ) from error
                 if found is not None:
                     return found
             try:
@@ -125,6 +131,7 @@ class St2Client:
                     "/executions",
                     json=child.body(),
                     headers={"st2-context": child.header},
+                    texts=["id"],
                 )
             except OutcomeUnknown:
                 in_doubt = True
@@ -132,11 +139,10 @@ class St2Client:
             except NotSent as error:
                 if in_doubt:
                     # An earlier request may still be on its way: this one's failure settles nothing.
-                    raise OutcomeUnknown(error.what, error.reason) from error
+                    raise OutcomeUnknown(
+                        error.what, error.reason, retry_after=error.retry_after
+                    ) from error
                 raise
-            if "id" not in made:
-                in_doubt = True
-                raise OutcomeUnknown(f"POST {self._api.url}/executions", "the answer is no execution.")
             return made
 
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=action_execution_id is not None)(
@@ -154,6 +160,7 @@ class St2Client:
             "POST",
             "/executions",
             json={"action": ref, "parameters": dict(parameters)},
+            texts=["id"],
         )
         return execution
 
@@ -163,7 +170,9 @@ class St2Client:
         :raises Answered: 404 for an unknown execution.
         """
         path = f"/executions/{quote(execution_id, safe='')}/children"
-        children: list[dict[str, Any]] = self._api.call("GET", path, expect=list)
+        children: list[dict[str, Any]] = self._api.call(
+            "GET", path, expect=list, texts=["id", "status"]
+        )
         return children
 
     def find_child(self, action_execution_id: str) -> dict[str, Any] | None:
@@ -185,10 +194,13 @@ class St2Client:
                 "GET",
                 "/executions",
                 expect=list,
+                texts=["id", "status"],
                 params={
                     "filter": f"context.mistral.site:{site}",
                     "timestamp_gt": _timestamp(since - CLOCK_MARGIN),
                     "include_attributes": "status,context",
+                    # With timestamp_gt alone, the oldest come first.
+                    "sort_desc": "true",
                     "limit": _PAGE,
                     "offset": offset,
                 },
@@ -208,6 +220,7 @@ class St2Client:
                 "GET",
                 "/executions",
                 expect=list,
+                texts=["id", "status"],
                 params={
                     "id": ",".join(wanted[start : start + _PAGE]),
                     "include_attributes": "status",
@@ -221,7 +234,7 @@ class St2Client:
         """The whole execution with its result, or None where there is none of that id."""
         try:
             execution: dict[str, Any] = self._api.call(
-                "GET", f"/executions/{quote(execution_id, safe='')}"
+                "GET", f"/executions/{quote(execution_id, safe='')}", texts=["id", "status"]
             )
         except Answered as error:
             if error.status == 404:
@@ -232,17 +245,20 @@ class St2Client:
     def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Give an execution its final status and result. Safe to repeat.
 
-        :return: the execution as it is now. It has another status than asked for where it was
-            already final, or where StackStorm first has to cancel it.
+        A running execution that is to be "canceled" becomes "canceling" first, until its runner has
+        seen to it; StackStorm then keeps a result of its own.
+
+        :return: the execution as it is now; with another status than asked for where it was final
+            already.
         :raises Answered: 404 for an unknown execution.
         """
         path = f"/executions/{quote(execution_id, safe='')}"
-        body = {"status": status, "result": dict(result)}
+        request = {
+            "json": {"status": status, "result": dict(result)},
+            "texts": ["id", "status"],
+        }
         try:
-            execution: dict[str, Any] = self._api.call("PUT", path, json=body)
-            if status == "canceled" and execution["status"] == "canceling":
-                # StackStorm has dropped the result; it takes one while it is canceling.
-                execution = self._api.call("PUT", path, json=body)
+            execution: dict[str, Any] = self._api.call("PUT", path, **request)
         except Answered as error:
             if error.status != 400:
                 raise
@@ -261,6 +277,7 @@ class St2Client:
             "GET",
             "/executions",
             expect=list,
+            texts=["id", "status"],
             params={
                 "filter": f"{_OF_ACTION}:{action_execution_id}",
                 "timestamp_gt": _timestamp(datetime.now(timezone.utc) - CLOCK_MARGIN),
@@ -269,6 +286,11 @@ class St2Client:
                 "limit": 2,
             },
         )
+        if any(_action_of(row) != action_execution_id for row in rows):
+            # Not an answer to the question: the execution of a stranger must not pass for the child.
+            raise OutcomeUnknown(
+                f"GET {self._api.url}/executions", "StackStorm did not apply the filter."
+            )
         if len(rows) > 1:
             LOG.warning(
                 "Action execution %s has two children in StackStorm, %s and %s; the first counts.",
@@ -277,6 +299,12 @@ class St2Client:
                 rows[1]["id"],
             )
         return rows[0] if rows else None
+
+
+def _action_of(row: Mapping[str, Any]) -> object:
+    context = row.get("context")
+    ids = context.get("mistral") if isinstance(context, dict) else None
+    return ids.get("action_execution_id") if isinstance(ids, dict) else None
 
 
 def _timestamp(moment: datetime) -> str:

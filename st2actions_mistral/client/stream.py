@@ -73,19 +73,24 @@ class EventStream:
         except StopIteration:
             return
         yield None
-        with http.translated(self._what):
+        try:
             for frame in sseclient.SSEClient(_chain(first, bytes_read)).events():
                 event = _parsed(frame.data)
                 if event is not None:
                     yield event
+        except UnicodeDecodeError as error:
+            raise OutcomeUnknown(self._what, "the stream is not UTF-8.") from error
 
-    def close(self) -> None:
-        """End the stream, also while another thread waits for its next event."""
+    def interrupt(self) -> None:
+        """End :meth:`events`, also while another thread waits in it."""
         try:
             self._response.raw.shutdown()
         except (ValueError, RuntimeError, OSError):
-            # Already closed, or never connected: nobody waits.
-            LOG.debug("The stream was closed before.")
+            # Read to its end or closed already: nobody waits.
+            LOG.debug("The stream had ended.")
+
+    def close(self) -> None:
+        """Close the connection. Not while another thread reads: see :meth:`interrupt`."""
         self._response.close()
         self._session.close()
 
@@ -144,9 +149,11 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def _parsed(data: str) -> Event | None:
     try:
         execution = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         LOG.warning("An event of %d characters is not JSON and was left out.", len(data))
         return None
-    if not isinstance(execution, dict) or "id" not in execution or "status" not in execution:
+    if not isinstance(execution, dict):
+        return None
+    if not isinstance(execution.get("id"), str) or not isinstance(execution.get("status"), str):
         return None
     return Event(execution)

@@ -150,7 +150,8 @@ def is_signed(context: Mapping[str, Any], key: str) -> bool:
     if not isinstance(given, str):
         return False
     bare = {name: value for name, value in context.items() if name != "signature"}
-    return hmac.compare_digest(given.encode(), _signature(bare, key).encode())
+    # A text from JSON may hold half a surrogate pair.
+    return hmac.compare_digest(given.encode(errors="replace"), _signature(bare, key).encode())
 
 
 def _signature(bare: Mapping[str, Any], key: str) -> str:

@@ -1,0 +1,353 @@
+"""Servers that break, on real sockets: what tests of faults put where StackStorm or Mistral should be.
+
+>>> with BreakingServer(reset(), answer(200, {"id": "1"})) as server:
+...     # The first request to server.url is read and then dropped, every later one is answered.
+
+A script names one *behaviour* for each request, in the order in which the requests arrive, on however
+many connections; its last one stays in force. What came is in ``server.requests``.
+
+Behaviours: :func:`answer`, :func:`redirect`, :func:`reset`, :func:`hang_up`, :func:`stall`,
+:func:`raw`, :func:`stall_in_body`, :func:`break_in_body`, :func:`endless_line`, :func:`garbage`, and
+:func:`forward`, which passes a request on to a server that works, and may lose its answer. With
+:func:`unread` one acts on a connection before anything is read from it.
+
+Places where nobody answers: :func:`refusing` and :func:`deaf`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+_HOST = "127.0.0.1"
+# Seconds. No test waits this long: it bounds what a broken test can hang on.
+_LONGEST = 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came."""
+
+    method: str
+    path: str
+    """With the query."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Exchange:
+    """A request and the connection that it came on."""
+
+    sock: socket.socket
+    request: Request | None
+    """None for a behaviour that is :func:`unread`."""
+    stopping: threading.Event
+    """Set when the server stops; who waits waits on it."""
+
+    def send(self, data: bytes) -> None:
+        # The client may be gone: that is its right.
+        with contextlib.suppress(OSError):
+            self.sock.sendall(data)
+
+
+Behaviour = Callable[[Exchange], bool]
+"""Does something about a request; True: the connection stays open for the next one."""
+
+
+def answer(
+    status: int = 200,
+    body: Any = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    after: float = 0,
+) -> Behaviour:
+    """A proper answer.
+
+    :param body: bytes as they are, anything else as JSON.
+    :param after: seconds to wait first.
+    """
+    data = _encoded(body)
+
+    def act(exchange: Exchange) -> bool:
+        exchange.stopping.wait(after)
+        exchange.send(_head(status, {"Content-Length": str(len(data)), **(headers or {})}) + data)
+        return True
+
+    return act
+
+
+def redirect(location: str, status: int = 302) -> Behaviour:
+    """An answer that sends the client elsewhere."""
+    return answer(status, b"", {"Location": location})
+
+
+def reset() -> Behaviour:
+    """TCP RST: the request was read, and the connection is gone."""
+
+    def act(exchange: Exchange) -> bool:
+        exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    return act
+
+
+def hang_up() -> Behaviour:
+    """TCP FIN: the request was read, and the connection ends without an answer."""
+    return lambda exchange: False
+
+
+def stall() -> Behaviour:
+    """Never an answer."""
+    return raw()
+
+
+def raw(*pieces: bytes, then: Behaviour | None = None, every: float = 0) -> Behaviour:
+    """These bytes and nothing else, then silence, or what ``then`` does.
+
+    :param every: seconds between two pieces.
+    """
+
+    def act(exchange: Exchange) -> bool:
+        for piece in pieces:
+            exchange.send(piece)
+            exchange.stopping.wait(every)
+        if then is not None:
+            return then(exchange)
+        exchange.stopping.wait(_LONGEST)
+        return False
+
+    return act
+
+
+def stall_in_body(status: int = 200, body: bytes = b'{"id":') -> Behaviour:
+    """The beginning of an answer, then silence."""
+    return raw(_head(status, {"Content-Length": str(len(body) + 1000)}) + body)
+
+
+def break_in_body(status: int = 200, body: bytes = b'{"id":') -> Behaviour:
+    """The beginning of an answer, then the end of the connection."""
+    return raw(_head(status, {"Content-Length": str(len(body) + 1000)}) + body, then=hang_up())
+
+
+def endless_line(head: bytes = b"HTTP/1.1 200 ") -> Behaviour:
+    """``head``, and a line that does not end before the client has had enough."""
+
+    def act(exchange: Exchange) -> bool:
+        exchange.sock.settimeout(_LONGEST)
+        with contextlib.suppress(OSError):
+            exchange.sock.sendall(head)
+            while not exchange.stopping.is_set():
+                exchange.sock.sendall(b"x" * 65536)
+        return False
+
+    return act
+
+
+def garbage(data: bytes = b"\x00\xff SSH-2.0-not-http\r\n\r\n") -> Behaviour:
+    """Something that is no HTTP."""
+    return raw(data, then=hang_up())
+
+
+def forward(base_url: str, then: Behaviour | None = None) -> Behaviour:
+    """Pass the request on to a server that works; answer as it does, or lose its answer.
+
+    :param base_url: scheme, host and port; the path is the request's own.
+    :param then: what to do instead of answering, once the other server has.
+    """
+    target = urlsplit(base_url)
+
+    def act(exchange: Exchange) -> bool:
+        request = exchange.request
+        assert request is not None
+        assert target.hostname is not None
+        with contextlib.closing(
+            http.client.HTTPConnection(target.hostname, target.port, timeout=_LONGEST)
+        ) as connection:
+            left_out = ("host", "connection", "accept-encoding")
+            headers = {k: v for k, v in request.headers.items() if k not in left_out}
+            connection.request(request.method, request.path, request.body, headers)
+            response = connection.getresponse()
+            body = response.read()
+        if then is not None:
+            return then(exchange)
+        kind = response.getheader("Content-Type") or "application/json"
+        return answer(response.status, body, {"Content-Type": kind})(exchange)
+
+    return act
+
+
+@dataclass(frozen=True)
+class _Unread:
+    behaviour: Behaviour
+
+
+def unread(behaviour: Behaviour) -> _Unread:
+    """A behaviour that acts as soon as somebody connects, TLS or a request still to come."""
+    return _Unread(behaviour)
+
+
+_Server = TypeVar("_Server", bound="BreakingServer")
+
+
+class BreakingServer:
+    """A listening socket with a script; see the module's docstring. A context manager.
+
+    :param script: what to do about each request; the last one also about all further ones.
+    :param tls: the server's side of TLS; None: plain HTTP.
+    :param port: 0: a free one.
+    """
+
+    def __init__(
+        self, *script: Behaviour | _Unread, tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
+        assert script, "a script needs a behaviour"
+        self.requests: list[Request] = []
+        self.connections = 0
+        """How often somebody connected."""
+        self._script = list(script)
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server((_HOST, port), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
+
+    def calls(self) -> list[str]:
+        """The requests so far as ``METHOD /path``, without queries."""
+        return [f"{request.method} {urlsplit(request.path).path}" for request in self.requests]
+
+    def refuse(self) -> None:
+        """Refuse every connection from now on; those that are open stay."""
+        # close() alone would leave accept() waiting.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def __enter__(self: _Server) -> _Server:
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self.refuse()
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(_LONGEST)
+            assert not thread.is_alive(), "a behaviour does not end"
+
+    def _spawn(self, work: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=work, args=args, name="breaking", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.connections += 1
+                self._open.add(sock)
+                script = self._script
+                early = script[0] if isinstance(script[0], _Unread) else None
+                if early and len(script) > 1:
+                    script.pop(0)
+            self._spawn(self._serve, sock, early)
+
+    def _serve(self, sock: socket.socket, early: _Unread | None) -> None:
+        plain = sock
+        try:
+            if early is not None:
+                early.behaviour(Exchange(sock, None, self._stopping))
+                return
+            if self._tls is not None:
+                sock.settimeout(_LONGEST)
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                with self._lock:
+                    # Wrapping has taken the plain one's descriptor away.
+                    self._open.add(sock)
+                sock.do_handshake()
+            with sock.makefile("rb") as reader:
+                while (request := _read(reader)) is not None:
+                    with self._lock:
+                        self.requests.append(request)
+                        behaviour = self._script[0]
+                        if len(self._script) > 1:
+                            self._script.pop(0)
+                    assert not isinstance(behaviour, _Unread), "this connection has been read from"
+                    if not behaviour(Exchange(sock, request, self._stopping)):
+                        return
+        except OSError:
+            # The client is gone, or did not like our certificate.
+            pass
+        finally:
+            with self._lock:
+                self._open -= {plain, sock}
+            sock.close()
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    """A URL where nobody listens, and nobody else will meanwhile."""
+    with socket.socket() as sock:
+        sock.bind((_HOST, 0))
+        yield f"http://{_HOST}:{sock.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[str]:
+    """A URL where a connection is never made: somebody listens, but the queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((_HOST, 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://{_HOST}:{listener.getsockname()[1]}"
+
+
+def _read(reader: Any) -> Request | None:
+    line = reader.readline(65537).decode("latin-1").split()
+    if len(line) != 3:
+        return None
+    headers = http.client.parse_headers(reader)
+    body = reader.read(int(headers.get("Content-Length", 0)))
+    return Request(line[0], line[1], {k.lower(): v for k, v in headers.items()}, body)
+
+
+def _encoded(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    reason = http.client.responses.get(status, "Unknown")
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from mistral_lib.actions.context import ActionContext, ExecutionContext, SecurityContext
+from oslo_config import cfg
+
+from st2actions_mistral import config
+from st2actions_mistral.actions import clients
+from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
+
+Configure = Callable[..., None]
+MakeContext = Callable[..., ActionContext]
+
+
+def _stays_running(request: RunRequest) -> RunResult:
+    return RunResult("running", {"note": "started"})
+
+
+@pytest.fixture(scope="module")
+def st2() -> Iterator[StackStorm]:
+    with StackStorm(runners={"asynchronous": _stays_running}) as running:
+        running.register_action({"pack": "test", "name": "job", "runner_type": "asynchronous"})
+        yield running
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Set options of [st2] in the configuration that Mistral itself uses."""
+    conf = cfg.CONF
+    # As in an executor: the configuration has been read.
+    conf([], project="mistral", default_config_files=[])
+    config.register_opts(conf)
+    config._say_unsigned.cache_clear()
+    changed: set[str] = set()
+
+    def override(**options: Any) -> None:
+        for name, value in options.items():
+            conf.set_override(name, value, group="st2")
+            changed.add(name)
+
+    # Nothing waits long here. Silence is what takes read_timeout, and few tests are silent.
+    override(connect_timeout=5, read_timeout=5, retry_deadline=5)
+    yield override
+    for name in changed:
+        conf.clear_override(name, group="st2")
+    clients.close_all()
+    conf.reset()
+    config._say_unsigned.cache_clear()
+
+
+@pytest.fixture
+def make_context() -> MakeContext:
+    """Mistral's context of an action; ids that are not given are those of a task in a workflow."""
+
+    def make(**ids: Any) -> ActionContext:
+        known = {
+            "workflow_execution_id": "w-1",
+            "workflow_name": "wf",
+            "task_execution_id": "t-1",
+            "action_execution_id": "a-1",
+            "callback_url": "/v2/action_executions/a-1",
+        }
+        return ActionContext(SecurityContext(), ExecutionContext(**{**known, **ids}))
+
+    return make

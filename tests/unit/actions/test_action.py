@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from breaking import BreakingServer, answer, deaf, forward, redirect, refusing, reset, stall
+from mistral_lib import actions as mistral
+from mistral_lib import serialization
+from oslo_config import cfg
+
+from st2actions_mistral.actions import clients
+from st2actions_mistral.actions.action import St2Action
+from st2actions_mistral.model.context import sign
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+PARENT_ID = "6b03c160746e6986596007f7"
+MADE = answer(201, {"id": "e1", "status": "requested"})
+
+Configure = Callable[..., None]
+MakeContext = Callable[..., Any]
+
+
+def sent_context(server: BreakingServer) -> Any:
+    return json.loads(server.requests[-1].headers["st2-context"])
+
+
+def child_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any]]:
+    return [
+        execution
+        for execution in st2.executions.all()
+        if execution["context"].get("mistral", {}).get("action_execution_id") == action_execution_id
+    ]
+
+
+def test_the_inputs_are_these_and_only_ref_is_required() -> None:
+    parameters = inspect.signature(St2Action).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    assert defaults == {
+        "ref": inspect.Parameter.empty,
+        "parameters": None,
+        "st2_context": None,
+        "render_jinja": None,
+    }
+
+
+def test_an_action_makes_one_execution_and_leaves_the_result_to_the_relay(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key=st2.create_api_key(), site="east")
+    action = St2Action("core.local", {"cmd": "echo '{{ 1 + 1 }} {% endraw %} 😀'"})
+    assert not action.is_sync()
+    assert action.run(make_context(action_execution_id="one")) is None
+    assert not action.is_sync()
+    [child] = child_of(st2, "one")
+    assert child["context"]["mistral"] == {
+        "site": "east",
+        "workflow_execution_id": "w-1",
+        "workflow_name": "wf",
+        "task_execution_id": "t-1",
+        "action_execution_id": "one",
+    }
+    assert st2.executions.wait(child["id"])["result"]["stdout"] == "{{ 1 + 1 }} {% endraw %} 😀"
+
+
+def test_a_parent_is_attached_to_the_child(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key=st2.create_api_key())
+    assert St2Action("test.job").run(make_context(action_execution_id="p")) is None
+    [parent] = child_of(st2, "p")
+    context = {"parent": {"execution_id": parent["id"], "user": "root"}}
+    assert (
+        St2Action("core.noop", st2_context=context).run(make_context(action_execution_id="c")) is None
+    )
+    [child] = child_of(st2, "c")
+    assert child["parent"] == parent["id"]
+    # Nobody has vouched for that user.
+    assert "user" not in child["context"]["parent"]
+
+
+def test_values_are_rendered_where_the_action_or_the_configuration_says_so(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    parameters = {"cmd": "{{ 1 + 1 }}"}
+    with BreakingServer(MADE) as server:
+        for configured, asked, rendered in (
+            (False, None, False),
+            (True, None, True),
+            (False, True, True),
+            (True, False, False),
+        ):
+            configure(api_url=server.url, render_jinja=configured)
+            St2Action("core.local", parameters, render_jinja=asked).run(make_context())
+            sent = server.requests[-1].json()["parameters"]
+            assert (sent == parameters) is rendered
+
+
+def test_ids_that_an_ad_hoc_run_lacks_are_left_out(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        ids = dict.fromkeys(("workflow_execution_id", "workflow_name", "task_execution_id"))
+        assert St2Action("core.noop").run(make_context(**ids)) is None
+        assert sent_context(server) == {"mistral": {"site": "mistral", "action_execution_id": "a-1"}}
+        assert St2Action("core.noop").run(make_context(**ids, action_execution_id=None)) is None
+        assert sent_context(server) == {"mistral": {"site": "mistral"}}
+
+
+def test_a_notification_is_sent_unless_the_task_is_known_and_skipped(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    notify = {"on-complete": {"routes": ["slack"]}}
+    context = {"notify": notify, "skip_notify_tasks": ["quiet"]}
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        for task, expected in (("loud", notify), ("quiet", None), (None, notify)):
+            mistral_context = make_context()
+            # Mistral tells no task's name today; a later one may.
+            mistral_context.execution.task_name = task
+            assert St2Action("core.noop", st2_context=context).run(mistral_context) is None
+            assert server.requests[-1].json().get("notify") == expected
+
+
+# -- what is refused before anything is sent -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "named"),
+    [
+        ({"ref": ""}, {}, "ref"),
+        ({"ref": "local"}, {}, "ref"),
+        ({"ref": None}, {}, "ref"),
+        ({"ref": ["core.local"]}, {}, "ref"),
+        ({"parameters": "cmd=date"}, {}, "parameters"),
+        ({"parameters": []}, {}, "parameters"),
+        ({"parameters": {"p": float("nan")}}, {}, "parameters"),
+        ({"render_jinja": "yes"}, {}, "render_jinja"),
+        ({"render_jinja": 1}, {}, "render_jinja"),
+        ({"st2_context": "x"}, {}, "st2_context"),
+        ({"st2_context": {"parent": "x"}}, {}, "st2_context.parent"),
+        ({"st2_context": {"parent": {"execution_id": "x"}}}, {}, "st2_context.parent.execution_id"),
+        ({"st2_context": {"api_url": "http://elsewhere/v1"}}, {}, "st2_context.api_url"),
+        ({"st2_context": {"notify": []}}, {}, "st2_context.notify"),
+        ({"st2_context": {"skip_notify_tasks": "x"}}, {}, "st2_context.skip_notify_tasks"),
+        (
+            {"st2_context": {"parent": {"execution_id": PARENT_ID}}},
+            {"context_key": "hush"},
+            "st2_context.signature",
+        ),
+        ({}, {"site": "a b"}, "[st2] site"),
+        ({}, {"api_key": "k", "auth_token": "t"}, "[st2] api_key"),
+        ({}, {"username": "u"}, "[st2] username"),
+        ({}, {"api_url": None}, "[st2] api_url"),
+        ({}, {"api_url": "http://st2/v1?key=hush"}, "[st2] api_url"),
+    ],
+)
+def test_what_cannot_be_used_is_named_before_anything_is_sent(
+    configure: Configure,
+    make_context: MakeContext,
+    inputs: dict[str, Any],
+    options: dict[str, Any],
+    named: str,
+) -> None:
+    with BreakingServer(MADE) as server:
+        configure(**{"api_url": server.url, **options})
+        action = St2Action(**{"ref": "core.local", **inputs})
+        result = action.run(make_context())
+        assert server.connections == 0
+    assert result is not None
+    assert result.is_error()
+    assert named in result.error["error"]
+    assert result.error["ref"] == action.ref
+    assert "hush" not in str(result.error)
+    # Of an ad-hoc action's base only a synchronous one's error counts.
+    assert action.is_sync()
+
+
+def test_a_context_that_is_too_long_is_refused_before_anything_is_sent(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        result = St2Action("core.noop").run(make_context(workflow_name="x" * 9_000))
+        assert result is not None
+        assert "8150" in result.error["error"]
+        assert server.connections == 0
+
+
+# -- what StackStorm refuses ---------------------------------------------------------------------
+
+
+def test_an_answer_of_stackstorm_is_in_the_result_with_its_status_and_the_ref(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key=st2.create_api_key())
+    action = St2Action("core.missing", {"password": "hush"})
+    result = action.run(make_context(action_execution_id="refused"))
+    assert result is not None
+    assert result.is_error()
+    assert result.error["status"] == 400
+    assert result.error["ref"] == "core.missing"
+    assert "core.missing" in result.error["message"]
+    assert f"POST {st2.api_url}/executions" in result.error["error"]
+    assert "hush" not in str(result.error)
+    assert child_of(st2, "refused") == []
+    assert action.is_sync()
+
+
+def test_a_key_that_is_not_taken_names_the_option(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key="hush")
+    result = St2Action("core.noop").run(make_context())
+    assert result is not None
+    assert result.error["status"] == 401
+    assert "[st2] api_key" in result.error["message"]
+    assert "hush" not in str(result.error)
+
+
+def test_a_password_lets_an_action_in(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, auth_url=st2.auth_url, username=st2.username, password=st2.password)
+    assert St2Action("core.noop").run(make_context(action_execution_id="password")) is None
+    assert len(child_of(st2, "password")) == 1
+
+
+def test_a_redirect_gets_no_credential_to_its_target(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(MADE) as thief, BreakingServer(redirect(f"{thief.url}/executions")) as server:
+        configure(api_url=server.url, api_key="hush")
+        result = St2Action("core.noop").run(make_context())
+        assert result is not None
+        assert result.error["status"] == 302
+        assert thief.connections == 0
+
+
+def test_a_stackstorm_that_a_context_names_gets_no_configured_credential(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(MADE) as other:
+        configure(api_key="hush", allowed_api_urls=[other.url])
+        context = {"api_url": other.url}
+        assert St2Action("core.noop", st2_context=context).run(make_context()) is None
+        [request] = other.requests
+    assert "hush" not in str(request.headers)
+
+
+# -- what is lost --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nowhere", [refusing, deaf])
+def test_a_stackstorm_that_cannot_be_reached_is_an_error_that_names_it(
+    configure: Configure, make_context: MakeContext, nowhere: Any
+) -> None:
+    with nowhere() as url:
+        configure(api_url=url, connect_timeout=0.2, retry_deadline=0.5)
+        action = St2Action("core.noop")
+        result = action.run(make_context())
+    assert result is not None
+    assert f"POST {url}/executions" in result.error["error"]
+    assert "connection" in result.error["error"]
+    assert "status" not in result.error
+    assert action.is_sync()
+
+
+def test_an_execution_whose_answer_was_lost_is_found(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(forward(st2.base_url, reset()), forward(st2.base_url)) as server:
+        configure(api_url=f"{server.url}/api/v1", api_key=st2.create_api_key())
+        assert St2Action("core.noop").run(make_context(action_execution_id="lost")) is None
+    assert len(child_of(st2, "lost")) == 1
+
+
+@pytest.mark.parametrize("lost", [reset(), stall(), answer(500)])
+def test_what_cannot_be_settled_in_time_is_left_to_the_relay(
+    configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture, lost: Any
+) -> None:
+    with BreakingServer(lost) as server:
+        configure(api_url=server.url, read_timeout=0.2, retry_deadline=0.5)
+        action = St2Action("core.noop")
+        assert action.run(make_context()) is None
+        assert not action.is_sync()
+        assert server.calls().count("POST /executions") == 1
+    assert "a-1" in caplog.text
+    assert "relay" in caplog.text
+
+
+def test_what_the_relay_could_not_find_is_an_error(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(reset()) as server:
+        configure(api_url=server.url)
+        result = St2Action("core.noop").run(make_context(action_execution_id=None))
+        assert result is not None
+        assert result.is_error()
+        assert server.calls() == ["POST /executions"]
+
+
+# -- what Mistral does with an action ------------------------------------------------------------
+
+
+def test_an_action_survives_the_way_to_a_remote_executor(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key=st2.create_api_key(), context_key="hush")
+    assert St2Action("test.job").run(make_context(action_execution_id="p2")) is None
+    [parent] = child_of(st2, "p2")
+    signed = sign({"parent": {"execution_id": parent["id"], "user": "stanley"}}, "hush")
+    action = St2Action("core.local", {"cmd": "echo é{{", "env": {"A": "1"}}, signed, False)
+    wire = serialization.get_polymorphic_serializer().serialize(action)
+    arrived = serialization.get_polymorphic_serializer().deserialize(wire)
+    assert vars(arrived) == vars(action)
+    assert arrived.run(make_context(action_execution_id="remote")) is None
+    [child] = child_of(st2, "remote")
+    assert child["parent"] == parent["id"]
+    assert child["context"]["parent"]["user"] == "stanley"
+    assert st2.executions.wait(child["id"])["result"]["stdout"] == "é{{"
+
+
+def test_an_actions_attributes_are_json_and_hold_no_credential(configure: Configure) -> None:
+    configure(api_key="hush")
+    action = St2Action("core.local", {"cmd": "date"}, {"parent": None})
+    assert "hush" not in json.dumps(vars(action))
+
+
+def test_making_an_action_sends_and_checks_nothing(configure: Configure) -> None:
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        made: Any = St2Action(None, 5, "x", "y")  # type: ignore[arg-type]
+        assert server.connections == 0
+    assert isinstance(made, mistral.Action)
+
+
+def test_no_repr_and_no_log_shows_a_parameter_or_a_credential(
+    configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    script = [MADE, answer(400, {"faultstring": "No."}), reset(), answer(200, []), MADE]
+    with BreakingServer(*script) as server:
+        configure(api_url=server.url, api_key="hush-key", context_key="hush-context")
+        action = St2Action("core.local", {"password": "hush"})
+        results = [action.run(make_context()) for _ in range(3)]
+    assert [result is None for result in results] == [True, False, True]
+    assert repr(action) == "<st2.action 'core.local'>"
+    shown = repr(action) + str(action) + caplog.text + repr(results)
+    assert "core.local" in caplog.text
+    assert "hush" not in shown
+
+
+# -- clients are shared --------------------------------------------------------------------------
+
+
+def test_actions_share_connections(configure: Configure, make_context: MakeContext) -> None:
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        for _ in range(5):
+            St2Action("core.noop").run(make_context())
+        assert server.connections == 1
+        clients.close_all()
+        St2Action("core.noop").run(make_context())
+        assert server.connections == 2
+
+
+def test_a_changed_configuration_makes_a_new_client(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(MADE) as server:
+        for key in ("one", "two"):
+            configure(api_url=server.url, api_key=key)
+            St2Action("core.noop").run(make_context())
+        assert [request.headers["st2-api-key"] for request in server.requests] == ["one", "two"]
+
+
+def test_many_actions_at_once_make_one_child_each(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, username=st2.username, password=st2.password, auth_url=st2.auth_url)
+    ready = threading.Barrier(16)
+
+    def run(number: int) -> None:
+        ready.wait(10)
+        assert St2Action("core.noop").run(make_context(action_execution_id=f"many-{number}")) is None
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(run, range(16)))
+    assert all(len(child_of(st2, f"many-{number}")) == 1 for number in range(16))
+
+
+def test_options_are_registered_by_running_and_only_once(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    assert clients.configuration() is cfg.CONF
+    assert clients.configuration().st2.site == "mistral"

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from breaking import BreakingServer, answer, forward, refusing, reset, stall
+from mistral_lib import serialization
+
+from st2actions_mistral.actions.action import St2Action
+from st2actions_mistral.actions.callback import St2Callback
+from st2actions_mistral.model.context import sign
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+UNKNOWN_ID = "6b03c160746e6986596007f7"
+IDS = {
+    "site": "mistral",
+    "workflow_execution_id": "w-1",
+    "workflow_name": "wf",
+    "task_execution_id": "t-1",
+    "action_execution_id": "a-1",
+}
+
+Configure = Callable[..., None]
+MakeContext = Callable[..., Any]
+
+
+@pytest.fixture
+def parent(st2: StackStorm, configure: Configure, make_context: MakeContext) -> str:
+    """A running execution, made as any child is."""
+    configure(api_url=st2.api_url, api_key=st2.create_api_key())
+    known = {execution["id"] for execution in st2.executions.all()}
+    assert St2Action("test.job").run(make_context()) is None
+    [made] = [e["id"] for e in st2.executions.all() if e["id"] not in known]
+    # As long as its runner has not said so, StackStorm may overwrite what it is told.
+    while st2.executions.get(made).get("result") != {"note": "started"}:
+        time.sleep(0.001)
+    return str(made)
+
+
+def told(parent: str, state: Any, result: Any = None, **context: Any) -> St2Callback:
+    return St2Callback(state, result, {"parent": {"execution_id": parent}, **context})
+
+
+def test_the_inputs_are_these_and_only_state_is_required() -> None:
+    parameters = inspect.signature(St2Callback).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    assert defaults == {"state": inspect.Parameter.empty, "result": None, "st2_context": None}
+
+
+def test_a_callback_is_done_when_it_has_run() -> None:
+    assert St2Callback("SUCCESS").is_sync()
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("SUCCESS", "succeeded"),
+        ("ERROR", "failed"),
+        ("error", "failed"),
+        ("Succeeded", "succeeded"),
+        ("timeout", "timeout"),
+    ],
+)
+@pytest.mark.parametrize("output", [None, "é😀", [1, {"a": None}]])
+def test_a_parent_gets_the_state_and_an_object(
+    st2: StackStorm, parent: str, make_context: MakeContext, state: str, status: str, output: Any
+) -> None:
+    result = told(parent, state, output).run(make_context())
+    assert result.is_success()
+    assert result.data == {"execution_id": parent, "status": status}
+    execution = st2.executions.get(parent)
+    assert execution["status"] == status
+    assert execution["result"] == {"output": output, "state": state, "mistral": IDS}
+
+
+def test_a_parent_that_is_to_be_cancelled_may_take_a_moment(
+    st2: StackStorm, parent: str, make_context: MakeContext
+) -> None:
+    result = told(parent, "CANCELLED").run(make_context())
+    assert result.is_success()
+    assert result.data["status"] in ("canceling", "canceled")
+    assert "message" not in result.data
+    assert st2.executions.wait(parent)["status"] == "canceled"
+
+
+def test_telling_again_is_a_success_and_changes_nothing(
+    st2: StackStorm, parent: str, make_context: MakeContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = told(parent, "SUCCESS", "first").run(make_context())
+    caplog.clear()
+    second = told(parent, "SUCCESS", "second").run(make_context())
+    assert first.data == second.data == {"execution_id": parent, "status": "succeeded"}
+    assert st2.executions.get(parent)["result"]["output"] == "first"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(("state", "wanted"), [("ERROR", "failed"), ("CANCELLED", "canceled")])
+def test_a_parent_that_ended_otherwise_is_a_success_that_says_so(
+    st2: StackStorm,
+    parent: str,
+    make_context: MakeContext,
+    caplog: pytest.LogCaptureFixture,
+    state: str,
+    wanted: str,
+) -> None:
+    told(parent, "SUCCESS", "first").run(make_context())
+    result = told(parent, state).run(make_context())
+    assert result.is_success()
+    assert result.data["status"] == "succeeded"
+    assert "succeeded" in result.data["message"]
+    assert wanted in result.data["message"]
+    assert st2.executions.get(parent)["result"]["output"] == "first"
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert any(parent in warning for warning in warnings)
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(
+    st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext
+) -> None:
+    with BreakingServer(forward(st2.base_url, reset()), forward(st2.base_url)) as server:
+        configure(api_url=f"{server.url}/api/v1")
+        result = told(parent, "SUCCESS", 5).run(make_context())
+        assert result.data == {"execution_id": parent, "status": "succeeded"}
+    assert st2.executions.get(parent)["result"]["output"] == 5
+
+
+def test_an_unknown_parent_is_an_error_with_its_status(
+    st2: StackStorm, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(api_url=st2.api_url, api_key=st2.create_api_key())
+    result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+    assert result.is_error()
+    assert result.error["status"] == 404
+    assert UNKNOWN_ID in result.error["message"]
+
+
+@pytest.mark.parametrize("lost", [reset(), stall(), answer(500), answer(200, {"status": "succeeded"})])
+def test_a_parent_that_could_not_be_told_in_time_is_an_error(
+    configure: Configure, make_context: MakeContext, lost: Any
+) -> None:
+    with BreakingServer(lost) as server:
+        configure(api_url=server.url, read_timeout=0.2, retry_deadline=0.5)
+        result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+    assert result.is_error()
+    assert f"PUT {server.url}/executions/{UNKNOWN_ID}" in result.error["error"]
+
+
+def test_a_stackstorm_that_is_down_is_an_error_that_names_it(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    with refusing() as url:
+        configure(api_url=url, retry_deadline=0.5)
+        result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+    assert result.is_error()
+    assert url in result.error["error"]
+    assert "refused" in result.error["error"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "named"),
+    [
+        ({"state": "RUNNING"}, {}, "state"),
+        ({"state": ""}, {}, "state"),
+        ({"state": None}, {}, "state"),
+        ({"result": float("nan")}, {}, "result"),
+        ({"result": {"a": {1}}}, {}, "result"),
+        ({"st2_context": None}, {}, "st2_context.parent"),
+        ({"st2_context": {}}, {}, "st2_context.parent"),
+        ({"st2_context": []}, {}, "st2_context"),
+        ({"st2_context": {"parent": {"execution_id": "x"}}}, {}, "st2_context.parent.execution_id"),
+        (
+            {"st2_context": {"parent": {"execution_id": UNKNOWN_ID}, "api_url": "http://evil/v1"}},
+            {},
+            "st2_context.api_url",
+        ),
+        ({}, {"context_key": "hush"}, "st2_context.signature"),
+        ({}, {"site": ""}, "[st2] site"),
+    ],
+)
+def test_what_cannot_be_used_is_named_before_anything_is_sent(
+    configure: Configure,
+    make_context: MakeContext,
+    inputs: dict[str, Any],
+    options: dict[str, Any],
+    named: str,
+) -> None:
+    with BreakingServer(answer(200, {"id": UNKNOWN_ID, "status": "succeeded"})) as server:
+        configure(**{"api_url": server.url, **options})
+        given = {"state": "SUCCESS", "st2_context": {"parent": {"execution_id": UNKNOWN_ID}}, **inputs}
+        result = St2Callback(**given).run(make_context())
+        assert server.connections == 0
+    assert result.is_error()
+    assert named in result.error["error"]
+    assert "hush" not in str(result.error)
+
+
+def test_a_signed_parent_is_told(
+    st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext
+) -> None:
+    configure(context_key="hush")
+    context = sign({"parent": {"execution_id": parent, "user": "stanley"}}, "hush")
+    assert St2Callback("SUCCESS", None, context).run(make_context()).is_success()
+    assert st2.executions.get(parent)["status"] == "succeeded"
+
+
+def test_a_callback_survives_the_way_to_a_remote_executor(
+    st2: StackStorm, parent: str, make_context: MakeContext
+) -> None:
+    callback = told(parent, "SUCCESS", {"é": ["{{ 1 }}", None]})
+    serializer = serialization.get_polymorphic_serializer()
+    arrived = serializer.deserialize(serializer.serialize(callback))
+    assert vars(arrived) == vars(callback)
+    json.dumps(vars(arrived))
+    assert arrived.run(make_context()).is_success()
+    assert st2.executions.get(parent)["result"]["output"] == {"é": ["{{ 1 }}", None]}
+
+
+def test_no_repr_and_no_log_shows_the_result_or_a_credential(
+    configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with BreakingServer(answer(404)) as server:
+        configure(api_url=server.url, api_key="hush-key")
+        callback = told(UNKNOWN_ID, "SUCCESS", {"password": "hush"})
+        result = callback.run(make_context())
+    assert repr(callback) == "<st2.callback 'SUCCESS'>"
+    assert "st2.callback" in caplog.text
+    assert "hush" not in repr(callback) + str(callback) + caplog.text + repr(result)

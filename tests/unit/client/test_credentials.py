@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from breaking import Behaviour, BreakingServer, answer, hang_up, raw, redirect, refusing, reset, stall
+
+from st2actions_mistral.client.api import Api
+from st2actions_mistral.client.credentials import Anonymous, St2Credential
+from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
+from st2actions_mistral.errors import Answered, NotSent, RemoteError
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+# With a sleep that does not sleep, a long deadline means: as often as it takes.
+PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+
+
+@pytest.fixture(scope="module")
+def st2() -> Iterator[StackStorm]:
+    with StackStorm() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def api(
+    url: str, given: Credential, patience: Patience = PATIENT
+) -> Iterator[tuple[Api, St2Credential, list[float]]]:
+    pauses: list[float] = []
+    with contextlib.closing(new_session(Tls())) as session:
+        credential = St2Credential(St2Settings(url, given, patience=patience), session)
+        yield Api(url, session, credential, patience, sleep=pauses.append), credential, pauses
+
+
+def password(auth_url: str, secret: str = "hush") -> Credential:
+    return Credential(username="st2admin", password=secret, auth_url=auth_url)
+
+
+def test_a_key_travels_in_its_header_and_a_token_in_its_own() -> None:
+    for given, expected in (
+        (Credential(api_key="k"), {"St2-Api-Key": "k"}),
+        (Credential(auth_token="t"), {"X-Auth-Token": "t"}),
+        (Credential(), {}),
+    ):
+        with api("http://127.0.0.1:1/v1", given) as (_, credential, _pauses):
+            assert credential.headers() == expected
+
+
+def test_a_key_a_token_and_a_password_let_a_request_in(st2: StackStorm) -> None:
+    for given in (
+        Credential(api_key=st2.create_api_key()),
+        Credential(auth_token=st2.create_token()),
+        password(st2.auth_url, st2.password),
+    ):
+        with api(st2.api_url, given) as (client, *_):
+            assert client.call("GET", "/executions", expect=list) is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (Credential(api_key="hush"), "api_key"),
+        (Credential(auth_token="hush"), "auth_token"),
+        (Credential(), "api_key"),
+    ],
+)
+def test_a_final_401_names_the_option_and_not_its_value(
+    st2: StackStorm, given: Credential, option: str
+) -> None:
+    with (
+        api(st2.api_url, given) as (client, _, pauses),
+        pytest.raises(Answered, match=rf"\[st2\] {option}") as caught,
+    ):
+        client.call("GET", "/executions", expect=list)
+    assert caught.value.status == 401
+    assert "Unauthorized" in caught.value.message
+    assert "hush" not in str(caught.value)
+    assert pauses == []
+
+
+def test_an_expired_token_of_a_user_is_not_renewed(st2: StackStorm) -> None:
+    token = st2.create_token(ttl_seconds=0)
+    with (
+        api(st2.api_url, Credential(auth_token=token)) as (client, *_),
+        pytest.raises(Answered, match="expired") as caught,
+    ):
+        client.call("GET", "/executions", expect=list)
+    assert token not in str(caught.value)
+
+
+def test_a_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
+    with (
+        api(st2.api_url, password(st2.auth_url, "hush")) as (client, _, pauses),
+        pytest.raises(Answered, match=r"\[st2\] username and password") as caught,
+    ):
+        client.call("GET", "/executions", expect=list)
+    assert caught.value.status == 401
+    assert str(caught.value).count("[st2]") == 1
+    assert "hush" not in str(caught.value)
+    assert pauses == []
+
+
+def test_a_password_is_traded_once_for_many_requests() -> None:
+    with BreakingServer(answer(201, {"token": "one"}), answer(200, [])) as server:
+        with api(server.url, password(server.url, "pä:ß")) as (client, *_):
+            for _ in range(3):
+                client.once("GET", "/executions", expect=list)
+        assert server.calls() == ["POST /tokens"] + ["GET /executions"] * 3
+        basic = base64.b64encode("st2admin:pä:ß".encode()).decode()
+        assert server.requests[0].headers["authorization"] == f"Basic {basic}"
+        assert all("authorization" not in request.headers for request in server.requests[1:])
+        assert {request.headers.get("x-auth-token") for request in server.requests[1:]} == {"one"}
+
+
+class TokenServer(BreakingServer):
+    """Hands out the tokens t1, t2, …, and takes only the newest."""
+
+    def __init__(self) -> None:
+        super().__init__(self._reply)
+        self.issued = 0
+        self._counting = threading.Lock()
+
+    def _reply(self, exchange: Any) -> bool:
+        request = exchange.request
+        if request.path == "/tokens":
+            time.sleep(0.05)
+            with self._counting:
+                self.issued += 1
+            return answer(201, {"token": f"t{self.issued}"})(exchange)
+        if request.headers.get("x-auth-token") != f"t{self.issued}":
+            return answer(401, {"faultstring": "Unauthorized"})(exchange)
+        return answer(200, [])(exchange)
+
+    def forget(self) -> None:
+        """As StackStorm does when a token's time is up."""
+        self.issued += 1
+
+
+def test_a_refused_token_is_renewed_once_and_the_request_sent_once_more() -> None:
+    with TokenServer() as server, api(server.url, password(server.url)) as (client, *_):
+        client.once("GET", "/executions", expect=list)
+        server.forget()
+        client.once("GET", "/executions", expect=list)
+        assert server.calls() == [
+            "POST /tokens",
+            "GET /executions",
+            "GET /executions",
+            "POST /tokens",
+            "GET /executions",
+        ]
+
+
+def test_many_threads_with_a_refused_token_renew_it_once() -> None:
+    patience = Patience(5, 5, 10)
+    with TokenServer() as server, api(server.url, password(server.url), patience) as (client, *_):
+        with ThreadPoolExecutor(24) as pool:
+
+            def ask(_: int) -> Any:
+                return client.once("GET", "/executions", expect=list)
+
+            assert list(pool.map(ask, range(24))) == [[]] * 24
+            assert server.issued == 1
+            server.forget()
+            assert list(pool.map(ask, range(24))) == [[]] * 24
+        assert server.calls().count("POST /tokens") == 2
+
+
+def test_a_token_that_is_refused_again_and_again_ends_in_the_answer() -> None:
+    unauthorized = answer(401, {"faultstring": "Unauthorized"})
+    script = [answer(201, {"token": "t"}), unauthorized, answer(201, {"token": "u"}), unauthorized]
+    with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
+        with pytest.raises(Answered, match="token made with") as caught:
+            client.call("GET", "/executions", expect=list)
+        assert caught.value.status == 401
+        assert len(server.requests) == 4
+
+
+def test_a_password_that_was_changed_meanwhile_is_named_once() -> None:
+    unauthorized = answer(401, {"faultstring": "Unauthorized"})
+    script = [answer(201, {"token": "t"}), unauthorized]
+    with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
+        with pytest.raises(Answered) as caught:
+            client.call("GET", "/executions", expect=list)
+        assert str(caught.value).count("[st2]") == 1
+        assert server.calls() == ["POST /tokens", "GET /executions", "POST /tokens"]
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        reset(),
+        hang_up(),
+        stall(),
+        answer(500),
+        answer(503),
+        answer(200, b"<html>"),
+        answer(200, []),
+        answer(200, {}),
+        answer(200, {"token": None}),
+        answer(200, {"token": ""}),
+        answer(200, {"token": "a\r\nX-Evil: 1"}),
+        answer(200, {"token": "a☃"}),
+    ],
+)
+def test_whatever_breaks_a_log_in_the_request_itself_was_not_sent(behaviour: Behaviour) -> None:
+    with BreakingServer(answer(200, {})) as st2, BreakingServer(behaviour) as auth:
+        with api(st2.url, password(auth.url), FAST) as (client, *_), pytest.raises(NotSent) as caught:
+            client.once("POST", "/executions", json={})
+        assert f"POST {auth.url}/tokens" in str(caught.value)
+        assert "hush" not in str(caught.value)
+        assert st2.connections == 0
+
+
+def test_a_log_in_is_tried_again() -> None:
+    script = [reset(), answer(503, b"", {"Retry-After": "19"}), answer(201, {"token": "t"})]
+    with BreakingServer(*script, answer(200, [])) as server:
+        with api(server.url, password(server.url)) as (client, _, pauses):
+            client.call("GET", "/executions", expect=list)
+        assert server.calls() == ["POST /tokens"] * 3 + ["GET /executions"]
+    assert pauses[1] == 19
+
+
+def test_a_log_in_that_nobody_answers_is_not_sent() -> None:
+    with (
+        refusing() as nowhere,
+        BreakingServer(answer(200, [])) as st2,
+        api(st2.url, password(nowhere)) as (client, *_),
+        pytest.raises(NotSent),
+    ):
+        client.once("GET", "/executions", expect=list)
+
+
+def test_a_password_does_not_follow_a_redirect() -> None:
+    with BreakingServer(answer(201, {"token": "t"})) as thief:
+        with (
+            BreakingServer(redirect(f"{thief.url}/tokens", 307)) as server,
+            api(server.url, password(server.url)) as (client, *_),
+            pytest.raises(RemoteError),
+        ):
+            client.once("GET", "/executions", expect=list)
+        assert thief.connections == 0
+
+
+def test_a_log_in_that_hangs_does_not_make_everybody_wait_in_turn() -> None:
+    patience = Patience(connect_timeout=0.2, read_timeout=0.2, retry_deadline=0)
+    with (
+        BreakingServer(stall()) as server,
+        api(server.url, password(server.url), patience) as (
+            client,
+            *_,
+        ),
+    ):
+
+        def ask(_: int) -> None:
+            with pytest.raises(NotSent):
+                client.once("GET", "/executions", expect=list)
+
+        begun = time.monotonic()
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask, range(16)))
+        # In turn it would be 16 time-outs, 3.2 s.
+        assert time.monotonic() - begun < 1.5
+
+
+def test_no_repr_and_no_log_shows_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = answer(201, {"token": "hush-token"})
+    script = [token, answer(401), token, reset(), answer(200, [])]
+    with (
+        BreakingServer(*script) as server,
+        api(server.url, password(server.url)) as (client, credential, _),
+    ):
+        client.call("GET", "/executions", expect=list)
+        shown = f"{client!r}{credential!r}{vars(client)}{vars(credential).get('_credential')!r}"
+    assert "/tokens" in caplog.text
+    assert "hush" not in caplog.text + shown
+
+
+def test_somebody_anonymous_sends_nothing_and_cannot_be_renewed() -> None:
+    nobody = Anonymous("Say who you are.")
+    assert (nobody.headers(), nobody.renew({}), nobody.hint()) == ({}, False, "Say who you are.")
+
+
+def test_a_connection_that_ends_while_a_401_is_sent_is_no_401() -> None:
+    cut = raw(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 50\r\n\r\n{", then=hang_up())
+    script = [answer(201, {"token": "t"}), cut, answer(200, [])]
+    with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
+        client.call("GET", "/executions", expect=list)
+        assert server.calls().count("POST /tokens") == 1

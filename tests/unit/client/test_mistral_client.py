@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from breaking import (
+    Behaviour,
+    BreakingServer,
+    answer,
+    break_in_body,
+    hang_up,
+    refusing,
+    reset,
+    stall,
+)
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
+
+FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+ONE_TRY = Patience(connect_timeout=5, read_timeout=5, retry_deadline=0)
+# With a sleep that does not sleep, a long deadline means: as often as it takes.
+PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+COMPLETED = answer(500, {"faultstring": "Action execution is already completed"})
+SILENT = stall()
+LOST = [SILENT, reset(), hang_up(), break_in_body(), answer(502), answer(200, b"<html>")]
+
+
+def enough_for(lost: Behaviour) -> Patience:
+    """Patience that does not run out by itself, and is not tried by silence either."""
+    return Patience(5, 0.2, 60) if lost is SILENT else PATIENT
+
+
+@contextlib.contextmanager
+def client(url: str, patience: Patience = PATIENT, **more: Any) -> Iterator[MistralClient]:
+    def sleep(_: float) -> None:
+        time.sleep(0.01)
+
+    made = MistralClient(MistralSettings(f"{url}/v2", patience=patience), sleep=sleep, **more)
+    with contextlib.closing(made):
+        yield made
+
+
+def action(state: str = "RUNNING", action_id: str = "a") -> dict[str, Any]:
+    return {"id": action_id, "name": "st2.action", "state": state}
+
+
+def test_running_actions_are_listed_page_by_page() -> None:
+    pages = [
+        answer(200, {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}),
+        answer(200, {"action_executions": [action(action_id="c")]}),
+    ]
+    with BreakingServer(*pages) as server, client(server.url) as mistral:
+        assert [row["id"] for row in mistral.running_actions()] == ["a", "b", "c"]
+        first, second = (parse_qs(urlsplit(request.path).query) for request in server.requests)
+    assert first["state"] == ["RUNNING"]
+    assert "marker" not in first
+    assert second["marker"] == ["b"]
+    assert "input" not in first["fields"][0]
+
+
+def test_an_empty_page_is_the_last_one() -> None:
+    with BreakingServer(answer(200, {"action_executions": [], "next": "http://…"})) as server:
+        with client(server.url) as mistral:
+            assert list(mistral.running_actions()) == []
+        assert len(server.requests) == 1
+
+
+def test_an_action_is_read_or_there_is_none() -> None:
+    with BreakingServer(answer(200, action()), answer(404)) as server, client(server.url) as mistral:
+        assert mistral.get_action("a/../b") == action()
+        assert mistral.get_action("a") is None
+        assert server.requests[0].path == "/v2/action_executions/a%2F..%2Fb"
+
+
+def test_an_action_is_completed_with_state_and_output() -> None:
+    with BreakingServer(answer(200, action("SUCCESS"))) as server, client(server.url) as mistral:
+        assert mistral.complete_action("a", "SUCCESS", {"stdout": "é"})
+        [request] = server.requests
+    assert (request.method, request.path) == ("PUT", "/v2/action_executions/a")
+    assert request.json() == {"state": "SUCCESS", "output": {"stdout": "é"}}
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "CANCELLED"])
+@pytest.mark.parametrize("lost", [COMPLETED, *LOST])
+def test_an_action_that_is_final_already_is_left_alone(lost: Behaviour, state: str) -> None:
+    with (
+        BreakingServer(lost, answer(200, action(state))) as server,
+        client(server.url, enough_for(lost)) as mistral,
+    ):
+        assert not mistral.complete_action("a", "SUCCESS", {})
+        assert [request.method for request in server.requests] == ["PUT", "GET"]
+
+
+def test_an_action_that_mistral_does_not_know_is_left_alone() -> None:
+    script = [answer(500, {"faultstring": "not found"}), answer(404)]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert not mistral.complete_action("a", "SUCCESS", {})
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_an_action_that_still_waits_is_told_again(lost: Behaviour) -> None:
+    script = [lost, answer(200, action()), answer(200, action("SUCCESS"))]
+    with BreakingServer(*script) as server, client(server.url, enough_for(lost)) as mistral:
+        assert mistral.complete_action("a", "SUCCESS", {})
+        assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
+
+
+def test_a_mistral_in_trouble_leaves_the_outcome_unknown() -> None:
+    with BreakingServer(answer(500)) as server, client(server.url, FAST) as mistral:
+        with pytest.raises(OutcomeUnknown):
+            mistral.complete_action("a", "SUCCESS", {})
+        assert len(server.requests) > 3
+
+
+def test_an_output_that_mistral_refuses_is_final() -> None:
+    with BreakingServer(answer(400, {"faultstring": "bad"})) as server, client(server.url) as mistral:
+        with pytest.raises(Answered, match="bad"):
+            mistral.complete_action("a", "SUCCESS", {})
+        assert len(server.requests) == 1
+
+
+def test_a_mistral_that_is_down_is_not_sent_to() -> None:
+    with refusing() as url, client(url, FAST) as mistral, pytest.raises(NotSent):
+        mistral.complete_action("a", "SUCCESS", {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"action_executions": None, "tasks": None},
+        {"action_executions": [1], "tasks": [{}]},
+    ],
+)
+def test_an_answer_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
+    with BreakingServer(answer(200, body)) as server, client(server.url, ONE_TRY) as mistral:
+        for read in (
+            lambda: list(mistral.running_actions()),
+            lambda: mistral.get_action("a"),
+            lambda: mistral.base_of("a"),
+            lambda: mistral.get_execution("a"),
+            lambda: mistral.tasks("a"),
+            lambda: mistral.start_workflow("w", {}),
+        ):
+            with pytest.raises(OutcomeUnknown):
+                read()
+
+
+def test_a_look_of_another_shape_leaves_the_outcome_unknown() -> None:
+    script = [reset(), answer(200, {"state": None, "id": "a"})]
+    with (
+        BreakingServer(*script) as server,
+        client(server.url, ONE_TRY) as mistral,
+        pytest.raises(OutcomeUnknown),
+    ):
+        mistral.complete_action("a", "SUCCESS", {})
+
+
+def ad_hoc(name: str, base: str | None) -> Behaviour:
+    definition = f"{name}:\n  base: {base}\n  base-input:\n    ref: core.local" if base else None
+    return answer(200, {"id": "i", "name": name, "definition": definition})
+
+
+def test_the_base_of_an_action_is_followed_to_its_end() -> None:
+    chain = [
+        ad_hoc("one", "two ref='core.local'"),
+        ad_hoc("two", "st2.action"),
+        ad_hoc("st2.action", None),
+    ]
+    with BreakingServer(*chain) as server, client(server.url) as mistral:
+        assert mistral.base_of("one") == "st2.action"
+        assert server.calls() == [f"GET /v2/actions/{name}" for name in ("one", "two", "st2.action")]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [None, "", "[1", "5", "one: 5", "one: {base: 5}", "one: {base: ' '}", "one: {base: ''}"],
+)
+def test_an_action_without_a_base_is_its_own(definition: Any) -> None:
+    known = answer(200, {"id": "i", "name": "one", "definition": definition})
+    with BreakingServer(known) as server, client(server.url) as mistral:
+        assert mistral.base_of("one") == "one"
+    with BreakingServer(answer(404)) as server, client(server.url) as mistral:
+        assert mistral.base_of("one") == "one"
+
+
+def test_a_circle_of_bases_has_an_end() -> None:
+    with BreakingServer(ad_hoc("one", "one")) as server, client(server.url) as mistral:
+        assert mistral.base_of("one") == "one"
+        assert len(server.requests) <= 10
+
+
+def test_a_workbook_is_created_or_replaced() -> None:
+    with BreakingServer(answer(201, {"name": "w"})) as server, client(server.url) as mistral:
+        assert mistral.save_workbook("name: é") == {"name": "w"}
+        [request] = server.requests
+    assert request.body == "name: é".encode()
+    assert request.headers["content-type"] == "text/plain"
+    script = [reset(), answer(409), answer(200, {"name": "w"})]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.save_workbook("name: w") == {"name": "w"}
+        assert [request.method for request in server.requests] == ["POST", "POST", "PUT"]
+
+
+def test_a_workbook_is_read_or_there_is_none() -> None:
+    script = [answer(200, {"definition": "name: w"}), answer(404)]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.workbook_definition("a/b") == "name: w"
+        assert mistral.workbook_definition("a") is None
+        assert server.requests[0].path == "/v2/workbooks/a%2Fb"
+
+
+def test_a_workbook_that_is_not_valid_is_refused_in_mistrals_words() -> None:
+    with (
+        BreakingServer(answer(400, {"faultstring": "Invalid DSL"})) as server,
+        client(server.url) as mistral,
+        pytest.raises(Answered, match="Invalid DSL"),
+    ):
+        mistral.save_workbook("name: w")
+
+
+def test_a_workflow_is_started_with_an_environment_that_is_not_evaluated() -> None:
+    with BreakingServer(answer(201, action())) as server, client(server.url) as mistral:
+        mistral.start_workflow("wf", {"a": 1}, env={"e": "<% 1 %>"}, description="d", execution_id="u")
+        [request] = server.requests
+    assert request.json() == {
+        "workflow_name": "wf",
+        "input": {"a": 1},
+        "params": {"env": {"e": "<% 1 %>"}, "evaluate_env": False},
+        "description": "d",
+        "id": "u",
+    }
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_start_is_repeated_only_where_the_execution_has_an_id_of_ours(lost: Behaviour) -> None:
+    with (
+        BreakingServer(lost, answer(201, action())) as server,
+        client(server.url, enough_for(lost)) as mistral,
+    ):
+        assert mistral.start_workflow("wf", {}, execution_id="u") == action()
+        assert len(server.requests) == 2
+    with (
+        BreakingServer(lost, answer(201, action())) as server,
+        client(server.url, enough_for(lost)) as mistral,
+    ):
+        with pytest.raises(OutcomeUnknown):
+            mistral.start_workflow("wf", {})
+        assert len(server.requests) == 1
+
+
+def test_tasks_and_executions_are_read() -> None:
+    script = [answer(200, {"tasks": [{"id": "t"}]}), answer(200, action()), answer(404)]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.tasks("w") == [{"id": "t"}]
+        assert mistral.get_execution("w") == action()
+        assert mistral.get_execution("w") is None
+        assert server.requests[0].path == "/v2/tasks?workflow_execution_id=w"
+
+
+def test_a_mistral_that_asks_who_we_are_is_answered_with_the_question() -> None:
+    with (
+        BreakingServer(answer(401)) as server,
+        client(server.url) as mistral,
+        pytest.raises(Answered, match="who asks"),
+    ):
+        mistral.get_action("a")
+
+
+def test_a_stop_ends_the_tries() -> None:
+    stop = threading.Event()
+    stop.set()
+    with BreakingServer(answer(503)) as server, client(server.url, stop=stop) as mistral:
+        with pytest.raises(OutcomeUnknown):
+            mistral.get_action("a")
+        assert len(server.requests) == 1

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from st2actions_mistral.client import redact
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://host:9101/v1/executions", "http://host:9101/v1/executions"),
+        ("https://user:hush@host/v1", "https://host/v1"),
+        ("http://host/v1?x-auth-token=hush#hush", "http://host/v1"),
+        ("http://[::1]:9101/v1", "http://[::1]:9101/v1"),
+        ("http://[::1/hush", "(malformed URL)"),
+        ("http://host:hush/", "(malformed URL)"),
+        ("admin:hush@host/v1", "(malformed URL)"),
+        ("hush", "(malformed URL)"),
+        ("", "(malformed URL)"),
+    ],
+)
+def test_a_url_is_shown_without_user_query_and_fragment(address: str, shown: str) -> None:
+    assert redact.url(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (json.dumps({"faultstring": "Action  not\nfound."}), "Action not found."),
+        (json.dumps({"faultstring": None}), '{"faultstring": null}'),
+        (json.dumps(["a"]), '["a"]'),
+        ("<html>\n<h1>Bad Gateway</h1>", "<html> <h1>Bad Gateway</h1>"),
+        ("", ""),
+        ("[" * 100_000, "[" * 500 + "…"),
+    ],
+)
+def test_an_error_body_gives_its_own_words(body: str, shown: str) -> None:
+    assert redact.message(body) == shown
+
+
+def test_a_long_message_is_cut() -> None:
+    assert redact.message(json.dumps({"faultstring": "x" * 501})) == "x" * 500 + "…"
+    assert redact.message(json.dumps({"faultstring": "x" * 500})) == "x" * 500
+
+
+def test_the_hash_of_an_api_key_is_not_shown() -> None:
+    body = json.dumps({"faultstring": "Unauthorized - ApiKey with key_hash=0a1b2c3d not found."})
+    assert redact.message(body) == "Unauthorized - ApiKey with key_hash=… not found."

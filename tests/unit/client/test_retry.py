@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from st2actions_mistral.client.retry import policy
+from st2actions_mistral.client.settings import Patience
+from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
+
+MINUTE = Patience(retry_deadline=60)
+
+
+class Call:
+    """Fails as told, once each, then succeeds; notes the pauses."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.tries = 0
+        self.pauses: list[float] = []
+
+    def __call__(self) -> str:
+        self.tries += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def not_sent(**more: bool | float) -> NotSent:
+    return NotSent("POST http://x", "refused", **more)  # type: ignore[arg-type]
+
+
+def unknown(retry_after: float | None = None) -> OutcomeUnknown:
+    return OutcomeUnknown("POST http://x", "reset", retry_after=retry_after)
+
+
+@pytest.mark.parametrize("error", [not_sent(), Answered("GET http://x", 429, "Slow down."), unknown()])
+def test_what_may_be_repeated_is_repeated(error: RemoteError) -> None:
+    call = Call(error, error)
+    assert policy(MINUTE, sleep=call.sleep)(call) == "done"
+    assert call.tries == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        not_sent(permanent=True),
+        *(Answered("GET http://x", status, "") for status in (302, 400, 401, 403, 404, 409)),
+        InputError("ref", "bad"),
+        RemoteError("GET http://x", "odd"),
+        KeyError("a mistake"),
+    ],
+)
+def test_what_is_final_is_raised_as_it_was(error: Exception) -> None:
+    call = Call(error)
+    with pytest.raises(type(error)) as caught:
+        policy(MINUTE, sleep=call.sleep)(call)
+    assert caught.value is error
+    assert call.tries == 1
+
+
+def test_an_unknown_outcome_is_not_repeated_where_that_may_do_it_twice() -> None:
+    call = Call(not_sent(), unknown())
+    with pytest.raises(OutcomeUnknown):
+        policy(MINUTE, repeat_unknown=False, sleep=call.sleep)(call)
+    assert call.tries == 2
+
+
+@pytest.mark.parametrize("build", [unknown, lambda after: not_sent(retry_after=after)])
+def test_a_wait_that_was_asked_for_is_kept(build: Callable[[float], RemoteError]) -> None:
+    call = Call(build(17), Answered("GET http://x", 429, "", retry_after=23), not_sent())
+    policy(MINUTE, sleep=call.sleep)(call)
+    assert call.pauses[:2] == [17, 23]
+    assert call.pauses[2] < 5
+
+
+def test_a_wait_beyond_the_deadline_ends_it_at_once() -> None:
+    call = Call(unknown(retry_after=61))
+    with pytest.raises(OutcomeUnknown):
+        policy(MINUTE, sleep=call.sleep)(call)
+    assert (call.tries, call.pauses) == (1, [])
+
+
+def test_a_deadline_of_zero_means_one_try() -> None:
+    call = Call(not_sent(), not_sent())
+    with pytest.raises(NotSent):
+        policy(Patience(retry_deadline=0), sleep=call.sleep)(call)
+    assert (call.tries, call.pauses) == (1, [])
+
+
+def test_the_deadline_is_kept_by_the_clock() -> None:
+    call = Call(*[not_sent()] * 1_000)
+    begun = time.monotonic()
+    with pytest.raises(NotSent):
+        policy(Patience(retry_deadline=0.6))(call)
+    assert time.monotonic() - begun < 0.7
+    assert 2 <= call.tries <= 8
+
+
+def test_pauses_are_random_grow_and_have_bounds() -> None:
+    firsts, lasts = set(), []
+    for _ in range(20):
+        call = Call(*[not_sent()] * 12)
+        policy(Patience(retry_deadline=10_000), sleep=call.sleep)(call)
+        firsts.add(call.pauses[0])
+        lasts.append(call.pauses[-1])
+        assert all(0.1 <= pause <= 10 for pause in call.pauses)
+        assert call.pauses[0] <= 0.4
+    assert len(firsts) > 1
+    assert max(lasts) > 2
+
+
+def test_a_stop_ends_a_pause_and_no_further_try_is_made() -> None:
+    stop = threading.Event()
+    error = unknown(retry_after=30)
+    call = Call(error, error)
+    timer = threading.Timer(0.1, stop.set)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(OutcomeUnknown) as caught:
+        policy(MINUTE, stop=stop)(call)
+    timer.join()
+    assert caught.value is error
+    assert call.tries == 1
+    assert time.monotonic() - begun < 5
+
+
+def test_after_a_stop_one_try_is_made_and_no_pause() -> None:
+    stop = threading.Event()
+    stop.set()
+    call = Call(unknown(), unknown())
+    with pytest.raises(OutcomeUnknown):
+        policy(MINUTE, stop=stop)(call)
+    assert call.tries == 1
+    assert policy(MINUTE, stop=stop)(call.__class__()) == "done"
+
+
+def test_a_stop_that_never_comes_changes_nothing() -> None:
+    call = Call(unknown(), not_sent())
+    assert policy(MINUTE, stop=threading.Event())(call) == "done"
+    assert call.tries == 3
+
+
+def test_each_further_try_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    call = Call(not_sent())
+    policy(MINUTE, sleep=call.sleep)(call)
+    assert "POST http://x: refused" in caplog.text
+    assert "try 2" in caplog.text

@@ -1,0 +1,546 @@
+"""Whatever breaks, a request is not sent, of unknown outcome, or answered; nothing else is raised."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import email.utils
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+import urllib3
+from breaking import (
+    Behaviour,
+    BreakingServer,
+    Exchange,
+    answer,
+    break_in_body,
+    deaf,
+    endless_line,
+    garbage,
+    hang_up,
+    raw,
+    redirect,
+    refusing,
+    reset,
+    stall,
+    stall_in_body,
+    unread,
+)
+
+from st2actions_mistral.client.session import json_body, new_session, send, shaped
+from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+
+FAST = Patience(connect_timeout=0.3, read_timeout=0.3)
+PATIENT = Patience(connect_timeout=5, read_timeout=5)
+HEADERS = {"St2-Api-Key": "hush-key", "X-Auth-Token": "hush-token"}
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with contextlib.closing(new_session(Tls())) as made:
+        yield made
+
+
+def post(
+    session: requests.Session, url: str, patience: Patience = PATIENT, **options: Any
+) -> requests.Response:
+    return send(session, "POST", f"{url}/v1/executions", patience, headers=HEADERS, **options)
+
+
+def test_a_2xx_is_returned_and_the_connection_kept(session: requests.Session) -> None:
+    with BreakingServer(answer(201, {"id": "1"})) as server:
+        for _ in range(3):
+            response = post(session, server.url, json={"a": 1}, params={"q": "é b"})
+            assert json_body(response, "x") == {"id": "1"}
+        assert server.connections == 1
+        assert server.requests[0].json() == {"a": 1}
+        assert server.requests[0].path == "/v1/executions?q=%C3%A9+b"
+        assert server.requests[0].headers["st2-api-key"] == "hush-key"
+
+
+def test_a_refused_connection_is_not_sent(session: requests.Session) -> None:
+    with refusing() as url, pytest.raises(NotSent, match="refused") as caught:
+        post(session, url)
+    assert not caught.value.permanent
+    assert f"POST {url}/v1/executions" in str(caught.value)
+
+
+def test_a_host_that_does_not_exist_is_not_sent(session: requests.Session) -> None:
+    with pytest.raises(NotSent) as caught:
+        post(session, "http://no-such-host.invalid:9101")
+    assert not caught.value.permanent
+
+
+def test_a_connection_that_is_never_made_is_not_sent(session: requests.Session) -> None:
+    begun = time.monotonic()
+    with deaf() as url, pytest.raises(NotSent, match="connect_timeout") as caught:
+        post(session, url, FAST)
+    assert not caught.value.permanent
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        reset(),
+        hang_up(),
+        stall(),
+        stall_in_body(),
+        break_in_body(),
+        stall_in_body(400),
+        break_in_body(500),
+        endless_line(),
+        endless_line(b"HTTP/1.1 200 OK\r\nX-Endless: "),
+        garbage(),
+        raw(b"HTTP/1.1 200 OK\r\n", then=hang_up()),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", then=hang_up()),
+        answer(200, b"no gzip", {"Content-Encoding": "gzip"}),
+        raw(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 200, then=hang_up()),
+    ],
+)
+def test_what_breaks_after_the_request_left_is_of_unknown_outcome(
+    session: requests.Session, behaviour: Behaviour
+) -> None:
+    begun = time.monotonic()
+    with BreakingServer(behaviour) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            json_body(post(session, server.url, FAST, json={"secret": "hush"}), "POST http://x")
+        assert server.calls() == ["POST /v1/executions"]
+    assert caught.value.status is None
+    assert "hush" not in f"{caught.value!r}{caught.value}"
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_a_5xx_is_of_unknown_outcome_and_tells_its_words(
+    session: requests.Session, status: int
+) -> None:
+    with (
+        BreakingServer(answer(status, {"faultstring": "Out of order."})) as server,
+        pytest.raises(OutcomeUnknown, match=rf"{status} Out of order\.") as caught,
+    ):
+        post(session, server.url)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 429, 431])
+def test_a_4xx_is_answered_and_tells_its_words(session: requests.Session, status: int) -> None:
+    with (
+        BreakingServer(answer(status, {"faultstring": "No, thanks."})) as server,
+        pytest.raises(Answered) as caught,
+    ):
+        post(session, server.url)
+    assert (caught.value.status, caught.value.message) == (status, "No, thanks.")
+
+
+def test_a_4xx_without_a_body_tells_its_name(session: requests.Session) -> None:
+    with BreakingServer(answer(400)) as server, pytest.raises(Answered) as caught:
+        post(session, server.url)
+    assert caught.value.message == "Bad Request"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_names_its_target(
+    session: requests.Session, status: int
+) -> None:
+    with BreakingServer(answer(200, {"id": "stolen"})) as thief:
+        target = thief.url.replace("://", "://user:pass@") + "/login?token=hush"
+        with BreakingServer(redirect(target, status)) as server:
+            with pytest.raises(Answered) as caught:
+                post(session, server.url)
+            assert caught.value.status == status
+            assert f"{thief.url}/login" in str(caught.value)
+            assert "hush" not in str(caught.value)
+            assert "pass@" not in str(caught.value)
+            assert len(server.requests) == 1
+        assert thief.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "target"),
+    [
+        ({"Location": "/login"}, r"/login"),
+        ({"Location": "//other/login"}, "http://other/login"),
+        ({"Location": "http://[broken"}, "malformed"),
+        ({"Location": "http://%zz\xff/"}, "redirects"),
+        ({}, "nowhere"),
+    ],
+)
+def test_an_odd_redirect_is_answered_too(
+    session: requests.Session, headers: dict[str, str], target: str
+) -> None:
+    with BreakingServer(answer(302, b"", headers)) as server, pytest.raises(Answered, match=target):
+        post(session, server.url)
+
+
+def test_what_requests_cannot_make_a_request_of_is_not_sent_and_not_shown(
+    session: requests.Session,
+) -> None:
+    with BreakingServer(answer()) as server:
+        for options in (
+            {"headers": {"X-Auth-Token": "hush\r\nX-Evil: 1"}},
+            {"json": {"hush": float("nan")}},
+        ):
+            with pytest.raises(NotSent, match="cannot be made") as caught:
+                send(session, "POST", server.url, FAST, **options)
+            assert caught.value.permanent
+            assert "hush" not in str(caught.value)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("url", ["http://a..b/v1", f"http://{'x' * 70}.example/v1", "http://%zz/v1"])
+def test_a_host_name_that_cannot_be_one_is_not_sent(session: requests.Session, url: str) -> None:
+    with pytest.raises(NotSent):
+        send(session, "GET", url, FAST)
+
+
+def test_an_error_while_another_is_handled_is_judged_by_itself(session: requests.Session) -> None:
+    with BreakingServer(reset()) as server, refusing() as nowhere:
+        try:
+            post(session, nowhere)
+        except NotSent:
+            # The refusal is now in the context of what is raised here.
+            with pytest.raises(OutcomeUnknown):
+                post(session, server.url)
+        else:
+            pytest.fail("nobody listens there")
+
+
+def test_a_kept_connection_that_the_server_closed_meanwhile_is_made_again(
+    session: requests.Session,
+) -> None:
+    once = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=hang_up())
+    with BreakingServer(once, answer(200, {"id": "2"})) as server:
+        post(session, server.url)
+        time.sleep(0.1)
+        assert post(session, server.url).json() == {"id": "2"}
+        assert server.connections == 2
+
+
+# -- waiting is asked for ------------------------------------------------------------------------
+
+
+def _http_date(seconds: float, form: str = "%a, %d %b %Y %H:%M:%S GMT") -> str:
+    return datetime.datetime.fromtimestamp(time.time() + seconds, datetime.timezone.utc).strftime(form)
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("0.5", 0.5, 0.5),
+        ("0", 0, 0),
+        ("-5", 0, 0),
+        (_http_date(3600), 3500, 3601),
+        (_http_date(3600, "%a %b %d %H:%M:%S %Y"), 3500, 3601),
+        (email.utils.formatdate(0, usegmt=True), 0, 0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_read_in_seconds_and_as_a_date(
+    session: requests.Session,
+    status: int,
+    header: str,
+    least: float,
+    most: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        with (
+            BreakingServer(answer(status, b"", {"Retry-After": header})) as server,
+            pytest.raises((Answered, OutcomeUnknown)) as caught,
+        ):
+            post(session, server.url)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert isinstance(caught.value, Answered if status == 429 else OutcomeUnknown)
+    assert caught.value.retry_after is not None
+    assert least <= caught.value.retry_after <= most
+
+
+@pytest.mark.parametrize("header", ["soon", "nan", "inf", "1e999", "", "Mon, 99 Foo 2026"])
+def test_a_retry_after_that_says_nothing_is_ignored(session: requests.Session, header: str) -> None:
+    with (
+        BreakingServer(answer(429, b"", {"Retry-After": header})) as server,
+        pytest.raises(Answered) as caught,
+    ):
+        post(session, server.url)
+    assert caught.value.retry_after is None
+
+
+# -- what the answer holds -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'{"id": ',
+        b"\xff\xfe\x00",
+        b"null",
+        b"5",
+        b'"text"',
+        b"[]",
+        b"[" * 100_000,
+        b'{"id": ' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session, body: bytes) -> None:
+    with BreakingServer(answer(200, body)) as server:
+        response = post(session, server.url)
+        with pytest.raises(OutcomeUnknown, match=r"the answer \(200\)"):
+            json_body(response, "POST http://x", dict, ["id"])
+
+
+@pytest.mark.parametrize(
+    ("body", "expect"),
+    [
+        ({}, dict),
+        ({"id": None}, dict),
+        ({"id": 5}, dict),
+        ({"id": ["x"]}, dict),
+        ([{}], list),
+        ([{"id": "1"}, "2"], list),
+        ([{"id": "1"}, None], list),
+        ({"id": "1"}, list),
+        ([{"id": "1"}], dict),
+    ],
+)
+def test_an_answer_without_what_was_asked_for_is_of_unknown_outcome(body: Any, expect: type) -> None:
+    with pytest.raises(OutcomeUnknown):
+        shaped(body, "the answer", "GET http://x", expect, ["id"])
+
+
+@pytest.mark.parametrize("body", [{"id": "1", "more": None}, [], [{"id": "1"}, {"id": "2"}]])
+def test_an_answer_with_what_was_asked_for_is_passed_on(body: Any) -> None:
+    assert shaped(body, "the answer", "GET http://x", type(body), ["id"]) is body
+
+
+# -- what is not taken from around ---------------------------------------------------------------
+
+
+def test_a_cookie_is_not_sent_back(session: requests.Session) -> None:
+    with BreakingServer(answer(200, {}, {"Set-Cookie": "auth-token=hush; Path=/"})) as server:
+        post(session, server.url)
+        post(session, server.url)
+        assert "cookie" not in server.requests[1].headers
+    assert not session.cookies
+
+
+def test_proxies_of_the_environment_are_not_used(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        BreakingServer(answer(200, {"from": "proxy"})) as proxy,
+        BreakingServer(answer(200, {})) as server,
+    ):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        post(session, server.url)
+        assert proxy.connections == 0
+        assert len(server.requests) == 1
+
+
+def test_passwords_of_netrc_are_not_used(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login u password hush\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with BreakingServer(answer(200, {})) as server:
+        post(session, server.url)
+        assert "authorization" not in server.requests[0].headers
+
+
+def test_no_log_holds_a_header_or_a_body(
+    session: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with BreakingServer(answer(200, {"x": "hush"}), answer(400, b"no"), reset()) as server:
+        post(session, server.url, json={"p": "hush"})
+        for error in (Answered, OutcomeUnknown):
+            with pytest.raises(error):
+                post(session, server.url, json={"p": "hush"})
+    assert "/v1/executions" in caplog.text
+    assert "hush" not in caplog.text
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def cafile(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def tls_server(cert: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    cert.configure_cert(context)
+    return context
+
+
+def get(url: str, patience: Patience = PATIENT, **tls: Any) -> Any:
+    with contextlib.closing(new_session(Tls(**tls))) as session:
+        return json_body(send(session, "GET", url, patience, headers=HEADERS), "x")
+
+
+def test_a_certificate_of_a_known_ca_is_taken(ca: trustme.CA, cafile: str) -> None:
+    with BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+        assert get(server.url, cafile=cafile) == {"a": 1}
+
+
+def test_any_certificate_is_taken_where_insecure_says_so(ca: trustme.CA) -> None:
+    with (
+        BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("other"))) as server,
+        pytest.warns(urllib3.exceptions.InsecureRequestWarning),
+    ):
+        assert get(server.url, insecure=True) == {"a": 1}
+
+
+def _untrusted(ca: trustme.CA) -> trustme.LeafCert:
+    return trustme.CA().issue_cert("127.0.0.1")
+
+
+def _other_host(ca: trustme.CA) -> trustme.LeafCert:
+    return ca.issue_cert("st2.example")
+
+
+def _expired(ca: trustme.CA) -> trustme.LeafCert:
+    return ca.issue_cert(
+        "127.0.0.1", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    )
+
+
+@pytest.mark.parametrize("issue", [_untrusted, _other_host, _expired])
+def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
+    ca: trustme.CA, cafile: str, issue: Callable[[trustme.CA], trustme.LeafCert]
+) -> None:
+    with BreakingServer(answer(200, {}), tls=tls_server(issue(ca))) as server:
+        with pytest.raises(NotSent, match="cafile") as caught:
+            get(server.url, cafile=cafile)
+        assert caught.value.permanent
+        assert server.requests == []
+
+
+def test_certificates_of_the_environment_are_not_trusted(
+    ca: trustme.CA, cafile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", cafile)
+    monkeypatch.setenv("CURL_CA_BUNDLE", cafile)
+    with BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+        with pytest.raises(NotSent):
+            get(server.url)
+        assert server.requests == []
+
+
+def test_https_to_a_port_that_speaks_http_is_not_sent() -> None:
+    plain = raw(b"HTTP/1.1 400 Bad Request\r\n\r\n", then=hang_up())
+    with BreakingServer(unread(plain)) as server:
+        with pytest.raises(NotSent) as caught:
+            get(server.url.replace("http:", "https:"))
+        assert caught.value.permanent
+
+
+def _after_hello(then: Behaviour) -> Behaviour:
+    def act(exchange: Exchange) -> bool:
+        exchange.sock.recv(65536)
+        return then(exchange)
+
+    return act
+
+
+@pytest.mark.parametrize("behaviour", [hang_up(), _after_hello(reset()), stall()])
+def test_a_handshake_that_breaks_is_not_sent_and_worth_another_try(behaviour: Behaviour) -> None:
+    with BreakingServer(unread(behaviour)) as server:
+        with pytest.raises(NotSent) as caught:
+            get(server.url.replace("http:", "https:"), FAST)
+        assert not caught.value.permanent
+
+
+def test_http_to_a_port_that_speaks_https_gets_no_answer_of_use(ca: trustme.CA) -> None:
+    with (
+        BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server,
+        pytest.raises(OutcomeUnknown),
+    ):
+        get(server.url.replace("https:", "http:"))
+
+
+def _unencrypted(exchange: Exchange) -> bool:
+    # Past the TLS layer, straight to the socket.
+    os.write(exchange.sock.fileno(), b"this is no record of TLS")
+    return False
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        _unencrypted,
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", then=_unencrypted),
+        reset(),
+        hang_up(),
+        stall(),
+        stall_in_body(),
+        break_in_body(),
+    ],
+)
+def test_tls_that_breaks_after_the_request_left_is_of_unknown_outcome(
+    ca: trustme.CA, cafile: str, behaviour: Behaviour
+) -> None:
+    with BreakingServer(behaviour, tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+        with pytest.raises(OutcomeUnknown):
+            get(server.url, FAST, cafile=cafile)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_cafile_that_is_none_ends_it_before_anything_is_sent(
+    tmp_path: Path, ca: trustme.CA, content: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+        with pytest.raises(NotSent) as caught:
+            get(server.url, cafile=str(path))
+        assert caught.value.permanent
+        assert server.requests == []
+
+
+def test_no_foreign_exception_leaks() -> None:
+    with contextlib.closing(new_session(Tls())) as session:
+        for url in ("", "nonsense", "http://", "gopher://x", "http://[::1", "http://127.0.0.1:99999/"):
+            with pytest.raises(RemoteError):
+                send(session, "GET", url, FAST)
+
+
+def test_many_threads_do_not_run_out_of_connections(session: requests.Session) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with BreakingServer(answer(200, {})) as server, ThreadPoolExecutor(100) as pool:
+        list(pool.map(lambda _: send(session, "GET", server.url, Patience()), range(200)))
+        assert len(server.requests) == 200
+    assert socket.getdefaulttimeout() is None

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from st2actions_mistral.client.settings import (
+    Credential,
+    Patience,
+    St2Settings,
+    Tls,
+    checked_url,
+)
+from st2actions_mistral.errors import ConfigError
+
+AUTH = "https://st2.example/auth/v1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"api_key": "k"},
+        {"auth_token": "t"},
+        {"username": "u", "password": "p", "auth_url": AUTH},
+        {"api_key": "k", "auth_url": AUTH},
+        {"api_key": "k", "auth_token": "", "username": "", "password": ""},
+    ],
+)
+def test_one_way_in_or_none_is_accepted(given: dict[str, Any]) -> None:
+    assert Credential(**given) == Credential(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"api_key": "k", "auth_token": "t"}, ["api_key", "auth_token"]),
+        ({"api_key": "k", "username": "u", "password": "p", "auth_url": AUTH}, ["api_key", "username"]),
+        ({"auth_token": "t", "username": "u", "password": "p"}, ["auth_token", "username"]),
+        ({"username": "u", "auth_url": AUTH}, ["username", "password"]),
+        ({"password": "hush", "auth_url": AUTH}, ["username", "password"]),
+        ({"username": "u", "password": "hush"}, ["auth_url"]),
+        ({"api_key": "hush\n"}, ["api_key"]),
+        ({"api_key": " hush"}, ["api_key"]),
+        ({"api_key": "hush\r\nX-Evil: 1"}, ["api_key"]),
+        ({"auth_token": "hüsh"}, ["auth_token"]),
+    ],
+)
+def test_what_contradicts_itself_is_refused_by_name_without_the_value(
+    given: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Credential(**given)
+    assert all(name in str(caught.value) for name in named)
+    assert "hush" not in str(caught.value)
+
+
+def test_no_repr_shows_a_secret() -> None:
+    for credential in (
+        Credential(api_key="hush"),
+        Credential(auth_token="hush"),
+        Credential(username="u", password="hush", auth_url=AUTH),
+    ):
+        shown = repr(St2Settings(credential=credential)) + str(credential)
+        assert "hush" not in shown
+
+
+def test_settings_are_hashable_and_equal_by_value() -> None:
+    one = St2Settings(
+        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), patience=Patience(1, 2, 3)
+    )
+    other = St2Settings(
+        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), patience=Patience(1, 2, 3)
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != St2Settings("http://a/v1", Credential(api_key="other"))
+
+
+@pytest.mark.parametrize(
+    ("api_url", "stream_url"),
+    [
+        ("http://127.0.0.1:9101/v1", "http://127.0.0.1:9102/v1/stream"),
+        ("http://[::1]:9101/v1", "http://[::1]:9102/v1/stream"),
+        ("https://st2.example/api/v1", "https://st2.example/stream/v1/stream"),
+        ("https://st2.example:8443/st2/api/v1", "https://st2.example:8443/st2/stream/v1/stream"),
+        ("https://st2.example/v1", "https://st2.example/v1/stream"),
+    ],
+)
+def test_the_stream_is_derived_from_the_api(api_url: str, stream_url: str) -> None:
+    assert St2Settings(api_url).stream() == stream_url
+
+
+def test_a_given_stream_url_goes_first() -> None:
+    assert St2Settings("https://a/api/v1", stream_url="https://b/s").stream() == "https://b/s"
+
+
+@pytest.mark.parametrize(
+    ("given", "checked"),
+    [
+        ("http://127.0.0.1:9101/v1", "http://127.0.0.1:9101/v1"),
+        ("https://st2.example/api/v1//", "https://st2.example/api/v1"),
+        ("http://[::1]:9101/v1/", "http://[::1]:9101/v1"),
+        ("http://host", "http://host"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_a_url_loses_its_trailing_slash(given: str, checked: str) -> None:
+    assert checked_url("o", given) == checked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "host/v1",
+        "/v1",
+        "ftp://host/v1",
+        "http://",
+        "http:///v1",
+        "http://host:port/v1",
+        "http://host:99999/v1",
+        "http://[::1/v1",
+        "http://user:hush@host/v1",
+        "http://:hush@host/v1",
+        "http://@host/v1",
+        "user:hush@host/v1",
+        "http://host/v1?st2-api-key=hush",
+        "http://host/v1#hush",
+        "http://host/v1?",
+        "http://host/v1#",
+    ],
+)
+def test_what_is_no_plain_url_is_refused_by_option_without_a_secret(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked_url("[st2] api_url", url)
+    assert str(caught.value).startswith("[st2] api_url: ")
+    assert "hush" not in str(caught.value)

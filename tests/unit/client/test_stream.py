@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from breaking import (
+    Behaviour,
+    BreakingServer,
+    answer,
+    endless_line,
+    garbage,
+    hang_up,
+    raw,
+    redirect,
+    refusing,
+    reset,
+)
+
+from st2actions_mistral.client import stream as stream_module
+from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.stream import Event, EventStream
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def st2() -> Iterator[StackStorm]:
+    with StackStorm(heartbeat=0.1) as running:
+        yield running
+
+
+def settings(url: str, **credential: str) -> St2Settings:
+    return St2Settings(
+        f"{url}/v1", Credential(**credential), stream_url=f"{url}/v1/stream", patience=FAST
+    )
+
+
+def frame(execution: Any, line_end: str = "\n") -> bytes:
+    lines = ["event: st2.execution__update", f"data: {json.dumps(execution)}", "", ""]
+    return line_end.join(lines).encode()
+
+
+def read(*pieces: bytes, then: Behaviour | None = None, every: float = 0) -> list[Event | None]:
+    script = raw(HEAD, *pieces, then=then or hang_up(), every=every)
+    with BreakingServer(script) as server, EventStream(settings(server.url)) as stream:
+        return list(stream.events())
+
+
+def executions(events: list[Event | None]) -> list[dict[str, Any]]:
+    assert events[0] is None
+    return [event.execution for event in events[1:] if event is not None]
+
+
+ONE = {"id": "1", "status": "running", "context": {"mistral": {"site": "é😀"}}}
+TWO = {"id": "2", "status": "succeeded", "result": {"stdout": "line\nline\u2028\r"}}
+
+
+def test_what_happens_in_a_stackstorm_is_told_in_order(st2: StackStorm) -> None:
+    given = St2Settings(
+        st2.api_url, Credential(api_key=st2.create_api_key()), stream_url=st2.stream_url, patience=FAST
+    )
+    with EventStream(given) as stream:
+        events = stream.events()
+        assert next(events) is None
+        import requests
+
+        made = requests.post(
+            f"{st2.api_url}/executions",
+            json={"action": "core.local", "parameters": {"cmd": "echo hello"}},
+            headers={"X-Auth-Token": st2.create_token()},
+            timeout=5,
+        ).json()
+        seen: list[dict[str, Any]] = []
+        for event in events:
+            assert event is not None
+            assert event.execution["id"] == made["id"]
+            seen.append(event.execution)
+            if event.execution["status"] == "succeeded":
+                break
+    assert seen[0]["status"] == "requested"
+    assert seen[-1]["result"]["stdout"] == "hello"
+
+
+def test_the_stream_asks_for_executions_only_and_says_who_it_is() -> None:
+    with BreakingServer(raw(HEAD, b"\n", then=hang_up())) as server:
+        with EventStream(settings(server.url, api_key="k")) as stream:
+            assert list(stream.events()) == [None]
+        [request] = server.requests
+    assert request.path.startswith("/v1/stream?events=st2.execution__create%2Cst2.execution__update")
+    assert request.headers["st2-api-key"] == "k"
+    assert request.headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_frames_are_read_whatever_their_line_ends(line_end: str) -> None:
+    assert executions(read(b"\n", frame(ONE, line_end), frame(TWO, line_end))) == [ONE, TWO]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_frames_are_put_together_from_pieces(size: int) -> None:
+    data = b"\n" + frame(ONE) + b"\n\n" + frame(TWO)
+    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+    assert executions(read(*pieces, every=0.001)) == [ONE, TWO]
+
+
+def test_a_frame_comes_through_while_the_stream_stays_open() -> None:
+    # Behind nginx there are no chunks: who waits for a full buffer waits for ever.
+    with BreakingServer(raw(HEAD, b"\n" + frame(ONE))) as server:
+        begun = time.monotonic()
+        with EventStream(settings(server.url)) as stream:
+            events = stream.events()
+            assert next(events) is None
+            assert next(events) == Event(ONE)
+        assert time.monotonic() - begun < 2
+
+
+def test_a_large_result_comes_through_in_reasonable_time() -> None:
+    large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 8_000_000}}
+    begun = time.monotonic()
+    assert executions(read(b"\n", frame(large))) == [large]
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\n\n\n",
+        b": a comment\n\n",
+        b"retry: 1000\n\n",
+        b"event: x\ndata:\n\n",
+        b"event: x\ndata: hush {\n\n",
+        b"event: x\ndata: " + b"[" * 100_000 + b"\n\n",
+        frame(None),
+        frame([]),
+        frame({"id": "x"}),
+        frame({"id": 5, "status": "running"}),
+        frame({"id": "x", "status": None}),
+    ],
+)
+def test_what_is_no_execution_is_left_out(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert executions(read(b"\n", noise, frame(ONE))) == [ONE]
+    assert "hush" not in caplog.text
+
+
+def test_a_stream_that_says_nothing_ends_without_a_word() -> None:
+    assert read() == []
+
+
+def test_a_dead_stream_service_behind_nginx_is_a_stream_that_ends() -> None:
+    assert read(b"retry: 1000\n\n") == [None]
+
+
+def broken(url: str) -> list[Event | None]:
+    """What a stream told before it broke."""
+    seen: list[Event | None] = []
+
+    def listen(stream: EventStream) -> None:
+        for event in stream.events():
+            seen.append(event)  # what came before counts
+
+    with EventStream(settings(url)) as stream, pytest.raises(OutcomeUnknown):
+        listen(stream)
+    return seen
+
+
+def test_a_stream_that_breaks_says_so_after_what_came_before() -> None:
+    script = raw(HEAD, b"\n", frame(ONE), then=reset(), every=0.1)
+    with BreakingServer(script) as server:
+        assert broken(server.url) == [None, Event(ONE)]
+
+
+def test_a_stream_that_is_silent_for_too_long_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_SILENCE", 0.3)
+    with BreakingServer(raw(HEAD, b"\n", frame(ONE))) as server:
+        assert broken(server.url) == [None, Event(ONE)]
+
+
+def test_heartbeats_keep_a_stream_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_SILENCE", 0.3)
+    assert executions(read(*[b"\n"] * 6, frame(ONE), every=0.08)) == [ONE]
+
+
+def test_a_line_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_FRAME_BYTES", 200_000)
+    with (
+        BreakingServer(endless_line(HEAD + b"\ndata: ")) as server,
+        EventStream(settings(server.url)) as stream,
+        pytest.raises(OutcomeUnknown, match="200000"),
+    ):
+        list(stream.events())
+
+
+def test_what_is_no_utf8_breaks_the_stream() -> None:
+    with pytest.raises(OutcomeUnknown, match="UTF-8"):
+        read(b"\n", b"data: \xff\xfe\n\n", frame(ONE))
+
+
+def test_an_interrupt_ends_a_stream_that_another_thread_waits_in() -> None:
+    seen: list[Event | None] = []
+    with BreakingServer(raw(HEAD, b"\n")) as server, EventStream(settings(server.url)) as stream:
+        reader = threading.Thread(target=lambda: seen.extend(stream.events()))
+        reader.start()
+        time.sleep(0.1)
+        stream.interrupt()
+        reader.join(5)
+        assert not reader.is_alive()
+        stream.interrupt()
+    assert seen == [None]
+
+
+def test_a_closed_stream_can_be_interrupted_and_closed_again() -> None:
+    with BreakingServer(raw(HEAD, b"\n", then=hang_up())) as server:
+        with EventStream(settings(server.url)) as stream:
+            assert list(stream.events()) == [None]
+        stream.interrupt()
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        (reset(), OutcomeUnknown),
+        (garbage(), OutcomeUnknown),
+        (answer(502), OutcomeUnknown),
+        (answer(404), Answered),
+        (answer(401), Answered),
+        (redirect("http://127.0.0.1:1/"), Answered),
+    ],
+)
+def test_a_stream_that_cannot_be_opened_is_an_error_like_any_other(
+    behaviour: Behaviour, error: type[Exception]
+) -> None:
+    with BreakingServer(behaviour) as server, pytest.raises(error):
+        EventStream(settings(server.url))
+
+
+def test_a_stream_that_nobody_serves_is_not_sent() -> None:
+    with refusing() as url, pytest.raises(NotSent):
+        EventStream(settings(url))
+
+
+def test_a_401_for_an_api_key_names_the_option() -> None:
+    with BreakingServer(answer(401)) as server:
+        with pytest.raises(Answered, match=r"\[st2\] api_key") as caught:
+            EventStream(settings(server.url, api_key="hush"))
+        assert len(server.requests) == 1
+    assert "hush" not in str(caught.value)
+
+
+def test_a_401_for_a_token_made_with_a_password_renews_it() -> None:
+    token = answer(201, {"token": "t"})
+    script = [token, answer(401), token, raw(HEAD, b"\n", then=hang_up())]
+    with BreakingServer(*script) as server:
+        given = settings(server.url, username="u", password="p", auth_url=server.url)
+        with EventStream(given) as stream:
+            assert list(stream.events()) == [None]
+        assert server.calls() == ["POST /tokens", "GET /v1/stream"] * 2

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mistral_lib.actions.context import ExecutionContext
+
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model.context import (
+    MAX_HEADER_BYTES,
+    MistralIds,
+    Parent,
+    St2Context,
+    header_value,
+    is_signed,
+    sign,
+)
+
+PARENT_ID = "6b03c160746e6986596007f7"
+
+
+def test_nothing_given_is_an_empty_context() -> None:
+    assert St2Context.parse(None) == St2Context()
+    assert St2Context.parse({}) == St2Context()
+
+
+def test_every_key_is_read() -> None:
+    context = St2Context.parse(
+        {
+            "api_url": "http://st2:9101/v1",
+            "parent": {"execution_id": PARENT_ID, "user": "stanley", "more": 1},
+            "notify": {"on-complete": {"routes": ["slack"]}},
+            "skip_notify_tasks": ["one", "two"],
+            "signature": "x",
+            "unknown": "ignored",
+        }
+    )
+    assert context == St2Context(
+        "http://st2:9101/v1",
+        Parent(PARENT_ID, "stanley"),
+        {"on-complete": {"routes": ["slack"]}},
+        ("one", "two"),
+    )
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}])
+def test_empty_values_stand_for_nothing(nothing: Any) -> None:
+    context = {"api_url": nothing or None, "notify": nothing or None, "parent": None}
+    assert St2Context.parse(context) == St2Context()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("text", "st2_context"),
+        ([], "st2_context"),
+        (5, "st2_context"),
+        (True, "st2_context"),
+        ({"api_url": 5}, "st2_context.api_url"),
+        ({"api_url": ["http://x"]}, "st2_context.api_url"),
+        ({"notify": "me"}, "st2_context.notify"),
+        ({"parent": PARENT_ID}, "st2_context.parent"),
+        ({"parent": [PARENT_ID]}, "st2_context.parent"),
+        ({"parent": {}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": None}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": 5}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": PARENT_ID + "\n"}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": PARENT_ID + "/../x"}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": PARENT_ID, "user": 5}}, "st2_context.parent.user"),
+        ({"skip_notify_tasks": "one"}, "st2_context.skip_notify_tasks"),
+        ({"skip_notify_tasks": [1]}, "st2_context.skip_notify_tasks"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(value: Any, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        St2Context.parse(value)
+    assert caught.value.name == name
+
+
+def test_a_notification_goes_to_every_task_but_the_skipped_ones() -> None:
+    context = St2Context(notify={"on-failure": {}}, skip_notify_tasks=("quiet",))
+    assert context.notify_for("loud") == {"on-failure": {}}
+    assert context.notify_for("quiet") is None
+    assert context.notify_for(None) == {"on-failure": {}}
+    assert St2Context().notify_for("loud") is None
+
+
+def test_ids_are_read_from_mistrals_own_context() -> None:
+    execution = ExecutionContext(
+        workflow_execution_id="w",
+        task_execution_id="t",
+        action_execution_id="a",
+        workflow_name="wf",
+        callback_url="/v2/action_executions/a",
+    )
+    ids = MistralIds.of("site", execution)
+    assert ids == MistralIds("site", "w", "wf", "t", "a")
+    assert ids.as_dict() == {
+        "site": "site",
+        "workflow_execution_id": "w",
+        "workflow_name": "wf",
+        "task_execution_id": "t",
+        "action_execution_id": "a",
+    }
+
+
+def test_ids_that_an_ad_hoc_run_lacks_are_left_out() -> None:
+    assert MistralIds.of("s", ExecutionContext(action_execution_id="a")).as_dict() == {
+        "site": "s",
+        "action_execution_id": "a",
+    }
+    assert MistralIds.of("s", ExecutionContext()).as_dict() == {"site": "s"}
+    assert MistralIds.of("s", None).as_dict() == {"site": "s"}
+
+
+def test_ids_that_are_no_text_are_left_out() -> None:
+    assert MistralIds.of("s", ExecutionContext(workflow_name=5, action_execution_id="")).as_dict() == {
+        "site": "s"
+    }
+
+
+def test_the_header_is_one_line_of_ascii_with_parent_and_ids() -> None:
+    ids = MistralIds("s", workflow_name="é\r\nX-Auth-Token: x")
+    value = header_value(Parent(PARENT_ID, "stanley"), ids)
+    assert value.isascii()
+    assert value.isprintable()
+    assert json.loads(value) == {
+        "parent": {"execution_id": PARENT_ID, "user": "stanley"},
+        "mistral": {"site": "s", "workflow_name": "é\r\nX-Auth-Token: x"},
+    }
+
+
+def test_the_header_leaves_out_what_is_not_known() -> None:
+    assert json.loads(header_value(None, MistralIds("s"))) == {"mistral": {"site": "s"}}
+    assert json.loads(header_value(Parent(PARENT_ID), MistralIds("s")))["parent"] == {
+        "execution_id": PARENT_ID
+    }
+
+
+def test_a_header_up_to_stackstorms_limit_passes_and_one_above_is_refused() -> None:
+    room = MAX_HEADER_BYTES - len(header_value(None, MistralIds("s", workflow_name="")))
+    assert len(header_value(None, MistralIds("s", workflow_name="x" * room))) == MAX_HEADER_BYTES
+    with pytest.raises(InputError, match=str(MAX_HEADER_BYTES + 1)):
+        header_value(None, MistralIds("s", workflow_name="x" * (room + 1)))
+
+
+CONTEXT: dict[str, Any] = {
+    "api_url": "http://st2:9101/v1",
+    "parent": {"execution_id": PARENT_ID, "user": "stanley"},
+    "notify": {"é": [1, 2.5, None]},
+}
+
+
+def test_a_signed_context_is_believed_wherever_its_keys_stand() -> None:
+    signed = sign(CONTEXT, "key")
+    assert is_signed(signed, "key")
+    assert is_signed(dict(reversed(list(signed.items()))), "key")
+    assert is_signed(json.loads(json.dumps(signed)), "key")
+    assert "signature" not in CONTEXT
+
+
+def test_signing_again_gives_the_same_signature() -> None:
+    signed = sign(CONTEXT, "key")
+    assert sign(signed, "key") == signed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parent": {"execution_id": PARENT_ID, "user": "root"}},
+        {"parent": {"execution_id": "0" * 24, "user": "stanley"}},
+        {"api_url": "http://evil/v1"},
+        {"notify": None},
+        {"more": 1},
+        {"signature": ""},
+        {"signature": None},
+        {"signature": 5},
+        {"signature": "0" * 64},
+        {"signature": "é"},
+        {"signature": "\ud800"},
+    ],
+)
+def test_a_changed_context_is_not_believed(change: dict[str, Any]) -> None:
+    assert not is_signed({**sign(CONTEXT, "key"), **change}, "key")
+
+
+def test_a_context_signed_with_another_key_or_not_at_all_is_not_believed() -> None:
+    assert not is_signed(sign(CONTEXT, "other"), "key")
+    assert not is_signed(CONTEXT, "key")

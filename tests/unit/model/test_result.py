@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.result import fit, parent_result, task_result
+
+CHILD: dict[str, Any] = {
+    "id": "6b03c160746e6986596007f7",
+    "status": "succeeded",
+    "web_url": "https://st2/#/history/6b03c160746e6986596007f7",
+    "result": {"stdout": "hello", "return_code": 0},
+}
+LINK = {
+    "execution_id": "6b03c160746e6986596007f7",
+    "status": "succeeded",
+    "web_url": "https://st2/#/history/6b03c160746e6986596007f7",
+}
+
+
+def test_a_task_gets_the_childs_result_and_a_link() -> None:
+    assert task_result(CHILD) == {"stdout": "hello", "return_code": 0, "st2": LINK}
+
+
+@pytest.mark.parametrize("result", [[1, 2], "text", 0, False])
+def test_a_result_that_is_no_object_gets_a_key(result: Any) -> None:
+    assert task_result({**CHILD, "result": result}) == {"result": result, "st2": LINK}
+
+
+@pytest.mark.parametrize(
+    "child", [{**CHILD, "result": None}, {k: CHILD[k] for k in LINK if k in CHILD}]
+)
+def test_a_child_without_a_result_gives_the_link_alone(child: dict[str, Any]) -> None:
+    child = {"id": CHILD["id"], "status": "succeeded", "web_url": CHILD["web_url"], **child}
+    assert task_result(child) == {"st2": LINK}
+
+
+def test_a_stackstorm_without_a_web_url_gives_null() -> None:
+    child = {"id": "x", "status": "failed", "result": {}}
+    assert task_result(child) == {"st2": {"execution_id": "x", "status": "failed", "web_url": None}}
+
+
+def _mistrals_size_kb(result: Any) -> int:
+    # mistral.utils: sys.getsizeof(str(value)) over 1024, of what is stored.
+    return sys.getsizeof(str({"result": result})) // 1024
+
+
+def test_what_fits_is_left_alone() -> None:
+    result = task_result(CHILD)
+    assert fit(result, 1024) == result
+
+
+def test_without_a_limit_nothing_is_cut() -> None:
+    result = {**task_result(CHILD), "stdout": "x" * 5_000_000}
+    assert fit(result, -1) == result
+
+
+def test_what_is_too_large_is_cut_to_a_summary_with_a_link() -> None:
+    result = {**task_result(CHILD), "stdout": "y" * 5_000, "rows": [{"a": 1}] * 1_000, "empty": None}
+    cut = fit(result, 4)
+    assert cut["return_code"] == 0
+    assert cut["empty"] is None
+    assert cut["stdout"].startswith("yyyy")
+    assert "5000 bytes" in cut["stdout"]
+    assert "bytes of JSON" in cut["rows"]
+    assert cut["st2"]["execution_id"] == LINK["execution_id"]
+    assert cut["st2"]["cut"]["limit_kb"] == 4
+    assert cut["st2"]["cut"]["size_kb"] == _mistrals_size_kb(result)
+    assert LINK["execution_id"] in cut["st2"]["cut"]["message"]
+
+
+def test_many_small_values_leave_the_link_alone() -> None:
+    cut = fit({**task_result(CHILD), **{f"key{i}": "x" * 100 for i in range(100)}}, 4)
+    assert list(cut) == ["st2"]
+
+
+@pytest.mark.parametrize("limit_kb", [1, 2, 16, 1024])
+def test_the_last_value_that_fits_is_not_cut(limit_kb: int) -> None:
+    link = {"st2": LINK}
+    room = (limit_kb + 1) * 1024 - 1 - sys.getsizeof(str({"result": {"o": "", **link}}))
+    assert fit({"o": "x" * room, **link}, limit_kb) == {"o": "x" * room, **link}
+    assert "cut" in fit({"o": "x" * (room + 1), **link}, limit_kb)["st2"]
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8).filter(lambda name: name != "st2"),
+        st.recursive(
+            st.text(max_size=400).map(lambda text: text * 40) | st.integers(),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=4,
+        ),
+        max_size=6,
+    ),
+    st.integers(2, 40),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_sent_never_exceeds_the_limit(result: dict[str, Any], limit_kb: int) -> None:
+    sent = fit({**result, "st2": LINK}, limit_kb)
+    assert _mistrals_size_kb(sent) <= limit_kb
+    assert sent["st2"].items() >= LINK.items()
+    json.dumps(sent)
+
+
+def test_the_given_result_is_not_changed() -> None:
+    result = {**task_result(CHILD), "stdout": "z" * 9_000}
+    before = json.dumps(result)
+    fit(result, 2)
+    assert json.dumps(result) == before
+
+
+@pytest.mark.parametrize("output", [None, "text", 5, [1], {"a": 1}])
+def test_a_parent_gets_an_object_whatever_the_workflow_reports(output: Any) -> None:
+    ids = MistralIds("mistral", workflow_execution_id="w", workflow_name="wf")
+    assert parent_result(output, "SUCCESS", ids) == {
+        "output": output,
+        "state": "SUCCESS",
+        "mistral": {"site": "mistral", "workflow_execution_id": "w", "workflow_name": "wf"},
+    }
+
+
+def test_a_parent_may_be_told_more_about_mistral() -> None:
+    told = parent_result(None, "ERROR", MistralIds("m"), extra={"state_info": "why"})
+    assert told["mistral"] == {"site": "m", "state_info": "why"}

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from st2actions_mistral import config
+from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.errors import ConfigError, InputError, St2MistralError
+from st2actions_mistral.model.context import Parent, St2Context, sign
+
+PARENT_ID = "6b03c160746e6986596007f7"
+
+
+@pytest.fixture
+def conf() -> cfg.ConfigOpts:
+    made = cfg.ConfigOpts()
+    config.register_opts(made)
+    made([], default_config_files=[])
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _say_it_again() -> Iterator[None]:
+    config._say_unsigned.cache_clear()
+    yield
+    config._say_unsigned.cache_clear()
+
+
+def given(conf: cfg.ConfigOpts, group: str = "st2", **options: Any) -> cfg.ConfigOpts:
+    for name, value in options.items():
+        conf.set_override(name, value, group=group)
+    return conf
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mistral.conf"
+    path.write_text(text)
+    return str(path)
+
+
+def test_registering_again_changes_nothing(conf: cfg.ConfigOpts) -> None:
+    config.register_opts(conf)
+    assert conf.st2.site == "mistral"
+
+
+def test_without_options_stackstorm_is_on_this_host(conf: cfg.ConfigOpts) -> None:
+    assert config.st2_settings(conf) == St2Settings()
+    assert config.mistral_settings(conf) == MistralSettings()
+    assert config.relay_settings(conf) == config.RelaySettings("mistral", 30, 16, 1024)
+    assert config.site(conf) == "mistral"
+    assert not config.render_jinja(conf)
+
+
+def test_a_file_gives_every_setting(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+[st2]
+api_url = https://st2.example/api/v1/
+stream_url = https://st2.example/stream/
+auth_url = https://st2.example/auth/v1/
+username = mistral
+password = hush$$1
+cafile = /etc/ca.pem
+insecure = true
+connect_timeout = 1.5
+read_timeout = 2
+retry_deadline = 0
+site = east-1
+render_jinja = true
+[st2_relay]
+mistral_url = http://mistral:8989/v2/
+reconcile_interval = 5
+workers = 3
+field_size_limit_kb = -1
+""",
+    )
+    conf = config.load([path])
+    assert config.st2_settings(conf) == St2Settings(
+        "https://st2.example/api/v1",
+        Credential(username="mistral", password="hush$1", auth_url="https://st2.example/auth/v1"),
+        "https://st2.example/stream",
+        Tls("/etc/ca.pem", insecure=True),
+        Patience(1.5, 2, 0),
+    )
+    assert config.mistral_settings(conf) == MistralSettings(
+        "http://mistral:8989/v2", patience=Patience(1.5, 2, 0)
+    )
+    assert config.relay_settings(conf) == config.RelaySettings("east-1", 5, 3, -1)
+    assert config.render_jinja(conf)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("api_url = st2.example/v1", "api_url"),
+        ("api_url =", "api_url"),
+        ("api_url = http://mistral:hush@st2/v1", "api_url"),
+        ("api_url = mistral:hush@st2/v1", "api_url"),
+        ("api_url = http://st2/v1?key=hush", "api_url"),
+        ("stream_url = ftp://st2/v1", "stream_url"),
+        ("auth_url = http://u:hush@st2/v1", "auth_url"),
+        ("connect_timeout = soon", "connect_timeout"),
+        ("connect_timeout = 0", "connect_timeout"),
+        ("read_timeout = -1", "read_timeout"),
+        ("retry_deadline = -1", "retry_deadline"),
+        ("insecure = perhaps", "insecure"),
+        ("username = mistral", "password"),
+        ("password = hush", "username"),
+        ("username = mistral\npassword = hush", "auth_url"),
+        ("api_key = hush\nauth_token = hush", "auth_token"),
+        ("api_key = hush hush", "api_key"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named_and_its_secret_is_not(
+    tmp_path: Path, line: str, named: str
+) -> None:
+    conf = config.load([written(tmp_path, f"[st2]\n{line}\n")])
+    with pytest.raises(ConfigError) as caught:
+        config.st2_settings(conf)
+    assert "[st2]" in str(caught.value)
+    assert named in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a,b", "a:b", "a/b", "é", "x" * 65])
+def test_a_site_that_could_not_stand_in_a_filter_is_refused(conf: cfg.ConfigOpts, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[st2\] site"):
+        config.site(given(conf, site=value))
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("mistral_url = mistral", "mistral_url"),
+        ("workers = 0", "workers"),
+        ("reconcile_interval = 0", "reconcile_interval"),
+        ("field_size_limit_kb = -2", "field_size_limit_kb"),
+    ],
+)
+def test_an_option_of_the_relay_that_cannot_be_used_is_named(
+    tmp_path: Path, line: str, named: str
+) -> None:
+    conf = config.load([written(tmp_path, f"[st2_relay]\n{line}\n")])
+    with pytest.raises(ConfigError, match=rf"\[st2_relay\] {named}"):
+        (config.mistral_settings if named == "mistral_url" else config.relay_settings)(conf)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.conf"):
+        config.load([str(tmp_path / "nothing.conf")])
+
+
+@pytest.mark.parametrize("text", ["[st2]\napi_key hush\n", "api_key = hush\n[st2\n", "[st2]\n  hush\n"])
+def test_a_file_that_cannot_be_read_is_named_with_the_line_but_without_its_text(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"mistral\.conf cannot be read, line 2: [A-Z]") as caught:
+        config.load([written(tmp_path, text)])
+    assert "hush" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_two_configurations_do_not_share_what_is_set_in_them() -> None:
+    one, other = cfg.ConfigOpts(), cfg.ConfigOpts()
+    for made in (one, other):
+        config.register_opts(made)
+        made([], default_config_files=[])
+    given(one, site="one", api_key="hush")
+    assert config.site(other) == "mistral"
+    assert config.st2_settings(other).credential == Credential()
+
+
+def test_loading_leaves_the_global_configuration_alone(tmp_path: Path) -> None:
+    before = "st2_relay" in cfg.CONF
+    loaded = config.load([written(tmp_path, "[st2]\nsite = own\n")])
+    assert loaded is not cfg.CONF
+    assert ("st2_relay" in cfg.CONF) is before
+
+
+# -- which StackStorm ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api_url", [None, "http://127.0.0.1:9101/v1", "http://127.0.0.1:9101/v1/"])
+def test_the_configured_stackstorm_gets_the_configured_credential(
+    conf: cfg.ConfigOpts, api_url: str | None
+) -> None:
+    given(conf, api_key="hush")
+    settings = config.for_context(conf, St2Context(api_url=api_url))
+    assert settings.credential.api_key == "hush"
+
+
+def test_another_allowed_stackstorm_gets_no_credential(conf: cfg.ConfigOpts) -> None:
+    given(
+        conf,
+        username="u",
+        password="hush",
+        auth_url="http://auth/v1",
+        cafile="/ca",
+        allowed_api_urls=["https://other/api/v1/"],
+    )
+    settings = config.for_context(conf, St2Context(api_url="https://other/api/v1"))
+    assert settings == St2Settings("https://other/api/v1", tls=Tls("/ca"))
+
+
+@pytest.mark.parametrize(
+    "api_url",
+    [
+        "http://127.0.0.1:9101",
+        "http://127.0.0.1:9101/v1/x",
+        "http://127.0.0.1:9101/v1@evil/",
+        "http://127.0.0.1:9101/v1?x",
+        "http://LOCALHOST:9101/v1",
+        "https://127.0.0.1:9101/v1",
+        "http://user:hush@127.0.0.1:9101/v1",
+        "file:///etc/passwd",
+        "hush",
+    ],
+)
+def test_any_other_stackstorm_is_refused(conf: cfg.ConfigOpts, api_url: str) -> None:
+    given(conf, allowed_api_urls=["https://other/api/v1"])
+    with pytest.raises(InputError, match="allowed_api_urls") as caught:
+        config.for_context(conf, St2Context(api_url=api_url))
+    assert caught.value.name == "st2_context.api_url"
+    assert "hush" not in str(caught.value)
+
+
+def test_a_malformed_allowed_url_is_named(conf: cfg.ConfigOpts) -> None:
+    given(conf, allowed_api_urls=["other"])
+    with pytest.raises(ConfigError, match="allowed_api_urls"):
+        config.for_context(conf, St2Context(api_url="http://x/v1"))
+
+
+# -- which parent --------------------------------------------------------------------------------
+
+CONTEXT = {"parent": {"execution_id": PARENT_ID, "user": "stanley"}}
+
+
+def believed(conf: cfg.ConfigOpts, context: Any) -> Parent | None:
+    return config.believed_parent(conf, St2Context.parse(context), context)
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+@pytest.mark.parametrize("context", [None, {}, {"parent": None}, {"signature": "x"}])
+def test_without_a_parent_there_is_nothing_to_believe(
+    conf: cfg.ConfigOpts, context: Any, key: str | None
+) -> None:
+    assert believed(given(conf, context_key=key), context) is None
+
+
+def test_an_unsigned_parent_loses_its_user_and_the_log_says_so_once(
+    conf: cfg.ConfigOpts, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert believed(conf, CONTEXT) == Parent(PARENT_ID)
+    assert caplog.text.count("not signed") == 1
+
+
+def test_a_signed_parent_keeps_its_user_and_the_log_is_silent(
+    conf: cfg.ConfigOpts, caplog: pytest.LogCaptureFixture
+) -> None:
+    given(conf, context_key="hush")
+    with caplog.at_level(logging.DEBUG):
+        assert believed(conf, sign(CONTEXT, "hush")) == Parent(PARENT_ID, "stanley")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        CONTEXT,
+        sign(CONTEXT, "other"),
+        {**sign(CONTEXT, "hush"), "parent": {"execution_id": PARENT_ID, "user": "root"}},
+        {**sign(CONTEXT, "hush"), "api_url": "http://127.0.0.1:9101/v1"},
+        {**CONTEXT, "signature": "\ud800"},
+    ],
+)
+def test_with_a_key_a_parent_without_its_signature_is_refused(
+    conf: cfg.ConfigOpts, context: dict[str, Any]
+) -> None:
+    given(conf, context_key="hush")
+    with pytest.raises(InputError, match="context_key") as caught:
+        believed(conf, context)
+    assert caught.value.name == "st2_context.signature"
+    assert "hush" not in str(caught.value)
+
+
+def test_every_error_here_is_one_of_ours(tmp_path: Path) -> None:
+    # oslo.config takes "$group" for a reference, and raises an error of its own.
+    conf = config.load([written(tmp_path, "[st2]\napi_key = a$st2\npassword = b$st2_relay\n")])
+    with pytest.raises(St2MistralError) as caught:
+        config.st2_settings(conf)
+    assert "a$" not in str(caught.value)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from st2actions_mistral import errors
+
+
+def test_every_error_has_the_one_root() -> None:
+    found = [item for item in vars(errors).values() if isinstance(item, type)]
+    assert len(found) >= 8
+    assert all(issubclass(item, errors.St2MistralError) for item in found)
+
+
+def test_the_three_fates_of_a_request_exclude_each_other() -> None:
+    fates = [errors.NotSent, errors.OutcomeUnknown, errors.Answered]
+    for fate in fates:
+        assert issubclass(fate, errors.RemoteError)
+        assert [other for other in fates if issubclass(fate, other)] == [fate]
+
+
+def test_an_input_error_names_the_input() -> None:
+    error = errors.InputError("ref", "does not name an action.")
+    assert str(error) == "ref: does not name an action."
+    assert (error.name, error.reason) == ("ref", "does not name an action.")
+
+
+def test_a_request_that_was_not_sent_is_worth_another_try_unless_said_otherwise() -> None:
+    assert not errors.NotSent("GET http://x", "refused").permanent
+    assert errors.NotSent("GET http://x", "refused", permanent=True).permanent
+
+
+@pytest.mark.parametrize("message", ["", "Not found."])
+def test_an_answer_shows_status_and_message(message: str) -> None:
+    error = errors.Answered("GET http://x", 404, message, retry_after=2)
+    assert str(error) == f"GET http://x: 404 {message}".rstrip()
+    assert (error.status, error.message, error.retry_after) == (404, message, 2)
+
+
+def test_an_unknown_outcome_may_have_a_status() -> None:
+    error = errors.OutcomeUnknown("PUT http://x", "503 busy", status=503, retry_after=7)
+    assert (error.status, error.retry_after) == (503, 7)
+    assert errors.OutcomeUnknown("PUT http://x", "reset").status is None

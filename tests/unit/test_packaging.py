@@ -1,0 +1,204 @@
+"""What others rely on: names, options, entry points, and that importing does nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import io
+import json
+import pkgutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stevedore
+from oslo_config import cfg, generator
+
+import st2actions_mistral
+from st2actions_mistral import config
+
+ROOT = Path(__file__).parents[2]
+DISTRIBUTION = "st2actions-mistral"
+
+
+def modules(*below: str) -> list[str]:
+    return sorted(
+        info.name
+        for info in pkgutil.walk_packages(st2actions_mistral.__path__, "st2actions_mistral.")
+        if not info.name.endswith("__main__")
+        and (not below or info.name.removeprefix("st2actions_mistral.").startswith(below))
+    )
+
+
+def in_a_fresh_process(code: str) -> Any:
+    """What a program prints, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def entry_points() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in importlib.metadata.distribution(DISTRIBUTION).entry_points:
+        found.setdefault(entry.group, []).append(f"{entry.name} = {entry.value}")
+    return found
+
+
+def test_the_entry_points_are_these() -> None:
+    assert entry_points() == {
+        "console_scripts": ["st2-mistral = st2actions_mistral.cli.main:main"],
+        "mistral.actions": [
+            "st2.action = st2actions_mistral.actions.action:St2Action",
+            "st2.callback = st2actions_mistral.actions.callback:St2Callback",
+        ],
+        "oslo.config.opts": ["st2actions_mistral = st2actions_mistral.config:list_opts"],
+    }
+
+
+def test_every_entry_point_loads() -> None:
+    for entry in importlib.metadata.distribution(DISTRIBUTION).entry_points:
+        assert callable(entry.load())
+
+
+@pytest.mark.parametrize("name", ["st2.action", "st2.callback"])
+def test_mistral_finds_the_actions_as_it_looks_for_them(name: str) -> None:
+    from mistral_lib.actions import Action
+
+    manager: stevedore.DriverManager[Any] = stevedore.DriverManager("mistral.actions", name)
+    plugin: Any = manager.driver
+    assert issubclass(plugin, Action)
+    assert len(plugin.__doc__ or "") > 100
+
+
+def test_the_options_are_these() -> None:
+    listed = {group: {opt.name: opt.default for opt in opts} for group, opts in config.list_opts()}
+    assert listed == {
+        "st2": {
+            "api_url": "http://127.0.0.1:9101/v1",
+            "stream_url": None,
+            "auth_url": None,
+            "api_key": None,
+            "auth_token": None,
+            "username": None,
+            "password": None,
+            "cafile": None,
+            "insecure": False,
+            "connect_timeout": 5,
+            "read_timeout": 30,
+            "retry_deadline": 60,
+            "site": "mistral",
+            "allowed_api_urls": [],
+            "context_key": None,
+            "render_jinja": False,
+        },
+        "st2_relay": {
+            "mistral_url": "http://127.0.0.1:8989/v2",
+            "reconcile_interval": 30,
+            "workers": 16,
+            "field_size_limit_kb": 1024,
+        },
+    }
+
+
+def test_what_is_secret_is_marked_so_and_everything_is_explained() -> None:
+    opts = [opt for _, group in config.list_opts() for opt in group]
+    assert {opt.name for opt in opts if opt.secret} == {
+        "api_key",
+        "auth_token",
+        "password",
+        "context_key",
+    }
+    assert all(opt.help for opt in opts)
+
+
+def test_the_sample_configuration_is_what_the_generator_writes_now() -> None:
+    conf = cfg.ConfigOpts()
+    generator.register_cli_opts(conf)
+    conf(["--namespace", "st2actions_mistral"], default_config_files=[])
+    written = io.StringIO()
+    generator.generate(conf, written)
+    sample = ROOT / "etc" / "st2actions-mistral.conf.sample"
+    assert sample.read_text().strip() == written.getvalue().strip()
+
+
+def test_the_sample_configuration_can_be_read() -> None:
+    conf = config.load([str(ROOT / "etc" / "st2actions-mistral.conf.sample")])
+    assert config.st2_settings(conf) == config.st2_settings(config.load(["/dev/null"]))
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert importlib.resources.files(st2actions_mistral).joinpath("py.typed").is_file()
+
+
+def test_the_core_requirements_are_few() -> None:
+    requirements = importlib.metadata.requires(DISTRIBUTION) or []
+    core = {line.split(">=")[0] for line in requirements if "extra ==" not in line}
+    assert core == {"mistral-lib", "oslo.config", "requests", "stevedore", "tenacity"}
+
+
+def test_importing_registers_no_option_opens_no_socket_and_starts_no_thread() -> None:
+    seen = in_a_fresh_process(
+        f"""
+        import importlib, json, sys
+        from oslo_config import cfg
+        # What the modules import may do as it likes; it goes first.
+        foreign = set()
+        events = []
+        names = {modules("actions", "client", "config", "errors", "model", "relay")!r}
+
+        import mistral_lib.actions, requests, sseclient, tenacity, yaml
+        before = set(cfg.CONF)
+        sys.addaudithook(
+            lambda event, args: events.append(event)
+            if event in ("socket.__new__", "socket.connect", "socket.bind", "_thread.start_new_thread",
+                         "subprocess.Popen", "os.fork")
+            else None
+        )
+        for name in names:
+            importlib.import_module(name)
+        print(json.dumps([len(names), events, sorted(set(cfg.CONF) - before)]))
+        """
+    )
+    assert seen[0] > 15
+    assert seen[1:] == [[], []]
+
+
+def test_what_runs_inside_mistral_needs_no_extra() -> None:
+    names = [
+        name
+        for name in modules("actions", "client", "config", "errors", "model")
+        if name not in ("st2actions_mistral.client.stream", "st2actions_mistral.client.mistral")
+    ]
+    imported = in_a_fresh_process(
+        f"""
+        import importlib, json, sys
+        for name in ("rich", "werkzeug", "sseclient", "mistral", "jinja2", "cheroot", "st2common"):
+            sys.modules[name] = None
+        for name in {names!r}:
+            importlib.import_module(name)
+        print(json.dumps(len({names!r})))
+        """
+    )
+    assert imported == len(names) > 12
+
+
+def test_the_clients_know_neither_oslo_nor_mistral() -> None:
+    seen = in_a_fresh_process(
+        f"""
+        import importlib, json, sys
+        for name in {modules("client", "model", "errors")!r}:
+            importlib.import_module(name)
+        roots = {{name.split(".")[0] for name in sys.modules}}
+        print(json.dumps(sorted(r for r in roots if r.startswith(("oslo", "mistral", "st2common")))))
+        """
+    )
+    assert seen == []
