@@ -17,6 +17,7 @@ from oslo_config import cfg
 from oslo_config.iniparser import ParseError
 
 from st2actions_mistral.client import redact
+from st2actions_mistral.client.credentials import HeaderSource
 from st2actions_mistral.client.settings import (
     Credential,
     MistralSettings,
@@ -116,6 +117,12 @@ _RELAY_OPTS: Final = (
         schemes=["http", "https"],
         help="The URL of Mistral's API, version included.",
     ),
+    cfg.StrOpt(
+        "cafile",
+        help="A file with the CA certificates (PEM) that Mistral's and keystone's certificates are"
+        " checked against. By default those of the certifi package.",
+    ),
+    cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
     cfg.FloatOpt(
         "reconcile_interval",
         default=30,
@@ -148,7 +155,17 @@ class RelaySettings:
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """All options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
-    return [(ST2_GROUP.name, _ST2_OPTS), (RELAY_GROUP.name, _RELAY_OPTS)]
+    from keystoneauth1 import loading
+
+    keystone = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_auth_plugin_conf_options("v3password"),
+    ]
+    known = {opt.dest for opt in _RELAY_OPTS}
+    return [
+        (ST2_GROUP.name, _ST2_OPTS),
+        (RELAY_GROUP.name, [*_RELAY_OPTS, *(opt for opt in keystone if opt.dest not in known)]),
+    ]
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -209,11 +226,33 @@ def mistral_settings(conf: cfg.ConfigOpts) -> MistralSettings:
 
     :raises ConfigError: an option is malformed.
     """
-    url = _options(conf, RELAY_GROUP, _RELAY_OPTS)["mistral_url"] or ""
+    options = _options(conf, RELAY_GROUP, _RELAY_OPTS)
     return MistralSettings(
-        url=checked_url("[st2_relay] mistral_url", url),
+        url=checked_url("[st2_relay] mistral_url", options["mistral_url"] or ""),
+        tls=Tls(cafile=options["cafile"], insecure=options["insecure"]),
         patience=_patience(_options(conf, ST2_GROUP, _ST2_OPTS)),
     )
+
+
+def mistral_credential(conf: cfg.ConfigOpts) -> HeaderSource | None:
+    """Who the relay is in Mistral: what keystoneauth's options in ``[st2_relay]`` say.
+
+    :return: None where ``auth_type`` is not set: Mistral lets everybody in.
+    :raises ConfigError: keystoneauth cannot make anything of the options.
+    """
+    from keystoneauth1 import exceptions, loading
+
+    from st2actions_mistral.client.keystone import KeystoneCredential
+
+    try:
+        loading.register_auth_conf_options(conf, RELAY_GROUP.name)
+        plugin = loading.load_auth_from_conf_options(conf, RELAY_GROUP.name)
+    except (exceptions.ClientException, cfg.Error) as error:
+        raise ConfigError(f"[st2_relay] auth_type and its options: {error}") from error
+    if plugin is None:
+        return None
+    settings = mistral_settings(conf)
+    return KeystoneCredential(plugin, settings.tls, settings.patience)
 
 
 def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:

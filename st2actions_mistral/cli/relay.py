@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from st2actions_mistral import config
+from st2actions_mistral.cli.extras import needs_extra
 
 _DESCRIPTION = """\
 Bring the results of StackStorm executions to the Mistral actions that wait for them.
@@ -39,7 +40,8 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the relay until it is stopped."""
-    from st2actions_mistral.relay.service import Relay, run_until_signalled
+    with needs_extra("relay"):
+        from st2actions_mistral.relay.service import Relay, run_until_signalled
 
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("sandbox"):
         from st2actions_mistral.sandbox.sandbox import Sandbox
 
-    ended = threading.Event()
+    # Both end it by KeyboardInterrupt, also while it starts.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, signal.default_int_handler)
     sandbox = Sandbox(
         args.folder,
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
@@ -102,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     )
     with sandbox:
         print(_how_to(sandbox), flush=True)
-        ended.wait()
+        with suppress(KeyboardInterrupt):
+            while True:
+                signal.pause()
         print("Stopping …", file=sys.stderr, flush=True)
     return 0
 

@@ -7,9 +7,9 @@ import os
 import signal
 import threading
 import time
-from types import FrameType
 from typing import Final
 
+from st2actions_mistral.client.credentials import HeaderSource
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
@@ -17,6 +17,7 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.relay.delivery import Delivery
 from st2actions_mistral.relay.loop import Children, Sweeper, Watcher
+from st2actions_mistral.relay.systemd import Notifier
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -27,11 +28,20 @@ _PAUSE_AFTER_FAILURE: Final = 5.0
 class Relay:
     """Brings results back until it is stopped. It keeps nothing that it could not find again."""
 
-    def __init__(self, st2: St2Settings, mistral: MistralSettings, settings: RelaySettings) -> None:
+    def __init__(
+        self,
+        st2: St2Settings,
+        mistral: MistralSettings,
+        settings: RelaySettings,
+        *,
+        credential: HeaderSource | None = None,
+    ) -> None:
+        """:param credential: who the relay is in Mistral; None where Mistral does not ask."""
         self._stop = threading.Event()
         self._sweep_now = threading.Event()
+        self._notifier = Notifier()
         self._st2 = St2Client(st2, stop=self._stop)
-        self._mistral = MistralClient(mistral, stop=self._stop)
+        self._mistral = MistralClient(mistral, credential=credential, stop=self._stop)
         self._settings = settings
         children = Children()
         self._delivery = Delivery(self._st2, self._mistral, settings)
@@ -47,10 +57,10 @@ class Relay:
         try:
             while not self._stop.is_set():
                 self._sweep_now.clear()
-                pause = self._sweep()
-                self._sweep_now.wait(pause)
+                self._wait(self._sweep())
         finally:
             self._stop.set()
+            self._notifier.stopping()
             self._watcher.end()
             watching.join(timeout=5)
             self._delivery.close()
@@ -58,7 +68,7 @@ class Relay:
             self._mistral.close()
 
     def stop(self) -> None:
-        """Have :meth:`run` return soon. May be called from a signal handler."""
+        """Have :meth:`run` return soon."""
         self._stop.set()
         self._sweep_now.set()
 
@@ -66,6 +76,16 @@ class Relay:
     def stopping(self) -> bool:
         """Whether :meth:`stop` was called."""
         return self._stop.is_set()
+
+    def _wait(self, pause: float) -> None:
+        """Wait until the next sweep is due, and give the signs of life that the watchdog wants."""
+        due = time.monotonic() + pause
+        while True:
+            self._notifier.alive()
+            left = max(0.0, due - time.monotonic())
+            slice_ = min(left, self._notifier.watchdog_interval or left)
+            if self._sweep_now.wait(slice_) or left <= slice_:
+                return
 
     def _sweep(self) -> float:
         """Sweep once; the seconds until the next time."""
@@ -75,23 +95,43 @@ class Relay:
         except St2MistralError as error:
             if not self._stop.is_set():
                 LOG.warning("%s Comparing again in %.0f s.", error, _PAUSE_AFTER_FAILURE)
+                self._notifier.ready(f"Not connected: {error}")
             return _PAUSE_AFTER_FAILURE
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
+        self._notifier.ready(f"{waiting} actions wait for StackStorm.")
         return self._settings.reconcile_interval
 
 
 def run_until_signalled(relay: Relay) -> None:
-    """Run a relay in the main thread of a process.
+    """Run a relay to its end; from the main thread of a process, before it has others.
 
     The first SIGTERM or SIGINT lets it finish what is in flight, a second one ends the process at
     once, with exit status 1.
     """
+    # Waited for and not handled: a handler runs in the middle of whatever the main thread does, and
+    # would wait for ever for a lock that the main thread holds.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    main_thread = threading.get_ident()
+    ended = threading.Event()
+    failures: list[BaseException] = []
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def work() -> None:
+        try:
+            relay.run()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread
+            failures.append(error)
+        finally:
+            ended.set()
+            signal.pthread_kill(main_thread, signal.SIGTERM)
+
+    threading.Thread(target=work, name="relay", daemon=True).start()
+    while True:
+        signal.sigwait(ends)
+        if ended.is_set():
+            break
         if relay.stopping:
             os._exit(1)
         relay.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    relay.run()
+    for error in failures:
+        raise error

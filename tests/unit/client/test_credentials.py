@@ -173,6 +173,17 @@ def test_many_threads_with_a_refused_token_renew_it_once() -> None:
         assert server.calls().count("POST /tokens") == 2
 
 
+def test_a_late_refusal_of_an_old_token_does_not_drop_the_new_one() -> None:
+    with TokenServer() as server, api(server.url, password(server.url)) as (_, credential, _pauses):
+        old = credential.headers()
+        assert credential.renew(old)
+        new = credential.headers()
+        assert new != old
+        assert credential.renew(old)
+        assert credential.headers() == new
+        assert server.calls() == ["POST /tokens"] * 2
+
+
 def test_a_token_that_is_refused_again_and_again_ends_in_the_answer() -> None:
     unauthorized = answer(401, {"faultstring": "Unauthorized"})
     script = [answer(201, {"token": "t"}), unauthorized, answer(201, {"token": "u"}), unauthorized]

@@ -1,0 +1,63 @@
+"""Who we are in a Mistral that keystone protects, through keystoneauth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from st2actions_mistral.client import redact
+from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.errors import Answered, NotSent
+
+
+class KeystoneCredential:
+    """The headers of a keystoneauth plugin.
+
+    :param plugin: what ``keystoneauth1.loading`` made of the options.
+    :param tls: how keystone's certificate is checked.
+    """
+
+    def __init__(self, plugin: Any, tls: Tls, patience: Patience) -> None:
+        # Here and not above: it brings a good part of OpenStack along, which a Mistral that is open to
+        # everybody does not need.
+        from keystoneauth1.session import Session
+
+        self._plugin = plugin
+        verify: bool | str = False if tls.insecure else (tls.cafile or True)
+        self._session = Session(
+            auth=plugin, verify=verify, timeout=patience.read_timeout, redirect=False
+        )
+
+    def headers(self) -> dict[str, str]:
+        """The headers for one request; a token that is about to expire is renewed.
+
+        :raises NotSent: keystone cannot be reached; what needed the token has not been sent.
+        :raises Answered: keystone does not take who we say we are.
+        """
+        from keystoneauth1 import exceptions
+
+        try:
+            return dict(self._session.get_auth_headers() or {})
+        except (exceptions.ConnectFailure, exceptions.RetriableConnectionFailure) as error:
+            raise NotSent(self._what(), "no connection to keystone.") from error
+        except exceptions.HttpError as error:
+            if error.http_status >= 500:
+                raise NotSent(self._what(), f"keystone answers {error.http_status}.") from error
+            raise Answered(
+                self._what(), error.http_status, f"{redact.message(error.message)} {self.hint()}"
+            ) from error
+        except exceptions.ClientException as error:
+            # A missing option, a URL that is no keystone: its text names options and URLs only.
+            raise NotSent(
+                self._what(), f"{redact.message(str(error))} {self.hint()}", permanent=True
+            ) from error
+
+    def renew(self, refused: dict[str, str]) -> bool:
+        """Have keystone make a new token."""
+        return bool(self._session.invalidate())
+
+    def hint(self) -> str:
+        """Which options to look at."""
+        return "See the options of keystoneauth in [st2_relay]: auth_type, auth_url, username …"
+
+    def _what(self) -> str:
+        return f"authentication at {redact.url(getattr(self._plugin, 'auth_url', '') or '')}"

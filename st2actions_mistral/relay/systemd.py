@@ -1,0 +1,60 @@
+"""What systemd wants to hear from a service of ``Type=notify``; silent where nobody listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Final
+
+LOG: Final = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Tells the service manager how the relay is, by the socket that it names in the environment.
+
+    The protocol is sd_notify(3)'s: one datagram of ``NAME=value`` lines.
+    """
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):
+            # A name in Linux's abstract namespace.
+            self._address = "\0" + self._address[1:]
+
+    @property
+    def watchdog_interval(self) -> float | None:
+        """Seconds between two signs of life, half of what systemd waits for; None: for none."""
+        try:
+            microseconds = int(os.environ.get("WATCHDOG_USEC", ""))
+        except ValueError:
+            return None
+        meant_for = os.environ.get("WATCHDOG_PID")
+        if microseconds <= 0 or (meant_for and meant_for != str(os.getpid())):
+            return None
+        return microseconds / 2_000_000
+
+    def ready(self, status: str) -> None:
+        """The service is up."""
+        self._tell("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        """A line for ``systemctl status``."""
+        self._tell(f"STATUS={status}")
+
+    def alive(self) -> None:
+        """A sign of life."""
+        self._tell("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The service is about to end."""
+        self._tell("STOPPING=1")
+
+    def _tell(self, *lines: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.sendto("\n".join(lines).encode(), self._address)
+        except OSError as error:
+            LOG.debug("systemd does not listen: %s", error)

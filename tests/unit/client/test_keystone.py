@@ -1,0 +1,166 @@
+"""A Mistral that keystone protects, by a small identity service that issues tokens."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from breaking import refusing
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from st2actions_mistral import config
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.errors import Answered, ConfigError, NotSent
+
+PATIENCE = Patience(1, 1, 1)
+
+
+class Identity:
+    """Keystone as far as a password gets a token, and a Mistral that takes the newest one only."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.url = server.url_for("/identity/v3")
+        self.issued: list[str] = []
+        self.lifetime = 3600.0
+        self._numbers = itertools.count(1)
+        server.expect_request("/identity/v3", method="GET").respond_with_handler(self._discovery)
+        server.expect_request("/identity/v3/auth/tokens", method="POST").respond_with_handler(
+            self._token
+        )
+        server.expect_request("/v2/tasks").respond_with_handler(self._tasks)
+
+    def _discovery(self, request: Request) -> Response:
+        version = {
+            "id": "v3.14",
+            "status": "stable",
+            "links": [{"rel": "self", "href": self.url}],
+        }
+        return _json({"version": version})
+
+    def _token(self, request: Request) -> Response:
+        asked: Any = request.get_json()
+        user = asked["auth"]["identity"]["password"]["user"]
+        if user["password"] != "right":
+            return _json({"error": {"code": 401, "message": "Who are you?"}}, 401)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        token = f"token-{next(self._numbers)}"
+        self.issued.append(token)
+        answer = _json(
+            {
+                "token": {
+                    "methods": ["password"],
+                    "issued_at": _stamp(now),
+                    "expires_at": _stamp(now + datetime.timedelta(seconds=self.lifetime)),
+                    "user": {"id": "u", "name": user["name"], "domain": {"id": "default"}},
+                    "catalog": [],
+                }
+            },
+            201,
+        )
+        answer.headers["X-Subject-Token"] = token
+        return answer
+
+    def _tasks(self, request: Request) -> Response:
+        if request.headers.get("X-Auth-Token") != (self.issued or [None])[-1]:
+            return _json({"faultstring": "Unauthorized"}, 401)
+        return _json({"tasks": []})
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+def _stamp(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.fixture
+def identity(httpserver: HTTPServer) -> Identity:
+    return Identity(httpserver)
+
+
+def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> MistralClient:
+    file = tmp_path / "mistral.conf"
+    file.write_text(
+        f"""
+[st2]
+retry_deadline = 1
+[st2_relay]
+mistral_url = {url}
+auth_type = v3password
+auth_url = {auth_url}
+username = relay
+password = {password}
+user_domain_id = default
+project_name = service
+project_domain_id = default
+"""
+    )
+    conf = config.load([str(file)])
+    return MistralClient(
+        MistralSettings(url=url, patience=PATIENCE), credential=config.mistral_credential(conf)
+    )
+
+
+def test_without_auth_type_mistral_is_open(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text("[st2_relay]\n")
+    assert config.mistral_credential(config.load([str(file)])) is None
+
+
+def test_a_token_is_got_once_and_used(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer
+) -> None:
+    mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
+    assert mistral.tasks("w") == []
+    assert mistral.tasks("w") == []
+    assert identity.issued == ["token-1"]
+
+
+def test_a_token_that_is_about_to_expire_is_renewed(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer
+) -> None:
+    identity.lifetime = 10
+    mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
+    assert mistral.tasks("w") == []
+    assert mistral.tasks("w") == []
+    assert len(identity.issued) >= 2
+
+
+def test_a_token_that_mistral_no_longer_takes_is_renewed_once(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer
+) -> None:
+    mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
+    assert mistral.tasks("w") == []
+    identity.issued.append("revoked by keystone")
+    assert mistral.tasks("w") == []
+    assert identity.issued == ["token-1", "revoked by keystone", "token-2"]
+
+
+def test_a_wrong_password_names_the_options_and_not_itself(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer
+) -> None:
+    mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"), password="hush")
+    with pytest.raises(Answered, match=r"401 .*\[st2_relay\]") as caught:
+        mistral.tasks("w")
+    assert "hush" not in repr(caught.value)
+
+
+def test_without_keystone_nothing_is_sent(tmp_path: Path, httpserver: HTTPServer) -> None:
+    with refusing() as auth_url:
+        mistral = client(tmp_path, f"{auth_url}/v3", httpserver.url_for("/v2"))
+        with pytest.raises(NotSent, match="keystone"):
+            mistral.tasks("w")
+
+
+def test_an_unknown_auth_type_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text("[st2_relay]\nauth_type = nonsense\n")
+    with pytest.raises(ConfigError, match=r"\[st2_relay\] auth_type.*nonsense"):
+        config.mistral_credential(config.load([str(file)]))
