@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from st2actions_mistral.cli import demo, relay, sandbox
+from st2actions_mistral.cli import check, demo, relay, sandbox
 from st2actions_mistral.errors import St2MistralError
 
 _DESCRIPTION = """\
@@ -15,6 +15,7 @@ StackStorm actions as tasks of OpenStack Mistral workflows.
 Try it:     st2-mistral demo examples.mistral-basic cmd=date
 Look round: st2-mistral sandbox
 Run it:     st2-mistral relay --config-file /etc/mistral/mistral.conf
+Check it:   st2-mistral check --config-file /etc/mistral/mistral.conf
 """
 
 
@@ -26,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, sandbox, relay):
+    for command in (demo, sandbox, relay, check):
         command.add_to(commands)
     return parser
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import email.utils
 import threading
 import time
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -62,6 +64,30 @@ class Api:
         :raises RemoteError: see ``client.session.send``; OutcomeUnknown also where the answer is
             nothing that the service could have said.
         """
+        response = self._response(method, path, params=params, headers=headers, json=json, data=data)
+        return http.json_body(response, f"{method} {self.url}{path}", expect, texts)
+
+    def clock(self, path: str) -> datetime | None:
+        """What time it is where the service is, in whole seconds; None where it does not say.
+
+        :param path: something that a GET gives, see :meth:`once`.
+        """
+        header = self._response("GET", path).headers.get("Date")
+        try:
+            return email.utils.parsedate_to_datetime(header) if header else None
+        except ValueError:
+            return None
+
+    def _response(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: bytes | None = None,
+    ) -> requests.Response:
 
         def attempt(ours: dict[str, str]) -> requests.Response:
             return http.send(
@@ -77,7 +103,7 @@ class Api:
 
         ours = self._credential.headers()
         try:
-            response = attempt(ours)
+            return attempt(ours)
         except Answered as error:
             if error.status != 401:
                 raise
@@ -85,10 +111,9 @@ class Api:
                 raise self._with_hint(error) from error
             renewed = self._credential.headers()
             try:
-                response = attempt(renewed)
+                return attempt(renewed)
             except Answered as again:
                 raise (self._with_hint(again) if again.status == 401 else again) from error
-        return http.json_body(response, f"{method} {self.url}{path}", expect, texts)
 
     def call(self, method: str, path: str, **request: Any) -> Any:
         """A call that is safe to repeat, tried until the deadline. Arguments as for :meth:`once`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -167,6 +168,25 @@ class MistralClient:
             self._api.once, "POST", "/executions", json=body, texts=["id", "state"]
         )
         return execution
+
+    def knows_action(self, name: str) -> bool:
+        """Whether Mistral has an action of this name."""
+        return self._get(f"/actions/{quote(name, safe='')}", texts=["name"]) is not None
+
+    def run_action(self, name: str, action_input: Mapping[str, Any]) -> dict[str, Any]:
+        """Run an action without a workflow; its execution, which is saved."""
+        execution: dict[str, Any] = self._api.retrying(repeat_unknown=False)(
+            self._api.once,
+            "POST",
+            "/action_executions",
+            json={"name": name, "input": dict(action_input), "params": {"save_result": True}},
+            texts=["id", "state"],
+        )
+        return execution
+
+    def clock(self) -> datetime | None:
+        """Mistral's time, in whole seconds."""
+        return self._api.clock("/workbooks?limit=1")
 
     def close(self) -> None:
         """Close the connections that are kept."""

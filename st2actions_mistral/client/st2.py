@@ -268,6 +268,30 @@ class St2Client:
             return current
         return execution
 
+    def whoami(self) -> str:
+        """The name of the user that the credential stands for."""
+        return str(self._api.call("GET", "/user", texts=["username"])["username"])
+
+    def may_run(self, ref: str) -> bool:
+        """Whether we may run an action, by asking for a run that cannot be: nothing is made.
+
+        :raises Answered: 400 or 404 where there is no such action.
+        """
+        impossible = {"action": ref, "parameters": {"st2_mistral_check": True}}
+        try:
+            self._api.once("POST", "/executions", json=impossible)
+        except Answered as error:
+            if error.status == 403:
+                return False
+            # StackStorm looks at the parameters after it has looked at who asks.
+            if error.status != 400 or "st2_mistral_check" not in error.message:
+                raise
+        return True
+
+    def clock(self) -> datetime | None:
+        """StackStorm's time, in whole seconds."""
+        return self._api.clock("/user")
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()
