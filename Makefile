@@ -1,10 +1,14 @@
-# make demo: see a Mistral workflow run StackStorm actions. make test: all tests. Both make .venv.
+# make demo: see a Mistral workflow run StackStorm actions. make test: all tests that need no service.
+# make e2e: the tests with real processes, which need RabbitMQ and MariaDB. All of them make .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo sandbox test lint bench clean
+# Versions of Mistral that make e2e runs.
+VERSIONS := 23.0.0 20.2.0
+
+.PHONY: demo sandbox test lint coverage e2e e2e-all bench clean
 
 demo: $(VENV)/.sandbox
 	@$(BIN)/st2-mistral demo examples.mistral-basic cmd=date
@@ -14,6 +18,17 @@ sandbox: $(VENV)/.sandbox
 
 test: lint
 	$(BIN)/python -m pytest
+	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
+
+# As test, and how much of the package it meets: twice as slow.
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+e2e: $(VENV)/.test
+	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest tests/processes
+
+e2e-all:
+	$(MAKE) e2e VERSIONS="23.0.0 22.0.0 21.0.0 20.2.0"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -25,7 +40,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.with_items
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .e2e build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,190 @@
+"""Keeps what a cluster takes from the outside, and gives it back however the tests end.
+
+    python steward.py NAME
+
+in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name,
+prints how to reach them as one line of JSON, and reads the ids of process groups from its standard
+input, one a line. At the end of its input, also when the tests were killed, it ends those groups,
+drops the database and removes the vhost.
+
+Vhosts are made with ``rabbitmqctl`` where it may be used, else through the management API. Where
+neither works the default vhost is used, with topics of our own and queues that the broker deletes with
+their last reader.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from urllib.parse import quote
+
+import amqp
+import pymysql
+import services
+
+SECONDS = 30
+"""For one call of rabbitmqctl, which starts an Erlang machine each time."""
+
+GRACE = 5.0
+"""Seconds between asking a process group to end and ending it."""
+
+# Of what can go wrong with one way of making a vhost; the next one is tried then.
+FAILURES = (OSError, subprocess.SubprocessError, amqp.AMQPError)
+
+
+def main() -> None:
+    # Who tells us to end is the end of our input, and nothing else.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    name = sys.argv[1]
+    known = services.from_environment()
+    groups: list[int] = []
+    with ExitStack() as stack:
+        vhost, how = stack.enter_context(vhost_of(known, name))
+        stack.enter_context(database_of(known, name))
+        stack.callback(end, groups)
+        say = {
+            "how": how,
+            "transport_url": f"rabbit://{known.broker.login}/{quote(vhost, safe='')}",
+            "topics": "" if how != "default" else name,
+            "connection": f"mysql+pymysql://{known.database.login}/{name}",
+        }
+        print(json.dumps(say), flush=True)
+        for line in sys.stdin:
+            groups.append(int(line))
+
+
+@contextmanager
+def database_of(known: services.Services, name: str) -> Iterator[None]:
+    run_sql(known, f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    try:
+        yield
+    finally:
+        run_sql(known, f"DROP DATABASE `{name}`")
+
+
+def run_sql(known: services.Services, statement: str) -> None:
+    server = known.database
+    connection = pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@contextmanager
+def vhost_of(known: services.Services, name: str) -> Iterator[tuple[str, str]]:
+    """The vhost and how it was made."""
+    for how, make, remove in (
+        ("rabbitmqctl", with_rabbitmqctl, "delete_vhost"),
+        ("management API", with_api, "DELETE"),
+    ):
+        try:
+            make(known, name)
+            connect(known, name)
+        except FAILURES as error:
+            print(f"no vhost with {how}: {error}", file=sys.stderr)
+            with suppress(*FAILURES):
+                make(known, name, remove)
+            continue
+        try:
+            yield name, how
+        finally:
+            make(known, name, remove)
+        return
+    connect(known, "/")
+    yield "/", "default"
+
+
+def with_rabbitmqctl(known: services.Services, name: str, remove: str | None = None) -> None:
+    if not known.broker.is_local:
+        raise OSError("the broker is on another host")
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+    command = shutil.which("rabbitmqctl", path=path)
+    if command is None:
+        raise OSError("there is no rabbitmqctl")
+
+    def call(*words: str) -> None:
+        subprocess.run([command, "--quiet", *words], check=True, capture_output=True, timeout=SECONDS)
+
+    if remove:
+        call(remove, name)
+    else:
+        call("add_vhost", name)
+        call("set_permissions", "--vhost", name, known.broker.user, ".*", ".*", ".*")
+
+
+def with_api(known: services.Services, name: str, remove: str | None = None) -> None:
+    user = quote(known.broker.user, safe="")
+    login = base64.b64encode(f"{known.broker.user}:{known.broker.password}".encode()).decode()
+
+    def call(method: str, path: str, body: bytes | None = None) -> None:
+        request = urllib.request.Request(
+            f"{known.rabbitmq_api}/api/{path}",
+            body,
+            {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+            method=method,
+        )
+        urllib.request.urlopen(request, timeout=services.PATIENCE).close()
+
+    if remove:
+        call(remove, f"vhosts/{name}")
+    else:
+        call("PUT", f"vhosts/{name}")
+        everything = json.dumps({"configure": ".*", "write": ".*", "read": ".*"}).encode()
+        call("PUT", f"permissions/{name}/{user}", everything)
+
+
+def connect(known: services.Services, vhost: str) -> None:
+    """See that the vhost is one of the broker that Mistral will use."""
+    server = known.broker
+    connection = amqp.Connection(
+        host=f"{server.host}:{server.port}",
+        userid=server.user,
+        password=server.password,
+        virtual_host=vhost,
+        connect_timeout=services.PATIENCE,
+    )
+    connection.connect()
+    connection.close()
+
+
+def end(groups: list[int]) -> None:
+    """End process groups, those that are still there."""
+
+    def send(number: signal.Signals) -> None:
+        for group in groups:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, number)
+
+    send(signal.SIGTERM)
+    wait_for(lambda: not any(map(is_alive, groups)), GRACE)
+    send(signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, groups)), GRACE)
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(done: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The ways to install, each in a virtualenv of Mistral and used from an empty folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import venvs
+
+# The first test of a version builds its virtualenv.
+pytestmark = pytest.mark.timeout(900)
+
+NAME = "st2actions-mistral"
+SAMPLE = venvs.ROOT / "etc" / "st2actions-mistral.conf.sample"
+
+ACTIONS = {
+    "st2.action": "st2actions_mistral.actions.action:St2Action",
+    "st2.callback": "st2actions_mistral.actions.callback:St2Callback",
+}
+
+LOAD = """
+import json
+import st2actions_mistral, stevedore
+
+def failed(manager, entry_point, error):
+    raise error
+
+# Only ours: some of Mistral's own cannot be loaded before the rest of Mistral is.
+found = stevedore.NamedExtensionManager(
+    "mistral.actions", ["st2.action", "st2.callback"], on_load_failure_callback=failed
+)
+actions = {e.name: e.entry_point_target for e in found}
+print(json.dumps({"actions": actions, "package": st2actions_mistral.__file__}))
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A virtualenv of a Mistral of its own, and an empty folder to be in."""
+
+    venv: venvs.Venv
+    empty: Path
+
+    def run(self, command: str, *args: str | Path, check: bool = True) -> str:
+        return self.venv.run(self.venv.command(command), *args, cwd=self.empty, check=check)
+
+    def pip(self, *args: str | Path) -> str:
+        return self.venv.pip(*args, cwd=self.empty)
+
+
+@pytest.fixture
+def place(version: str, working_folder: Path, tmp_path: Path) -> Place:
+    copied = working_folder / f"install-{version}"
+    shutil.rmtree(copied, ignore_errors=True)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    return Place(venvs.base(version).copy(copied), empty)
+
+
+def source_of(way: str, distribution: venvs.Distribution, folder: Path) -> Path:
+    if way == "repository":
+        # A build writes into its folder.
+        checkout = folder / "checkout"
+        shutil.copytree(distribution.source, checkout, ignore=venvs.NOT_SOURCE)
+        return checkout
+    return distribution.wheel if way == "wheel" else distribution.sdist
+
+
+def options(sample: str) -> set[tuple[str, str]]:
+    """Groups and names. The help texts of keystoneauth's options change with its version."""
+    found, group = set(), ""
+    for line in sample.splitlines():
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            group = heading[1]
+        elif option := re.match(r"#?(\w+) = ", line):
+            found.add((group, option[1]))
+    return found
+
+
+def own_group(sample: str) -> str:
+    """The group whose options are all ours, with their help."""
+    return sample.split("[st2]")[1].split("[st2_relay]")[0]
+
+
+@pytest.mark.parametrize("way", ["wheel", "sdist", "repository"])
+def test_it_works_and_it_leaves(
+    place: Place, distribution: venvs.Distribution, tmp_path: Path, way: str
+) -> None:
+    packages, files = place.venv.freeze(), place.venv.files()
+    place.pip("check")
+
+    place.pip("install", "--quiet", source_of(way, distribution, tmp_path))
+
+    place.pip("check")
+    # Mistral brings all that the two actions need: nothing came along, and nothing changed.
+    assert [line for line in place.venv.freeze() - packages if not line.startswith(NAME)] == []
+    assert packages <= place.venv.freeze()
+
+    loaded = json.loads(place.run("python", "-c", LOAD))
+    assert loaded["actions"] == ACTIONS
+    assert Path(loaded["package"]).is_relative_to(place.venv.path)
+
+    written = place.empty / "sample"
+    place.run("oslo-config-generator", "--namespace", "st2actions_mistral", "--output-file", written)
+    sample = SAMPLE.read_text(encoding="utf-8")
+    generated = written.read_text(encoding="utf-8")
+    written.unlink()
+    assert ("st2_relay", "mistral_url") in options(sample)
+    assert options(generated) == options(sample)
+    assert own_group(generated) == own_group(sample)
+
+    assert "relay" in place.run("st2-mistral", "--help")
+
+    place.pip("uninstall", "--yes", NAME)
+
+    assert place.venv.freeze() == packages
+    assert place.venv.files() == files
+    assert list(place.empty.iterdir()) == []
+
+
+def test_the_relay_says_which_extra_it_needs(place: Place, distribution: venvs.Distribution) -> None:
+    place.pip("install", "--quiet", distribution.wheel)
+    said = place.run("st2-mistral", "relay", "--config-file", "/dev/null", check=False)
+    assert f"{NAME}[relay]" in said
+    assert "Traceback" not in said
+
+    before = place.venv.freeze()
+    place.pip("install", "--quiet", f"{distribution.wheel}[relay]")
+    place.pip("check")
+    assert before <= place.venv.freeze()
+    assert {line.split("==")[0] for line in place.venv.freeze() - before} == {"sseclient-py"}
+
+
+@pytest.mark.parametrize("version", [v for v in venvs.versions() if int(v.split(".")[0]) >= 22])
+def test_the_sandbox_brings_its_examples(
+    place: Place, distribution: venvs.Distribution, version: str
+) -> None:
+    place.pip("install", "--quiet", f"{distribution.wheel}[sandbox]")
+    place.pip("check")
+    assert f"mistral=={version}" in place.venv.freeze()
+    listed = place.run("st2-mistral", "demo", "--list")
+    metadata = (venvs.ROOT / "examples" / "actions").glob("*.yaml")
+    names = {f"examples.{path.stem}" for path in metadata}
+    assert len(names) > 5
+    assert {name for name in names if name not in listed} == set()

@@ -1,0 +1,159 @@
+"""Virtualenvs of Mistral, kept in ``.e2e`` of the checkout; the wheel and the sdist of the checkout.
+
+A base virtualenv holds Mistral and a driver for the database, nothing of ours, and is never changed:
+tests take copies. It is made again when ``mistral.txt`` changes or another Python asks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".e2e"
+BESIDE_MISTRAL = Path(__file__).with_name("mistral.txt")
+
+VERSIONS = "ST2_MISTRAL_E2E_VERSIONS"
+"""The environment variable with the versions of Mistral to run, separated by spaces."""
+
+DEFAULT_VERSIONS = "23.0.0 20.2.0"
+
+# pip's own requests retry; this is for a network that hangs.
+PIP_TIMEOUT = 900.0
+
+NOT_SOURCE = shutil.ignore_patterns(".*", "*.egg-info", "*.pyc", "__pycache__", "build", "dist")
+
+
+def versions() -> list[str]:
+    return (os.environ.get(VERSIONS) or DEFAULT_VERSIONS).split()
+
+
+@dataclass(frozen=True)
+class Venv:
+    path: Path
+
+    @property
+    def python(self) -> str:
+        return str(self.path / "bin" / "python")
+
+    def command(self, name: str) -> str:
+        """The path of a console script."""
+        return str(self.path / "bin" / name)
+
+    def run(self, *args: str | Path, cwd: Path | None = None, check: bool = True) -> str:
+        """Run a command, given by path; what it printed, both streams."""
+        return run(*args, cwd=cwd or self.path, check=check)
+
+    def pip(self, *args: str | Path, cwd: Path | None = None) -> str:
+        return self.run(self.python, "-m", "pip", *args, cwd=cwd)
+
+    def freeze(self) -> set[str]:
+        """What is installed, as pip writes it."""
+        return set(self.pip("freeze", "--all").split("\n")) - {""}
+
+    def files(self) -> set[str]:
+        """Every file in it."""
+        return {
+            str(path.relative_to(self.path))
+            for path in self.path.rglob("*")
+            if path.is_file() or path.is_symlink()
+        }
+
+    def copy(self, to: Path) -> Venv:
+        """A virtualenv with the same packages, whose scripts are its own."""
+        shutil.copytree(self.path, to, symlinks=True)
+        old, new = os.fsencode(self.path), os.fsencode(to)
+        for script in (to / "bin").iterdir():
+            # python itself is a link out of the virtualenv; it finds its place by its name.
+            if not script.is_symlink() and old in (text := script.read_bytes()):
+                script.write_bytes(text.replace(old, new))
+        return Venv(to)
+
+
+def run(*args: str | Path, cwd: Path, check: bool = True) -> str:
+    done = subprocess.run(
+        [str(arg) for arg in args],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PIP_TIMEOUT,
+        check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{args[0]} {args[1:]} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours, without what would let one Python see the packages of another."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def base(version: str) -> Venv:
+    """The virtualenv with a Mistral; made where there is none."""
+    wanted = [f"mistral=={version}"]
+    return _cached(f"mistral-{version}", [*wanted, "--requirement", str(BESIDE_MISTRAL)])
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder for copies of virtualenvs, on the file system of the originals; removed at the end."""
+    folder = CACHE / f"run-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    source: Path
+    """A copy of the checkout, without what git ignores."""
+    sdist: Path
+    wheel: Path
+    """Built from the sdist, so that what an sdist lacks is missed here."""
+
+
+def distribution(folder: Path) -> Distribution:
+    """Build wheel and sdist of the checkout, in a folder of their own: a build leaves things behind."""
+    source, built = folder / "source", folder / "dist"
+    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
+    builder = _cached("builder", ["build", "setuptools>=68", "wheel"])
+    run(builder.python, "-m", "build", "--no-isolation", "--outdir", built, source, cwd=folder)
+    (sdist,) = built.glob("*.tar.gz")
+    (wheel,) = built.glob("*.whl")
+    return Distribution(source, sdist, wheel)
+
+
+def _cached(name: str, requirements: list[str]) -> Venv:
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    venv = Venv(CACHE / f"{name}-{python}")
+    stamp = venv.path / "made-of.txt"
+    made_of = "\n".join([sys.version, *requirements, BESIDE_MISTRAL.read_text(encoding="utf-8")])
+    with _locked(venv.path.name):
+        if not stamp.is_file() or stamp.read_text(encoding="utf-8") != made_of:
+            shutil.rmtree(venv.path, ignore_errors=True)
+            run(sys.executable, "-m", "venv", venv.path, cwd=CACHE)
+            venv.pip("install", "--quiet", *requirements)
+            stamp.write_text(made_of, encoding="utf-8")
+    return venv
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Two test runs in one checkout do not make the same virtualenv at once."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
