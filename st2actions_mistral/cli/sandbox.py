@@ -121,7 +121,7 @@ def _how_to(sandbox: Sandbox) -> str:
         f"  export OS_MISTRAL_URL={sandbox.mistral_settings.url}",
         "  mistral workbook-list",
         "  mistral action-list --filter name=st2.action",
-        '  mistral run-action st2.action \'{"ref": "core.local", "parameters": {"cmd": "date"}}\'',
+        '  mistral run-action --save-result st2.action \'{"ref": "core.noop"}\'',
         "  mistral action-execution-list",
     ]
     stackstorm = sandbox.stackstorm
@@ -136,7 +136,7 @@ def _how_to(sandbox: Sandbox) -> str:
             f"  export ST2_API_KEY={sandbox.st2_settings.credential.api_key}",
             "  st2 run core.local cmd=date",
             "  st2 run examples.mistral-basic cmd=date -a",
-            "  st2 execution list",
+            "  st2 execution list --showall",
         ]
     return "\n".join([*lines, "", "Ctrl-C stops all of it."])
 
