@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,8 +47,10 @@ default_log_levels = mistral.executors.executor_server=DEBUG,amqp=WARN,sqlalchem
 connection = {connection}
 
 [oslo_messaging_rabbit]
-# Only matters where the broker gave us no vhost.
+# These matter where the broker gave us no vhost: nothing of ours stays in the default one. The queues
+# that do not delete themselves go after so many seconds without a reader.
 amqp_auto_delete = {auto_delete}
+rabbit_transient_queues_ttl = 60
 
 [api]
 host = 127.0.0.1
@@ -93,31 +95,26 @@ mistral_url = http://127.0.0.1:{port}/v2
 class Process(ChildProcess):
     """A program of a virtualenv, and whatever it starts, with a log of its own."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], folder: Path, started: Callable[[int], None]
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], folder: Path, steward: Steward) -> None:
         super().__init__(name, command, folder / f"{name}.log")
         self._folder = folder
-        self._started = started
+        self._steward = steward
 
     def start(self) -> None:
         super().start()
         assert self.pid is not None
-        self._started(self.pid)
+        self._steward.watch(self.pid)
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to all of it, and do not wait."""
         self._kill_group(signal.SIGTERM)
 
-    def kill(self) -> None:
-        """As a power failure would."""
-        self._kill_group(signal.SIGKILL)
-        super().stop()
-
     def stop(self) -> None:
         super().stop()
         # From 21 on a service is a master and its workers; one of those may outlive it.
         self._kill_group(signal.SIGKILL)
+        if self.pid is not None:
+            self._steward.forget(self.pid)
 
     @property
     def log(self) -> str:
@@ -163,9 +160,11 @@ class Steward:
 
     def watch(self, group: int) -> None:
         """See to it that a process group ends with us."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{group}\n")
-        self._process.stdin.flush()
+        self._tell(group)
+
+    def forget(self, group: int) -> None:
+        """A process group has ended: its number may become somebody else's."""
+        self._tell(-group)
 
     def close(self) -> None:
         """Have everything given back. Fails where something was not."""
@@ -176,6 +175,11 @@ class Steward:
         code = self._process.wait(120)
         self._process.stdout.close()
         assert code == 0, self.log_path.read_text(encoding="utf-8")
+
+    def _tell(self, number: int) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
 
 
 class Cluster:
@@ -298,7 +302,7 @@ class Cluster:
         self._add(name, command, "--config-file", config, "--server", service)
 
     def _add(self, name: str, *command: str) -> None:
-        self.processes[name] = Process(name, command, self.folder, self._steward.watch)
+        self.processes[name] = Process(name, command, self.folder, self._steward)
 
     def _wait(self) -> None:
         for name in ("engine", "notifier", *EXECUTORS):

@@ -4,8 +4,8 @@
 
 in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name,
 prints how to reach them as one line of JSON, and reads the ids of process groups from its standard
-input, one a line. At the end of its input, also when the tests were killed, it ends those groups,
-drops the database and removes the vhost.
+input, one a line; with a minus before it, a group that has ended. At the end of its input, also when
+the tests were killed, it ends the groups that are left, drops the database and removes the vhost.
 
 Vhosts are made with ``rabbitmqctl`` where it may be used, else through the management API. Where
 neither works the default vhost is used, with topics of our own and queues that the broker deletes with
@@ -47,7 +47,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     name = sys.argv[1]
     known = services.from_environment()
-    groups: list[int] = []
+    groups: set[int] = set()
     with ExitStack() as stack:
         vhost, how = stack.enter_context(vhost_of(known, name))
         stack.enter_context(database_of(known, name))
@@ -60,7 +60,11 @@ def main() -> None:
         }
         print(json.dumps(say), flush=True)
         for line in sys.stdin:
-            groups.append(int(line))
+            number = int(line)
+            if number > 0:
+                groups.add(number)
+            else:
+                groups.discard(-number)
 
 
 @contextmanager
@@ -158,7 +162,7 @@ def connect(known: services.Services, vhost: str) -> None:
     connection.close()
 
 
-def end(groups: list[int]) -> None:
+def end(groups: set[int]) -> None:
     """End process groups, those that are still there."""
 
     def send(number: signal.Signals) -> None:
