@@ -16,12 +16,12 @@ demo: $(VENV)/.sandbox
 sandbox: $(VENV)/.sandbox
 	@$(BIN)/st2-mistral sandbox
 
-test: lint
+test: lint $(VENV)-st2client/.made
 	$(BIN)/python -m pytest
 	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
 
 # As test, and how much of the package it meets: twice as slow.
-coverage: $(VENV)/.test
+coverage: $(VENV)/.test $(VENV)-st2client/.made
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 e2e: $(VENV)/.test
@@ -40,7 +40,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.with_items
 
 clean:
-	rm -rf $(VENV) .e2e build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-st2client .e2e build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,3 +53,9 @@ $(VENV)/.sandbox: setup.cfg | $(BIN)/python
 $(VENV)/.test: setup.cfg | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.sandbox
+
+# Its pins contradict Mistral's, so that it needs an environment of its own.
+$(VENV)-st2client/.made:
+	$(PYTHON) -m venv $(VENV)-st2client
+	$(VENV)-st2client/bin/pip install --quiet --disable-pip-version-check st2client==3.9.0 'setuptools<81'
+	@touch $@

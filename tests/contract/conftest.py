@@ -1,63 +1,118 @@
+"""The target of the cases, and the choice of the cases that it can answer.
+
+``needs`` marks what a case cannot do without (see NEEDS), ``recordings`` which of them a test
+repeats; the latter is checked when the test is over.
+"""
+
 from __future__ import annotations
 
-import base64
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult, StackStorm
+pytest.register_assert_rewrite("standin_recordings", "standin_client", "standin_target")
 
-pytest.register_assert_rewrite("standin_recordings")
+from standin_client import Client, NewClient  # noqa: E402
+from standin_extern import Extern  # noqa: E402
+from standin_recordings import Fill, Recording  # noqa: E402
+from standin_target import NEEDS, Target, chosen, missing, of_environment, of_stand_in  # noqa: E402
 
+from st2actions_mistral.sandbox.stackstorm import StackStorm  # noqa: E402
 
-def run_extern(request: RunRequest) -> RunResult:
-    """The runner that the recordings were made with: stays running until somebody PUTs."""
-    context = {"extern": {"wf_id": "w-00000000-0000-0000-0000-000000000000"}}
-    return RunResult("running", request.parameters["first_result"], context)
-
-
-def cancel_extern(request: RunRequest) -> RunResult:
-    stays = request.parameters.get("cancel_mode") == "stay"
-    return RunResult("canceling" if stays else "canceled", {})
+ACTIONS = Path(__file__).parent / "actions"
+_DESELECTED = pytest.StashKey[Counter[str]]()
 
 
-EXTERN = Runner(
-    run_extern,
-    cancel_extern,
-    {
-        "description": "Test runner driven from outside (stays running until PUT)",
-        "runner_package": "extern_runner",
-        "runner_module": "extern_runner",
-        "runner_parameters": {
-            "first_result": {
-                "type": "object",
-                "default": {"note": "started"},
-                "description": "what run() returns as result",
-            }
-        },
-    },
-)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(what): a case that not every server can answer")
+    config.addinivalue_line("markers", "recordings(*numbers): what the test repeats")
+    config.stash[_DESELECTED] = Counter()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    lacking = missing(os.environ)
+    here, left_out = Path(__file__).parent, []
+    for item in items:
+        if not lacking or here not in item.path.parents:
+            continue
+        wanted = [mark.args[0] for mark in item.iter_markers("needs") if mark.args[0] in lacking]
+        if wanted:
+            config.stash[_DESELECTED][wanted[0]] += 1
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for need, count in config.stash[_DESELECTED].items():
+        url = os.environ["ST2_API_URL"]
+        terminalreporter.write_line(f"{count} not run against {url}: they need {NEEDS[need]}")
 
 
 @pytest.fixture(scope="module")
-def st2() -> Iterator[StackStorm]:
-    folder = Path(__file__).parent / "actions"
-    with StackStorm(runners={"extern-async": EXTERN}, action_dirs=[folder], heartbeat=0.5) as stand_in:
+def extern() -> Extern:
+    return Extern()
+
+
+@pytest.fixture(scope="module")
+def st2(extern: Extern) -> Iterator[StackStorm]:
+    """The stand-in, for what cannot be asked of a server."""
+    runners = {"extern-async": extern.runner()}
+    with StackStorm(runners=runners, action_dirs=[ACTIONS], heartbeat=0.5) as stand_in:
         yield stand_in
 
 
 @pytest.fixture(scope="module")
-def fill(st2: StackStorm) -> dict[str, str]:
-    """What stands for the placeholders of the recordings."""
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    if chosen():
+        actions = [yaml.safe_load(path.read_text()) for path in sorted(ACTIONS.iterdir())]
+        plain = [action for action in actions if action["runner_type"] != "extern-async"]
+        found = of_environment(os.environ, plain)
+    else:
+        found = of_stand_in(request.getfixturevalue("st2"))
+    yield found
+    found.close()
 
-    def basic(password: str) -> str:
-        return base64.b64encode(f"{st2.username}:{password}".encode()).decode()
 
+@pytest.fixture(scope="module")
+def fill(target: Target) -> Fill:
+    """What stands for the placeholders and names of the recordings."""
     return {
-        "{token}": st2.create_token(),
-        "{expired}": st2.create_token(ttl_seconds=-1),
-        "{key}": st2.create_api_key(),
-        "{basic}": basic(st2.password),
-        "{wrong-basic}": basic("nope"),
+        "{token}": target.token,
+        "{expired}": target.expired_token(),
+        "{key}": target.key,
+        "{basic}": target.basic(target.password),
+        "{wrong-basic}": target.basic("nope"),
+        "st2admin": target.user,
+        "exttest": target.pack,
+        # Unknown on the server that was recorded.
+        "mistral-v2": "no-such-runner",
     }
+
+
+@pytest.fixture
+def new_client(request: pytest.FixtureRequest, target: Target, fill: Fill) -> Iterator[NewClient]:
+    made: list[Client] = []
+
+    def new(recordings: dict[str, Recording]) -> Client:
+        made.append(Client(target, recordings, fill))
+        return made[-1]
+
+    yield new
+    if getattr(request.node, "passed", True):
+        declared = {name for mark in request.node.iter_markers("recordings") for name in mark.args}
+        assert {name for client in made for name in client.replayed} == declared
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.when == "call":
+        item.passed = report.passed  # type: ignore[attr-defined]
+    return report

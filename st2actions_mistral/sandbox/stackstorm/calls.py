@@ -81,6 +81,12 @@ def answer(body: Any, status: int = HTTPStatus.OK, kind: str = "application/json
     return Response(to_json(body), status=status, content_type=kind)
 
 
+def no_content() -> Response:
+    response = Response(status=HTTPStatus.NO_CONTENT)
+    del response.headers["Content-Type"]
+    return response
+
+
 def listing(items: list[Any], *, total: int, limit: int) -> Response:
     response = answer(items)
     response.headers["X-Total-Count"] = str(total)

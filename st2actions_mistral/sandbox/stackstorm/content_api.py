@@ -6,10 +6,11 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from st2actions_mistral.sandbox.stackstorm.calls import Call, answer, listing
+from st2actions_mistral.sandbox.stackstorm.auth import NOBODY
+from st2actions_mistral.sandbox.stackstorm.calls import Call, answer, listing, no_content
 from st2actions_mistral.sandbox.stackstorm.datastore import SYSTEM, Item
 from st2actions_mistral.sandbox.stackstorm.fault import Fault, bad_request, not_found
-from st2actions_mistral.sandbox.stackstorm.query import limit_of
+from st2actions_mistral.sandbox.stackstorm.query import DEFAULT_LIMIT, limit_of
 from st2actions_mistral.sandbox.stackstorm.schema import KEY_PUT, allow_none, validate
 from st2actions_mistral.sandbox.stackstorm.state import State
 from st2actions_mistral.sandbox.stackstorm.store import Document, Execution
@@ -19,8 +20,8 @@ class ContentApi:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def _page(self, call: Call, items: list[Document]) -> Response:
-        limit = limit_of(call.query)
+    def _page(self, call: Call, items: list[Document], default: int = DEFAULT_LIMIT) -> Response:
+        limit = limit_of(call.query, default)
         start = call.request.args.get("offset", 0, type=int)
         shown = items[start : start + limit if limit else None]
         return listing(shown, total=len(items), limit=limit)
@@ -30,6 +31,8 @@ class ContentApi:
 
     def who(self, call: Call) -> Response:
         assert call.visitor is not None, "only an open route has no visitor"
+        if call.visitor.credential is NOBODY:
+            raise Fault(500, "Internal Server Error")
         return answer(call.visitor.view())
 
     # Actions and runner types.
@@ -55,7 +58,7 @@ class ContentApi:
 
     def delete_action(self, call: Call, ref_or_id: str) -> Response:
         self._state.catalog.delete_action(self._action(ref_or_id)["ref"])
-        return Response(status=204)
+        return no_content()
 
     def overview(self, call: Call, ref_or_id: str) -> Response:
         action = self._action(ref_or_id)
@@ -106,7 +109,7 @@ class ContentApi:
 
     def delete_key(self, call: Call, name: str) -> Response:
         self._state.datastore.delete(name, **self._owner(call))
-        return Response(status=204)
+        return no_content()
 
     def _owner(self, call: Call) -> dict[str, str]:
         return {
@@ -117,7 +120,7 @@ class ContentApi:
     # API keys.
 
     def api_keys(self, call: Call) -> Response:
-        return self._page(call, [key.view() for key in self._state.gatekeeper.api_keys()])
+        return self._page(call, [key.view() for key in self._state.gatekeeper.api_keys()], 50)
 
     def api_key(self, call: Call, key_id: str) -> Response:
         return answer(self._state.gatekeeper.key(key_id).view())
@@ -133,15 +136,11 @@ class ContentApi:
         return answer({**shown, "key": value}, 201)
 
     def put_api_key(self, call: Call, key_id: str) -> Response:
-        key, body = self._state.gatekeeper.key(key_id), call.object_body()
-        key.user = body.get("user") or key.user
-        key.enabled = bool(body.get("enabled", key.enabled))
-        key.metadata = body.get("metadata") or {}
-        return answer(key.view(masked=False))
+        return answer(self._state.gatekeeper.change_key(key_id, call.object_body()))
 
     def delete_api_key(self, call: Call, key_id: str) -> Response:
         self._state.gatekeeper.delete_key(key_id)
-        return Response(status=204)
+        return no_content()
 
     # Traces.
 
@@ -161,7 +160,7 @@ class ContentApi:
 
     def inquiries(self, call: Call) -> Response:
         pending = [e for e in self._state.executions.live() if _is_inquiry(e)]
-        return self._page(call, [_inquiry(e) for e in pending if e.status == "pending"])
+        return self._page(call, [_inquiry(e) for e in pending if e.status == "pending"], 20)
 
     def inquiry(self, call: Call, inquiry_id: str) -> Response:
         return answer(_inquiry(self._find_inquiry(inquiry_id)))

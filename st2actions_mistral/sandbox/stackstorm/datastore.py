@@ -67,7 +67,7 @@ class Datastore:
             if old is not None:
                 item.id = old.id
             if secret:
-                item.ciphertext = secrets.token_hex(40).upper()
+                item.ciphertext = _ciphertext(value)
             if ttl:
                 item.expires = now() + timedelta(seconds=ttl)
             self._items[scope, owner or "", name] = item
@@ -93,8 +93,8 @@ class Datastore:
     def list(self, *, scope: str, user: str, prefix: str = "") -> list[Item]:
         wanted = [SYSTEM, USER] if scope == "all" else [full_scope(scope)]
         with self._lock:
-            items = list(self._items.values())
-
+            # What belongs to everybody first.
+            items = sorted(self._items.values(), key=lambda item: item.scope == USER)
         return [
             item
             for item in items
@@ -150,6 +150,12 @@ def full_scope(scope: str) -> str:
     if full not in _ALLOWED:
         raise bad_request(f"Scope {full} is not in allowed scopes list: {_ALLOWED}.")
     return full
+
+
+def _ciphertext(value: str) -> str:
+    """Of the length that StackStorm's has: header, vector, blocks of 16, signature."""
+    length = 16 + 16 * (len(value.encode()) // 16 + 1) + 20
+    return "3030303030" + secrets.token_hex(length).upper()
 
 
 def _missing(name: str) -> Fault:

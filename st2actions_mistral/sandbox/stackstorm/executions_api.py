@@ -24,8 +24,8 @@ from st2actions_mistral.sandbox.stackstorm.stream import FINAL
 CANCELABLE = frozenset(
     {"requested", "scheduled", "delayed", "running", "pausing", "paused", "resuming"}
 )
-MAX_BODY = 10 * 1024 * 1024
-"""Bytes; a document of 10 MB no longer fits StackStorm's database and ends as a 500."""
+MAX_DOCUMENT = 16_793_598
+"""Bytes that StackStorm's database takes at once. The parameters are stored twice in one document."""
 
 
 class ExecutionsApi:
@@ -88,8 +88,7 @@ class ExecutionsApi:
     def post(self, call: Call) -> Response:
         body = call.body()
         validate(body, EXECUTION_CREATE)
-        if len(call.request.get_data()) >= MAX_BODY:
-            raise Fault(500, "Internal Server Error")
+        _check_size(len(call.request.get_data()))
         header = call.request.headers.get("st2-context")
         return self._schedule(call, body, _header_context(header) if header else {})
 
@@ -234,6 +233,17 @@ class ExecutionsApi:
         if not at_once:
             self._state.worker.cancel(execution.id)
         return shown
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_DOCUMENT:
+        raise Fault(
+            500,
+            f"BSON document too large ({size} bytes) - the connected server supports "
+            f"BSON document sizes up to {MAX_DOCUMENT} bytes.",
+        )
+    if 2 * size > MAX_DOCUMENT:
+        raise Fault(500, "'update' command document too large")
 
 
 def _header_context(text: str) -> Document:

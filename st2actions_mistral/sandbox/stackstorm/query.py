@@ -75,10 +75,10 @@ def select(executions: Iterable[Execution], query: Query) -> Page:
     return Page(found[offset:end], len(found), limit)
 
 
-def limit_of(query: Query) -> int:
+def limit_of(query: Query, default: int = DEFAULT_LIMIT) -> int:
     text = query.get("limit")
     if text is None or text == "":
-        return DEFAULT_LIMIT
+        return default
     limit = _integer(text)
     if limit == -1:
         return 0

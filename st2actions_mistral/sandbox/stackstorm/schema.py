@@ -23,9 +23,9 @@ _Validator = create(
     type_checker=Draft4Validator.TYPE_CHECKER,
 )
 
-ANY_TYPE: Schema = {
-    "anyOf": [{"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")]
-}
+TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"]
+"""What a parameter of an action may be; unlike elsewhere, a list of these is refused."""
+ANY_TYPE: Schema = {"anyOf": [{"type": name} for name in TYPES if name != "null"]}
 
 STATUSES = [
     "requested",
@@ -94,7 +94,13 @@ ACTION_CREATE: Schema = {
         "entry_point": {"type": "string"},
         "enabled": {"type": "boolean"},
         "description": {"type": ["string", "null"]},
-        "parameters": {"type": "object"},
+        "parameters": {
+            "type": "object",
+            "patternProperties": {
+                r"^\w+$": {"type": "object", "properties": {"type": {"enum": TYPES}}}
+            },
+            "additionalProperties": False,
+        },
     },
 }
 

@@ -23,7 +23,8 @@ class StackStorm:
 
     ``runners`` maps the names of further runner types to what runs them; ``action_dirs`` are
     folders with action metadata to register. ``heartbeat`` is in seconds, ``backlog`` the number
-    of events that a slow listener of the stream may have waiting. The port is bound at once, so
+    of events that a slow listener of the stream may have waiting. ``auth=False`` lets everybody
+    in, as StackStorm with authentication turned off. The port is bound at once, so
     the URLs are known before ``start``.
     """
 
@@ -36,10 +37,11 @@ class StackStorm:
         *,
         heartbeat: float = 25.0,
         backlog: int = 10_000,
+        auth: bool = True,
     ) -> None:
         self.username, self.password = "st2admin", secrets.token_urlsafe(16)
         self._state = State(
-            Gatekeeper(self.username, self.password),
+            Gatekeeper(self.username, self.password, guarded=auth),
             Broadcaster(heartbeat=heartbeat, backlog=backlog),
         )
         for name, runner in (runners or {}).items():
@@ -102,8 +104,9 @@ class StackStorm:
         """A key for ``username``; with ``value`` that very key."""
         return self._state.gatekeeper.create_key(self.username, value=value)[1]
 
-    def create_token(self, ttl_seconds: float = 86_400) -> str:
-        return self._state.gatekeeper.create_token(self.username, ttl_seconds).value
+    def create_token(self, ttl_seconds: float = 86_400, *, user: str | None = None) -> str:
+        """A token of ``username``, or of somebody else."""
+        return self._state.gatekeeper.create_token(user or self.username, ttl_seconds).value
 
     def register_runner(self, name: str, runner: Run | Runner) -> None:
         """Add a runner type, or replace one of the stand-in's own."""

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 from st2actions_mistral.sandbox.stackstorm.runners import RunRequest, RunResult
@@ -30,15 +32,12 @@ def local_shell(request: RunRequest) -> RunResult:
         start_new_session=True,
     )
     readers = {
-        name: _Reader(stream)
+        name: _Reader(stream, partial(request.write, name))
         for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
     }
     timed_out = _wait(process, request.cancelled, time.monotonic() + timeout)
     _kill_group(process)
     texts = {name: reader.text() for name, reader in readers.items()}
-    for name, text in texts.items():
-        if text:
-            request.write(name, text)
     code = -signal.SIGKILL if timed_out else process.returncode
     result: dict[str, Any] = {
         "failed": code != 0,
@@ -54,23 +53,27 @@ def local_shell(request: RunRequest) -> RunResult:
 
 
 class _Reader:
-    """Reads a pipe to its end in a thread, so that neither pipe can block the process."""
+    """Reads a pipe to its end in a thread, so that neither pipe can block the process.
 
-    def __init__(self, stream: IO[bytes] | None) -> None:
+    ``write`` is called with every line as it comes.
+    """
+
+    def __init__(self, stream: IO[bytes] | None, write: Callable[[str], None]) -> None:
         assert stream is not None
-        self._stream = stream
-        self._chunks: list[bytes] = []
+        self._stream, self._write = stream, write
+        self._lines: list[str] = []
         self._thread = threading.Thread(target=self._read, name="st2-shell-pipe", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with self._stream:
-            while chunk := os.read(self._stream.fileno(), 65_536):
-                self._chunks.append(chunk)
+            for line in self._stream:
+                self._lines.append(line.decode(errors="replace"))
+                self._write(self._lines[-1])
 
     def text(self) -> str:
         self._thread.join(timeout=5)
-        return b"".join(self._chunks).decode(errors="replace")
+        return "".join(self._lines)
 
 
 def _wait(process: subprocess.Popen[bytes], cancelled: threading.Event, deadline: float) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
 from st2actions_mistral.sandbox.stackstorm.fault import Fault
 from st2actions_mistral.sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked
 
@@ -75,3 +76,10 @@ def test_masking_reaches_into_structures() -> None:
         "other": "e",
     }
     assert given["pw"] == "a"
+
+
+@pytest.mark.parametrize("kind", [["string", "null"], "text"])
+def test_a_parameter_has_one_known_type(kind: Any) -> None:
+    action = {"name": "a", "runner_type": "noop", "parameters": {"value": {"type": kind}}}
+    with pytest.raises(Fault, match="is not one of"):
+        Catalog().add_action(action)

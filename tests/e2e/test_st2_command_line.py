@@ -1,0 +1,239 @@
+"""The unmodified ``st2`` command line against the stand-in.
+
+A session that was typed at a real StackStorm 3.9.0 is typed again, command by command, and has to
+print the same but for what changes from run to run. Left out of it are workflows, rules and the
+list of runner types. ``st2 action list`` and ``st2 action create`` were not recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from st2actions_mistral.sandbox.stackstorm import Runner, RunResult, StackStorm
+
+TESTS = Path(__file__).parents[1]
+RECORDINGS = TESTS / "contract" / "recordings"
+ST2 = Path(os.environ.get("ST2_COMMAND") or TESTS.parent.joinpath(".venv-st2client", "bin", "st2"))
+PATIENCE = 60.0
+
+_ID = re.compile(r"\b[0-9a-f]{24}\b")
+_PATTERNS = [
+    (r"\b[0-9a-f]{32}\b|\{token\}", "<token>"),
+    (r"on Python [\d.]+", "on Python <version>"),
+    (r"\w{3}, \d\d \w{3} \d{4}", "<day>"),
+    (r"\d\d:\d\d:\d\d UTC(?! \d)", "<clock>"),
+    (r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d [\w+-]+ \d{4}", "<date>"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+    (r"\d+s elapsed", "<n>s elapsed"),
+    (r"http://\S+/executions", "<url>/executions"),
+    (r"trace:[0-9a-f]{10,}", "trace:<uid>"),
+    (r"^\| +\| [0-9a-f]{5} +\|", "| | <uid> |"),
+    (r"\b[0-9A-F]{22}\b", "<ciphertext>"),
+    (r"\| [0-9A-F]{2,21} +\|", "| <ciphertext> |"),
+    # As many dots as times that it looked.
+    (r"^\.+$", "."),
+    (r"-+", "-"),
+    (r" +", " "),
+]
+
+
+def plain(text: str) -> list[str]:
+    """Lines without what depends on the run: ids, times, and how wide a table is."""
+    text = _ID.sub("<id>", text)
+    for pattern, replacement in _PATTERNS:
+        text = re.sub(pattern, replacement, text, flags=re.M)
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+@dataclass
+class Terminal:
+    """Where ``st2`` is typed. ``ids`` says which of ours stands for each that was recorded."""
+
+    st2: StackStorm
+    environment: dict[str, str]
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(ST2), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment,
+        )
+
+    def type(self, *words: str, code: int = 0) -> str:
+        process = self.start(*words)
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == code, said
+        return said
+
+    def begin(self, words: list[str]) -> subprocess.Popen[str]:
+        """Type recorded words, with our ids; return when it has started what it starts."""
+        before = len(self.st2.executions.live())
+        process = self.start(*(_ID.sub(lambda m: self.ids.get(m[0], m[0]), word) for word in words))
+        deadline = time.monotonic() + PATIENCE
+        while words[0] == "run" and process.poll() is None and time.monotonic() < deadline:
+            if len(self.st2.executions.live()) > before:
+                break
+            time.sleep(0.01)
+        return process
+
+    def finish(self, process: subprocess.Popen[str], recorded: str) -> str:
+        """Expect the recorded output and exit code."""
+        said, _ = process.communicate(timeout=PATIENCE)
+        expected, _, code = recorded.rpartition("[exit ")
+        assert plain(said) == plain(expected)
+        assert process.returncode == int(code.strip(" ]\n"))
+        for old, new in zip(_ID.findall(expected), _ID.findall(said), strict=True):
+            assert self.ids.setdefault(old, new) == new, f"{old} was {self.ids[old]} before"
+        return said
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
+    extern = Runner(
+        lambda request: RunResult("running", {"note": "started"}),
+        metadata={"runner_parameters": {"first_result": {"type": "object"}}},
+    )
+    folder = TESTS / "contract" / "actions"
+    with StackStorm(runners={"extern-async": extern}, action_dirs=[folder]) as st2:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "COLUMNS": "160",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            # Otherwise what goes to stderr comes first.
+            "PYTHONUNBUFFERED": "1",
+            "ST2_API_URL": st2.base_url,
+            "ST2_AUTH_URL": f"{st2.base_url}/auth",
+            "ST2_STREAM_URL": f"{st2.base_url}/stream/v1",
+        }
+        yield Terminal(st2, environment)
+
+
+class Beside:
+    """What was done at the recorded server beside the command line."""
+
+    def __init__(self, st2: StackStorm) -> None:
+        self.st2, self._headers = st2, {"X-Auth-Token": st2.create_token()}
+        # The list of executions shows the name of a workflow; what ran it is not seen there.
+        st2.register_action({"name": "orquesta-basic", "pack": "examples", "runner_type": "noop"})
+
+    def _ask(self, method: str, path: str, body: dict[str, Any], **headers: str) -> Any:
+        headers = {**self._headers, **headers}
+        url = f"{self.st2.api_url}{path}"
+        answer = requests.request(method, url, json=body, headers=headers, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def ran(self, action: str, *, until: str = "succeeded", context: str = "{}", **more: str) -> str:
+        body = {"action": action, "parameters": more}
+        execution_id: str = self._ask("POST", "/executions", body, **{"st2-context": context})["id"]
+        self.st2.executions.wait(execution_id, {until})
+        return execution_id
+
+    def prepare(self) -> None:
+        for _ in range(4):
+            self.ran("exttest.async_job", until="running")
+        self.st2.put_key("plain", "v1")
+        self.st2.put_key("obj", '{"a": 1}')
+        self.st2.put_key("sec", "top", secret=True)
+        self.st2.put_key("a:b:c", "colon")
+        self._ask("PUT", "/keys/mine", {"name": "mine", "value": "u", "scope": "st2kv.user"})
+        for body in ({"metadata": {"n": "kept"}}, {}, {"user": "ghost"}):
+            self._ask("POST", "/apikeys", body)
+
+    def before(self, line: str, ids: dict[str, str]) -> None:
+        """What happened before a line was typed."""
+        if line == "execution list -n 5":
+            self.ran("examples.orquesta-basic")
+            self.ran("core.local", cmd="date")
+        elif line == "execution get 6b03c409746e698659600938":
+            ids["6b03c409746e698659600938"] = self.ran("exttest.async_job", until="running")
+        elif line == "execution list -n 3 --showall":
+            self.st2.executions.wait(ids["6b03c409746e698659600938"])
+            parent = self.ran("examples.orquesta-basic")
+            context = {"parent": {"execution_id": parent}}
+            self.ran("core.local", cmd="date", context=json.dumps(context))
+
+
+def session() -> list[tuple[str, str]]:
+    """The lines that were typed, without ``st2``, and what came."""
+    text = (RECORDINGS / "11_cli_plain.txt").read_text()
+    lines = re.split(r"^\$ st2 ", text, flags=re.M)[1:]
+    return [(line, said) for line, _, said in (one.partition("\n") for one in lines)]
+
+
+def words_of(line: str) -> list[str]:
+    """As the shell divided it; one command was in quotes."""
+    return [word.replace("\0", " ") for word in line.replace("exit 3", "exit\0003").split()]
+
+
+def test_a_session_as_it_was_recorded(terminal: Terminal) -> None:
+    beside = Beside(terminal.st2)
+    beside.prepare()
+    typed = session()
+    assert len(typed) == 29
+    pending: list[tuple[subprocess.Popen[str], str]] = []
+    for line, said in typed:
+        # It looks every two seconds whether a run is over; other runs begin in the meantime.
+        if not line.startswith("run "):
+            for process, expected in pending:
+                terminal.finish(process, expected)
+            pending.clear()
+        beside.before(line, terminal.ids)
+        words = words_of(line.replace("{password}", terminal.st2.password))
+        pending.append((terminal.begin(words), said))
+        if words[0] == "auth":
+            process, expected = pending.pop()
+            terminal.environment["ST2_AUTH_TOKEN"] = terminal.finish(process, expected).strip()
+    for process, expected in pending:
+        terminal.finish(process, expected)
+
+
+def test_actions_and_the_output_of_one_that_runs(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.environment["ST2_AUTH_TOKEN"] = terminal.st2.create_token()
+    metadata = {
+        "pack": "default",
+        "name": "typed_in",
+        "runner_type": "local-shell-cmd",
+        "entry_point": "",
+        "enabled": True,
+        "description": "made by hand",
+        "parameters": {"cmd": {"type": "string", "default": "sleep 2; echo one; echo two"}},
+    }
+    file = tmp_path / "typed_in.json"
+    file.write_text(json.dumps(metadata))
+    assert re.search(r"\| ref +\| default\.typed_in +\|", terminal.type("action", "create", str(file)))
+    listed = terminal.type("action", "list").splitlines()
+    refs = {line.split("|")[1].strip() for line in listed if line.startswith("|")}
+    assert {"core.local", "core.noop", "default.typed_in"} <= refs
+    execution = _ID.findall(terminal.type("run", "default.typed_in", "-a"))[0]
+    told = terminal.type("execution", "tail", execution)
+    assert plain(told) == [
+        "one",
+        "two",
+        "",
+        "Execution <id> has completed (status=succeeded).",
+    ]
+    wrong = {**metadata, "parameters": {"cmd": {"type": ["string", "null"]}}}
+    file.write_text(json.dumps(wrong))
+    assert "is not one of" in terminal.type("action", "create", str(file), code=2)
+
+
+def test_a_wrong_password(terminal: Terminal) -> None:
+    assert "Invalid or missing credentials" in terminal.type("auth", "st2admin", "-p", "nope", code=1)
