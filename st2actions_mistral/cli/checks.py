@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, TypeVar
 
 from oslo_config import cfg
-from stevedore import ExtensionManager
+from stevedore import NamedExtensionManager
 
 from st2actions_mistral import config
 from st2actions_mistral.client.mistral import MistralClient
@@ -101,7 +101,13 @@ class Checks:
         def failed(manager: Any, entry_point: Any, error: BaseException) -> None:
             broken[entry_point.name] = f"{type(error).__name__}: {error}"
 
-        found = ExtensionManager("mistral.actions", on_load_failure_callback=failed)
+        # Only ours: loading Mistral's own outside of it ends in a circular import.
+        found = NamedExtensionManager(
+            "mistral.actions",
+            ACTIONS,
+            on_load_failure_callback=failed,
+            warn_on_missing_entrypoint=False,
+        )
         for name in ACTIONS:
             if name in broken:
                 raise ConfigError(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.cli.extras import ends_by_interrupt, needs_extra
 from st2actions_mistral.errors import InputError
 
 _DESCRIPTION = """\
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     name, given = (args.example, args.parameters) if args.example else _DEFAULT
     example = examples.named(name)
     parameters = parse_parameters(given, example.parameters)
+    ends_by_interrupt()
     with report.Progress() as progress:
         outcome = demo.run(example, parameters, timeout=args.timeout, progress=progress)
     if args.json:
@@ -72,17 +73,24 @@ def run(args: argparse.Namespace) -> int:
 def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """``key=value`` as StackStorm's command line reads it, by the type of the parameter.
 
-    :raises InputError: a word without ``=``, a parameter that the example does not have, or a value
-        that is not of its type.
+    :param known: the example's parameters and their schemas. One that is immutable is not for the
+        caller to give.
+    :raises InputError: a word without ``=``, a parameter that the example does not have or that is
+        missing, or a value that is not of its type.
     """
+    known = {name: schema for name, schema in known.items() if not schema.get("immutable")}
     parameters = {}
     for word in given:
         name, equals, text = word.partition("=")
         if not equals:
             raise InputError(word, "write parameters as key=value.")
         if name not in known:
-            raise InputError(name, f"is no parameter of this example; it has {', '.join(known)}.")
+            has = ", ".join(known) or "none"
+            raise InputError(name, f"is no parameter of this example; it has {has}.")
         parameters[name] = _value(name, text, known[name].get("type", "string"))
+    for name, schema in known.items():
+        if schema.get("required") and "default" not in schema and name not in parameters:
+            raise InputError(name, f"is required: write {name}=value.")
     return parameters
 
 

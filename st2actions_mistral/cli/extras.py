@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from st2actions_mistral.errors import ConfigError
+
+
+def ends_by_interrupt() -> None:
+    """Have whatever asks this process to end raise KeyboardInterrupt, so that it tidies up.
+
+    Also in a shell's background, where it would ignore SIGINT.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.cli.extras import ends_by_interrupt, needs_extra
 from st2actions_mistral.client.settings import Credential, St2Settings, checked_url
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ a --config-file: nobody else on this machine can read it there.
 _MISTRAL_PORT: Final = 8989
 _ST2_PORT: Final = 9180
 
+_LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks at whether all parts still run."""
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
@@ -46,10 +49,14 @@ def add_to(commands: Any) -> None:
         help="keep Mistral's database and the logs here (default: a temporary folder)",
     )
     parser.add_argument(
-        "--mistral-port", type=int, help=f"port of Mistral (default: {_MISTRAL_PORT}, or a free one)"
+        "--mistral-port",
+        type=_port_number,
+        help=f"port of Mistral, 0 for a free one (default: {_MISTRAL_PORT} if it is free, else 0)",
     )
     parser.add_argument(
-        "--st2-port", type=int, help=f"port of the stand-in (default: {_ST2_PORT}, or a free one)"
+        "--st2-port",
+        type=_port_number,
+        help=f"port of the stand-in, 0 for a free one (default: {_ST2_PORT} if it is free, else 0)",
     )
     add_st2_options(parser)
     parser.set_defaults(run=run)
@@ -89,9 +96,7 @@ def run(args: argparse.Namespace) -> int:
     with needs_extra("sandbox"):
         from st2actions_mistral.sandbox.sandbox import Sandbox
 
-    # Both end it by KeyboardInterrupt, also while it starts.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+    ends_by_interrupt()
     sandbox = Sandbox(
         args.folder,
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
@@ -104,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
         print(_how_to(sandbox), flush=True)
         with suppress(KeyboardInterrupt):
             while True:
-                signal.pause()
+                time.sleep(_LOOK_INTERVAL)
+                sandbox.must_run()
         print("Stopping …", file=sys.stderr, flush=True)
     return 0
 
@@ -139,6 +145,13 @@ def _how_to(sandbox: Sandbox) -> str:
             "  st2 execution list --showall",
         ]
     return "\n".join([*lines, "", "Ctrl-C stops all of it."])
+
+
+def _port_number(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
+    return port
 
 
 def _port(wanted: int | None, usual: int) -> int:

@@ -152,6 +152,10 @@ class Watcher:
                 ended = "The event stream ended."
             except St2MistralError as error:
                 ended = str(error)
+            except Exception as error:
+                # Nobody would start this thread again.
+                LOG.exception("The event stream cannot be handled.")
+                ended = f"{type(error).__name__} in the event stream."
             if self._stop.is_set():
                 return
             lasted = time.monotonic() - begun

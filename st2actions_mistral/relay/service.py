@@ -97,6 +97,10 @@ class Relay:
                 LOG.warning("%s Comparing again in %.0f s.", error, _PAUSE_AFTER_FAILURE)
                 self._notifier.ready(f"Not connected: {error}")
             return _PAUSE_AFTER_FAILURE
+        except Exception:
+            # A daemon that ends is no help to the actions that the next sweep may well level.
+            LOG.exception("The comparison failed. Comparing again in %.0f s.", _PAUSE_AFTER_FAILURE)
+            return _PAUSE_AFTER_FAILURE
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")
         return self._settings.reconcile_interval

@@ -115,10 +115,11 @@ class MistralServer:
     def start(self, timeout: float = 60) -> None:
         """Start Mistral and wait up to `timeout` seconds until its API answers.
 
-        Raises SandboxError, with the end of the log, if it ends early or does not answer in time; then
-        nothing is left running.
+        Raises SandboxError, with the end of the log, if it ends early or does not answer in time, or if
+        the port belongs to somebody else; then nothing is left running.
         """
-        self._port = self._port or _free_port(self._host)
+        # Bound for a moment: that somebody answers there later must mean that it is ours.
+        self._port = _free_port(self._host, self._port)
         self._write_config()
         self._child.start()
         try:
@@ -126,6 +127,10 @@ class MistralServer:
         except BaseException:
             self._child.stop()
             raise
+
+    def must_run(self) -> None:
+        """Raise SandboxError, with the end of the log, unless it runs."""
+        self._child.must_run()
 
     def stop(self) -> None:
         """Stop Mistral; what it was executing stays in the database as it was. Idempotent."""
@@ -146,7 +151,7 @@ class MistralServer:
     def _write_config(self) -> None:
         database = self._folder / "mistral.sqlite"
         text = _CONFIG.format(host=self._host, port=self._port, database=database)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # It may hold the plugin's credentials.
         self.config_path.touch(mode=0o600)
         self.config_path.write_text(f"{text}\n{self._extra_config}\n", encoding="utf-8")
@@ -162,8 +167,15 @@ class MistralServer:
             connection.close()
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, wanted: int) -> int:
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        # As servers do: connections of one that has gone are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as e:
+            raise SandboxError(
+                f"Mistral cannot have port {wanted} of {host}: {e.strerror or e}. Choose another one."
+            ) from e
         port: int = probe.getsockname()[1]
         return port

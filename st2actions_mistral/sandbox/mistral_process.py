@@ -63,7 +63,13 @@ def main() -> None:
     db_api.setup_db()
     rpc.get_transport()
 
-    services = _start_services()
+    try:
+        services = _start_services()
+    except Exception:
+        # Threads that were started would keep the process from ending.
+        LOG.exception("Mistral cannot start")
+        sys.stderr.flush()
+        os._exit(1)
     LOG.info("Mistral is ready at http://%s:%s/v2", cfg.CONF.api.host, cfg.CONF.api.port)
     signal.sigwait(STOP_SIGNALS)
     _stop(services)

@@ -76,6 +76,12 @@ class ChildProcess:
         """The exit code, negative for a signal; None while the child runs or was never started."""
         return self._process.poll() if self._process else None
 
+    def must_run(self) -> None:
+        """Raise SandboxError, with the end of the log, unless the child runs."""
+        code = self.poll()
+        if self._process is None or code is not None:
+            raise SandboxError(f"{self.name} has ended, exit code {code}{self._last_lines()}")
+
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
         """Wait until `ready()` is true.
 
@@ -83,10 +89,12 @@ class ChildProcess:
         pass. The child is left as it is.
         """
         deadline = time.monotonic() + timeout
-        while not ready():
-            code = self.poll()
-            if self._process is None or code is not None:
-                raise SandboxError(f"{self.name} ended early, exit code {code}{self._last_lines()}")
+        while True:
+            is_ready = ready()
+            # Looked at last: whoever answered was not the child if that has ended.
+            self.must_run()
+            if is_ready:
+                return
             if time.monotonic() > deadline:
                 raise SandboxError(
                     f"{self.name} is not ready after {timeout:g} seconds{self._last_lines()}"

@@ -13,6 +13,7 @@ from typing import Final
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import SandboxError
 from st2actions_mistral.sandbox import examples, starter
 from st2actions_mistral.sandbox.mistral import MistralServer
 from st2actions_mistral.sandbox.process import ChildProcess
@@ -73,9 +74,18 @@ class Sandbox:
         """
         try:
             self._start()
+        except OSError as e:
+            self.stop()
+            raise SandboxError(f"The sandbox cannot be started: {e}") from e
         except BaseException:
             self.stop()
             raise
+
+    def must_run(self) -> None:
+        """Raise SandboxError, with the end of its log, if a part has ended."""
+        self.mistral_server.must_run()
+        if self._with_relay:
+            self.relay.must_run()
 
     def stop(self) -> None:
         """Stop whatever runs. Idempotent."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def test_demo_that_fails_says_so_and_speaks_json() -> None:
         (["demo", "retry", "seconds=soon"], "seconds: 'soon' is not of type"),
         (["relay", "--config-file", "/nonexistent"], "/nonexistent"),
         (["sandbox", "--st2-api-url", "ftp://x"], "--st2-api-url: 'ftp://x' is not an http"),
+        (["sandbox", "--folder", "/dev/null/x"], "Not a directory"),
+        (["demo", "mistral-basic", "workflow=other"], "workflow: is no parameter of this example"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(words: list[str], told: str) -> None:
@@ -70,6 +73,24 @@ def test_what_cannot_be_done_is_told_in_a_line(words: list[str], told: str) -> N
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_what_is_no_port_is_told(port: str) -> None:
+    done = typed("st2-mistral", "sandbox", f"--mistral-port={port}")
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--mistral-port", "--st2-port"])
+def test_a_port_of_somebody_elses_is_told(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = typed("st2-mistral", "sandbox", option, str(port))
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert "Ctrl-C" not in done.stdout
 
 
 @pytest.mark.parametrize("words", [[], ["demo"], ["sandbox"], ["relay"]])
@@ -128,17 +149,51 @@ def test_sandbox_is_used_as_it_says_and_stops(tmp_path: Path) -> None:
         mistral = Mistral(said)
         assert "examples.mistral-basic" in {row["Name"] for row in mistral("workbook-list")}
         mistral.run_action()
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        children = listed.stdout.split()
+        children = processes_below(process.pid)
         assert len(children) == 2
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def processes_below(pid: int) -> list[int]:
+    """The children of a process."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in listed.stdout.split()]
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["Mistral", "the relay"])
+def test_sandbox_ends_when_a_part_of_it_does(tmp_path: Path, part: int) -> None:
+    with sandbox(tmp_path) as (process, _):
+        os.kill(processes_below(process.pid)[part], signal.SIGKILL)
+        assert process.wait(timeout=20) == 1
+        name = ["Mistral", "The relay"][part]
+        assert f"{name} has ended, exit code -9" in (tmp_path / "said").read_text()
+
+
+def test_a_terminal_that_goes_away_leaves_nothing_of_a_demo(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [str(HERE / "st2-mistral"), "demo", "mistral-basic", "cmd=sleep 600"],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+    try:
+        eventually(lambda: "core.local running" in (tmp_path / "said").read_text(), "it runs")
+        below = processes_below(process.pid)
+        assert len(below) == 3
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=20)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in below)
 
 
 def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_ends_early_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     server = MistralServer(tmp_path, extra_config="[database]\nconnection = nonsense://\n")
-    with pytest.raises(SandboxError, match=r"(?s)Mistral ended early.*nonsense"):
+    with pytest.raises(SandboxError, match=r"(?s)Mistral has ended.*nonsense"):
         server.start()
     assert server.pid is not None
     assert gone(server.pid)
@@ -204,5 +204,5 @@ def test_a_module_that_knows_nothing_of_it_ends_with_its_parent_too(tmp_path: Pa
         assert child.poll() == -signal.SIGTERM
     finally:
         child.stop()
-    with pytest.raises(SandboxError, match="ended early"):
+    with pytest.raises(SandboxError, match="has ended"):
         child.wait_until(lambda: False, 1)

@@ -56,8 +56,11 @@ def to_json(value: Any) -> str:
 
 
 def from_json(text: str | bytes) -> Any:
-    """Strict: NaN and Infinity are no JSON. Raises ValueError."""
-    return json.loads(text, parse_constant=_refuse_constant)
+    """Strict: NaN, Infinity and half a surrogate pair are no JSON. Raises ValueError."""
+    value = json.loads(text, parse_constant=_refuse_constant)
+    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

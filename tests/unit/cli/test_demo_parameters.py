@@ -48,3 +48,15 @@ def test_values_are_read_by_their_type(word: str, name: str, value: Any) -> None
 def test_what_cannot_be_read_is_named(word: str, told: str) -> None:
     with pytest.raises(InputError, match=told.replace("{", r"\{")):
         parse_parameters([word], KNOWN)
+
+
+def test_what_is_missing_is_named_before_anything_starts() -> None:
+    known = {"cmd": {"required": True}, "times": {"required": True, "default": 1}}
+    with pytest.raises(InputError, match="cmd: is required: write cmd=value"):
+        parse_parameters(["times=2"], known)
+
+
+def test_what_is_immutable_is_not_offered() -> None:
+    known = {"cmd": {}, "workflow": {"immutable": True, "required": True, "default": "main"}}
+    with pytest.raises(InputError, match="workflow: is no parameter of this example; it has cmd"):
+        parse_parameters(["workflow=other"], known)

@@ -9,9 +9,7 @@ from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import payload
 
 
-@pytest.mark.parametrize(
-    "value", [None, True, 0, 1.5, "é😀\ud800", [], {}, {"a": [{"b": None}]}, (1, 2)]
-)
+@pytest.mark.parametrize("value", [None, True, 0, 1.5, "é😀", [], {}, {"a": [{"b": None}]}, (1, 2)])
 def test_what_json_can_say_passes(value: Any) -> None:
     payload.check("result", value)
 
@@ -36,6 +34,7 @@ def _deep() -> list[Any]:
         ({"a": [float("inf")]}, "infinite"),
         ({"a": {1, 2}}, "set"),
         (b"hush", "bytes"),
+        ({"hush\ud800": 1}, "surrogate"),
         (datetime.datetime(2026, 11, 23), "datetime"),
         (_itself(), "itself"),
     ],

@@ -144,6 +144,29 @@ def test_a_refused_stream_is_opened_again(caplog: pytest.LogCaptureFixture) -> N
     assert "not now" in caplog.text
 
 
+def test_what_nobody_foresaw_does_not_end_it(
+    stackstorm: StackStorm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = stackstorm.create_api_key()
+    settings = St2Settings(api_url=stackstorm.api_url, credential=Credential(api_key=key))
+    with watching(settings) as seen:
+        assert seen.sweep_now.wait(5)
+        seen.sweep_now.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(seen.children, "note", lambda *given: 1 / 0)
+            requests.post(
+                f"{stackstorm.api_url}/executions",
+                json={"action": "core.noop"},
+                headers={
+                    "St2-Api-Key": key,
+                    "st2-context": '{"mistral": {"site": "here", "action_execution_id": "a-1"}}',
+                },
+                timeout=5,
+            ).raise_for_status()
+            eventually(lambda: "ZeroDivisionError" in caplog.text)
+        assert seen.sweep_now.wait(5)
+
+
 def test_a_broken_frame_does_not_end_it() -> None:
     frames = (
         b"event: st2.execution__update\ndata: {not json\n\n"
