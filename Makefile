@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Versions of Mistral that make e2e runs.
 VERSIONS := 23.0.0 20.2.0
 
-.PHONY: demo sandbox test lint coverage e2e e2e-all bench clean
+.PHONY: demo sandbox test lint e2e e2e-all bench clean
 
 demo: $(VENV)/.sandbox
 	@$(BIN)/st2-mistral demo examples.mistral-basic cmd=date
@@ -16,13 +16,10 @@ demo: $(VENV)/.sandbox
 sandbox: $(VENV)/.sandbox
 	@$(BIN)/st2-mistral sandbox
 
+# As many tests at once as there are processors; those of one file share a sandbox.
 test: lint $(VENV)-st2client/.made
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
-
-# As test, and how much of the package it meets: twice as slow.
-coverage: $(VENV)/.test $(VENV)-st2client/.made
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 e2e: $(VENV)/.test
 	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest tests/processes

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from bench import Bench, eventually, new_bench
+from breaking import BreakingServer, forward
 
 from st2actions_mistral.sandbox.process import ChildProcess
 
@@ -141,6 +144,43 @@ def test_mistral_away_and_back(quiet: Bench, relay: ChildProcess) -> None:
     assert relay.poll() is None
     quiet.sandbox.mistral_server.start()
     assert quiet.wait(started).execution["state"] == "SUCCESS"
+
+
+def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> None:
+    """Mistral's real API behind a certificate of a CA of our own, as behind a balancer."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    plain = Path(relay.args[-1]).read_text(encoding="utf-8")
+    root = quiet.mistral_url.removesuffix("/v2")
+    with BreakingServer(forward(root), tls=tls) as balancer:
+
+        def relay_with(name: str, *options: str) -> ChildProcess:
+            config = tmp_path / f"{name}.conf"
+            lines = [plain.replace(root, balancer.url), *options]
+            config.write_text("\n".join(lines), encoding="utf-8")
+            return ChildProcess(name, [*relay.args[:-1], str(config)], tmp_path / f"{name}.log")
+
+        started = quiet.start(
+            quiet.workbook(
+                "say: {action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}"
+            )
+        )
+        distrusts = relay_with("distrusts")
+        distrusts.start()
+        try:
+            eventually(lambda: "set cafile to it" in "\n".join(distrusts.tail()), "it says what to do")
+        finally:
+            distrusts.stop()
+        assert balancer.requests == []
+        trusts = relay_with("trusts", f"cafile = {tmp_path / 'ca.pem'}")
+        trusts.start()
+        try:
+            assert quiet.wait(started).execution["state"] == "SUCCESS"
+        finally:
+            trusts.stop()
+    assert "PUT" in {request.method for request in balancer.requests}
 
 
 def test_a_second_signal_ends_it_at_once(quiet: Bench, relay: ChildProcess) -> None:

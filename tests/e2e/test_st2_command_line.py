@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import requests
 
+from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import Runner, RunResult, StackStorm
 
 TESTS = Path(__file__).parents[1]
@@ -101,6 +103,22 @@ class Terminal:
         return said
 
 
+def environment_of(st2: StackStorm, home: Path) -> dict[str, str]:
+    """What ``st2`` finds in its environment."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "COLUMNS": "160",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        # Otherwise what goes to stderr comes first.
+        "PYTHONUNBUFFERED": "1",
+        "ST2_API_URL": st2.base_url,
+        "ST2_AUTH_URL": f"{st2.base_url}/auth",
+        "ST2_STREAM_URL": f"{st2.base_url}/stream/v1",
+    }
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
@@ -110,19 +128,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     )
     folder = TESTS / "contract" / "actions"
     with StackStorm(runners={"extern-async": extern}, action_dirs=[folder]) as st2:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "COLUMNS": "160",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            # Otherwise what goes to stderr comes first.
-            "PYTHONUNBUFFERED": "1",
-            "ST2_API_URL": st2.base_url,
-            "ST2_AUTH_URL": f"{st2.base_url}/auth",
-            "ST2_STREAM_URL": f"{st2.base_url}/stream/v1",
-        }
-        yield Terminal(st2, environment)
+        yield Terminal(st2, environment_of(st2, tmp_path))
 
 
 class Beside:
@@ -233,6 +239,48 @@ def test_actions_and_the_output_of_one_that_runs(terminal: Terminal, tmp_path: P
     wrong = {**metadata, "parameters": {"cmd": {"type": ["string", "null"]}}}
     file.write_text(json.dumps(wrong))
     assert "is not one of" in terminal.type("action", "create", str(file), code=2)
+
+
+def test_both_command_lines_see_the_same_run(tmp_path: Path) -> None:
+    """What ``st2`` starts, the unmodified ``mistral`` shows: the sandbox's Mistral is a real one."""
+    with Sandbox() as sandbox:
+        assert sandbox.stackstorm is not None
+        st2 = Terminal(sandbox.stackstorm, environment_of(sandbox.stackstorm, tmp_path))
+        st2.environment["ST2_API_KEY"] = sandbox.stackstorm.create_api_key()
+
+        def mistral(*words: str) -> Any:
+            done = subprocess.run(
+                [str(Path(sys.executable).with_name("mistral")), *words],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+                env={"PATH": os.environ["PATH"], "OS_MISTRAL_URL": sandbox.mistral_settings.url},
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        said = st2.type("run", "examples.mistral-basic", "cmd=echo hello")
+        assert "status: succeeded" in said
+        assert "hello" in said
+        listed = st2.type("execution", "list", "--showall")
+        assert [ref for ref in ("examples.mistral-basic", "core.local") if ref not in listed] == []
+        assert "examples.mistral-basic" in {
+            row["Name"] for row in mistral("workbook-list", "-f", "json")
+        }
+        (workflow,) = mistral("execution-list", "-f", "json")
+        assert (workflow["Workflow name"], workflow["State"]) == (
+            "examples.mistral-basic.main",
+            "SUCCESS",
+        )
+        actions = mistral("action-execution-list", "-f", "json")
+        assert {(row["Name"], row["State"]) for row in actions} == {
+            ("st2.action", "SUCCESS"),
+            ("st2.callback", "SUCCESS"),
+        }
+        (run,) = (row["ID"] for row in actions if row["Name"] == "st2.action")
+        output = mistral("action-execution-get-output", run)
+        assert output["result"]["stdout"] == "hello"
 
 
 def test_a_wrong_password(terminal: Terminal) -> None:
