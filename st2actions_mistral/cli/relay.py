@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     # Each request at DEBUG, which is urllib3's and not ours to say.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     conf = config.load(args.config_file)
-    relay = Relay(config.st2_settings(conf), config.mistral_settings(conf), config.relay_settings(conf))
+    relay = Relay(
+        config.st2_settings(conf),
+        config.mistral_settings(conf),
+        config.relay_settings(conf),
+        credential=config.mistral_credential(conf),
+    )
     run_until_signalled(relay)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from st2actions_mistral import config
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
+from st2actions_mistral.sandbox.process import ChildProcess
 
 PATIENCE = Patience(1, 1, 1)
 
@@ -28,12 +30,14 @@ class Identity:
         self.url = server.url_for("/identity/v3")
         self.issued: list[str] = []
         self.lifetime = 3600.0
+        self.let_in = threading.Event()
         self._numbers = itertools.count(1)
         server.expect_request("/identity/v3", method="GET").respond_with_handler(self._discovery)
         server.expect_request("/identity/v3/auth/tokens", method="POST").respond_with_handler(
             self._token
         )
-        server.expect_request("/v2/tasks").respond_with_handler(self._tasks)
+        for rows in ("tasks", "action_executions"):
+            server.expect_request(f"/v2/{rows}").respond_with_handler(self._rows)
 
     def _discovery(self, request: Request) -> Response:
         version = {
@@ -66,10 +70,11 @@ class Identity:
         answer.headers["X-Subject-Token"] = token
         return answer
 
-    def _tasks(self, request: Request) -> Response:
-        if request.headers.get("X-Auth-Token") != (self.issued or [None])[-1]:
+    def _rows(self, request: Request) -> Response:
+        if request.headers.get("X-Auth-Token") not in self.issued[-1:]:
             return _json({"faultstring": "Unauthorized"}, 401)
-        return _json({"tasks": []})
+        self.let_in.set()
+        return _json({request.path.rpartition("/")[2]: []})
 
 
 def _json(body: Any, status: int = 200) -> Response:
@@ -85,12 +90,14 @@ def identity(httpserver: HTTPServer) -> Identity:
     return Identity(httpserver)
 
 
-def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> MistralClient:
+def options(tmp_path: Path, auth_url: str, url: str, password: str = "right", more: str = "") -> Path:
+    """A configuration file."""
     file = tmp_path / "mistral.conf"
     file.write_text(
         f"""
 [st2]
 retry_deadline = 1
+{more}
 [st2_relay]
 mistral_url = {url}
 auth_type = v3password
@@ -102,7 +109,11 @@ project_name = service
 project_domain_id = default
 """
     )
-    conf = config.load([str(file)])
+    return file
+
+
+def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> MistralClient:
+    conf = config.load([str(options(tmp_path, auth_url, url, password))])
     return MistralClient(
         MistralSettings(url=url, patience=PATIENCE), credential=config.mistral_credential(conf)
     )
@@ -157,6 +168,21 @@ def test_without_keystone_nothing_is_sent(tmp_path: Path, httpserver: HTTPServer
         mistral = client(tmp_path, f"{auth_url}/v3", httpserver.url_for("/v2"))
         with pytest.raises(NotSent, match="keystone"):
             mistral.tasks("w")
+
+
+def test_the_relay_is_let_in(tmp_path: Path, identity: Identity, httpserver: HTTPServer) -> None:
+    with refusing() as st2:
+        file = options(tmp_path, identity.url, httpserver.url_for("/v2"), more=f"api_url = {st2}/v1")
+        command = ["st2actions_mistral.cli.main", "relay", "--debug", "--config-file", str(file)]
+        relay = ChildProcess("The relay", command, tmp_path / "relay.log")
+        relay.start()
+        try:
+            assert identity.let_in.wait(20), relay.tail()
+        finally:
+            relay.stop()
+    said = "\n".join(relay.tail(10_000))
+    assert "right" not in said
+    assert "token-1" not in said
 
 
 def test_an_unknown_auth_type_is_told(tmp_path: Path) -> None:
