@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,6 +131,28 @@ _RELAY_OPTS: Final = (
         help="Seconds between two comparisons of what Mistral waits for with what StackStorm has"
         " finished. Results normally come at once, by the event stream.",
     ),
+    cfg.FloatOpt(
+        "adopt_after",
+        default=120,
+        min=0,
+        help="Seconds after which the relay itself schedules an action that waits and has no child in"
+        " StackStorm: an executor that dies takes with it what it had not sent yet. More than"
+        " retry_deadline and read_timeout together, and the same on the executors' hosts: an action"
+        " that begins so late looks first whether the relay was there before. 0: never.",
+    ),
+    cfg.FloatOpt(
+        "lost_after",
+        default=600,
+        min=0,
+        help="Seconds after which an action that waits ends in ERROR when its child has vanished from"
+        " StackStorm or cannot be scheduled. 0: never.",
+    ),
+    cfg.BoolOpt(
+        "cancel_orphans",
+        default=True,
+        help="Cancel a child in StackStorm once Mistral has given up its action: the workflow was"
+        " cancelled or deleted, the task timed out or was retried.",
+    ),
     cfg.IntOpt("workers", default=16, min=1, help="Results written to Mistral at once."),
     cfg.IntOpt(
         "field_size_limit_kb",
@@ -148,6 +171,11 @@ class RelaySettings:
     site: str
     reconcile_interval: float
     """Seconds."""
+    adopt_after: float
+    """Seconds; 0: never."""
+    lost_after: float
+    """Seconds; 0: never."""
+    cancel_orphans: bool
     workers: int
     field_size_limit_kb: int
     """Negative: no limit."""
@@ -264,6 +292,9 @@ def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:
     return RelaySettings(
         site=site(conf),
         reconcile_interval=options["reconcile_interval"],
+        adopt_after=options["adopt_after"],
+        lost_after=options["lost_after"],
+        cancel_orphans=options["cancel_orphans"],
         workers=options["workers"],
         field_size_limit_kb=options["field_size_limit_kb"],
     )
@@ -285,6 +316,19 @@ def site(conf: cfg.ConfigOpts) -> str:
 def render_jinja(conf: cfg.ConfigOpts) -> bool:
     """Whether StackStorm renders parameters where an action does not say."""
     return bool(_options(conf, ST2_GROUP, _ST2_OPTS)["render_jinja"])
+
+
+def late_after(conf: cfg.ConfigOpts) -> float:
+    """Seconds after its making from which on an action may meet the relay, which schedules what has
+    no child after ``adopt_after``; infinite where the relay does not.
+
+    What begins before it has given up, or has its child, when the relay looks.
+    """
+    adopt_after: float = _options(conf, RELAY_GROUP, _RELAY_OPTS)["adopt_after"]
+    patience = _patience(_options(conf, ST2_GROUP, _ST2_OPTS))
+    if not adopt_after:
+        return math.inf
+    return max(0.0, adopt_after - patience.retry_deadline - patience.read_timeout)
 
 
 def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from mistral_lib import actions as mistral
 
-from st2actions_mistral import config
+from st2actions_mistral import config, scheduling
 from st2actions_mistral.actions.clients import client_for, configuration
-from st2actions_mistral.client.st2 import Child
-from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
-from st2actions_mistral.model.context import MistralIds, St2Context
+from st2actions_mistral.errors import Answered, OutcomeUnknown, St2MistralError
+from st2actions_mistral.model.context import MistralIds
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class St2Action(mistral.Action):
         self.st2_context = st2_context
         self.render_jinja = render_jinja
         self.over = False
+        # By the clock of the engine, which makes an action when it hands it to an executor.
+        self.made_at = time.time()
 
     def __repr__(self) -> str:
         # Mistral logs this, and shows it in a failed task: no parameter may be in it.
@@ -64,18 +67,21 @@ class St2Action(mistral.Action):
         """
         try:
             conf = configuration()
-            st2_context = St2Context.parse(self.st2_context)
-            settings = config.for_context(conf, st2_context)
-            child = self._child(conf, st2_context, context)
-            execution = client_for(settings).schedule(child)
+            ids = MistralIds.of(config.site(conf), context.execution)
+            request = scheduling.requested(conf, vars(self), ids)
+            execution = client_for(request.settings).schedule(
+                request.child,
+                look_first=abs(time.time() - self.made_at) > config.late_after(conf),
+                since=datetime.fromtimestamp(self.made_at, timezone.utc),
+            )
         except OutcomeUnknown as error:
-            if child.ids.action_execution_id is None:
+            if ids.action_execution_id is None:
                 return self._failed(error)
             LOG.warning(
                 "It is not known whether StackStorm runs %s for action execution %s (%s). The relay"
                 " will find out.",
-                child.ref,
-                child.ids.action_execution_id,
+                self.ref,
+                ids.action_execution_id,
                 error,
             )
             return None
@@ -84,25 +90,10 @@ class St2Action(mistral.Action):
         LOG.info(
             "StackStorm execution %s (%s) runs for action execution %s.",
             execution["id"],
-            child.ref,
-            child.ids.action_execution_id,
+            self.ref,
+            ids.action_execution_id,
         )
         return None
-
-    def _child(self, conf: Any, st2_context: St2Context, context: Any) -> Child:
-        ids = MistralIds.of(config.site(conf), context.execution)
-        if self.render_jinja is not None and not isinstance(self.render_jinja, bool):
-            raise InputError("render_jinja", f"must be true or false, not {self.render_jinja!r:.80}.")
-        return Child(
-            ref=self.ref,
-            parameters={} if self.parameters is None else self.parameters,
-            ids=ids,
-            parent=config.believed_parent(conf, st2_context, self.st2_context),
-            notify=st2_context.notify_for(ids.task_name),
-            render_jinja=(
-                config.render_jinja(conf) if self.render_jinja is None else self.render_jinja
-            ),
-        )
 
     def _failed(self, error: St2MistralError) -> mistral.Result:
         result: dict[str, Any] = {"error": str(error), "ref": self.ref}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from st2actions_mistral import config
+from st2actions_mistral import config, scheduling
 from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.model.context import MistralIds
 
 _DESCRIPTION = """\
 Bring the results of StackStorm executions to the Mistral actions that wait for them.
@@ -50,10 +53,17 @@ def run(args: argparse.Namespace) -> int:
     # Each request at DEBUG, which is urllib3's and not ours to say.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     conf = config.load(args.config_file)
+    st2 = config.st2_settings(conf)
+
+    def requested(inputs: Mapping[str, Any], ids: MistralIds) -> Child | None:
+        request = scheduling.requested(conf, inputs, ids)
+        return request.child if request.settings == st2 else None
+
     relay = Relay(
-        config.st2_settings(conf),
+        st2,
         config.mistral_settings(conf),
         config.relay_settings(conf),
+        requested=requested,
         credential=config.mistral_credential(conf),
     )
     run_until_signalled(relay)

@@ -59,20 +59,37 @@ class MistralClient:
         Each has ``id``, ``name``, ``state``, ``created_at`` (UTC without a zone, whole seconds),
         ``task_execution_id``.
         """
-        marker: str | None = None
-        while True:
-            params = {"state": states.RUNNING, "limit": _PAGE, "fields": _LISTED}
-            if marker:
-                params["marker"] = marker
-            rows, more = self._rows("action_executions", params)
-            yield from rows
-            if not rows or not more:
-                return
-            marker = rows[-1]["id"]
+        return self._all("action_executions", {"state": states.RUNNING, "fields": _LISTED})
 
     def get_action(self, action_execution_id: str) -> dict[str, Any] | None:
         """One action execution with its ``input`` and ``output``, or None where there is none."""
         return self._get(f"/action_executions/{quote(action_execution_id, safe='')}")
+
+    def unfinished_tasks(self) -> Iterator[dict[str, Any]]:
+        """``id``, ``state`` and ``workflow_execution_id`` of all tasks that are at work: RUNNING, or
+        PAUSED with one below that is."""
+        fields = "id,state,workflow_execution_id"
+        return self._all("tasks", {"state": "in:RUNNING,PAUSED", "fields": fields})
+
+    def cancelled_among(self, workflow_execution_ids: Collection[str]) -> set[str]:
+        """Those of these workflow executions that are CANCELLED."""
+        wanted = set(workflow_execution_ids)
+        unfinished = {"state": "in:RUNNING,PAUSED,IDLE", "fields": "id,state"}
+        if wanted:
+            wanted -= {row["id"] for row in self._all("executions", unfinished)}
+        found = {id_: self.get_execution(id_) for id_ in wanted}
+        return {id_ for id_, row in found.items() if row and row["state"] == states.CANCELLED}
+
+    def get_task(self, task_execution_id: str) -> dict[str, Any] | None:
+        """One task execution, or None where there is none."""
+        return self._get(f"/tasks/{quote(task_execution_id, safe='')}")
+
+    def attempts(self, task_execution_id: str) -> list[dict[str, Any]]:
+        """``id``, ``state`` and ``created_at`` of all action executions of a task, the oldest first."""
+        fields = "id,state,created_at"
+        return list(
+            self._all("action_executions", {"task_execution_id": task_execution_id, "fields": fields})
+        )
 
     def base_of(self, action_name: str) -> str:
         """The name of the action that does the work: the end of the chain of ``base`` where the name
@@ -191,6 +208,17 @@ class MistralClient:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()
+
+    def _all(self, name: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """All rows of a listing, page by page, the oldest first."""
+        marker: str | None = None
+        while True:
+            page = {**params, "limit": _PAGE, **({"marker": marker} if marker else {})}
+            rows, more = self._rows(name, page)
+            yield from rows
+            if not rows or not more:
+                return
+            marker = rows[-1]["id"]
 
     def _rows(self, name: str, params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
         """One page of a listing, and whether there is more."""

@@ -98,33 +98,38 @@ class St2Client:
             settings.api_url, session, credential, settings.patience, sleep=sleep, stop=stop
         )
 
-    def schedule(self, child: Child) -> dict[str, Any]:
+    def schedule(
+        self, child: Child, *, look_first: bool = False, since: datetime | None = None
+    ) -> dict[str, Any]:
         """Make one execution for a Mistral action, and only one.
 
         StackStorm has no idempotency: the same POST twice makes two executions. So once the outcome
         of a POST is unknown, the child is looked up by the id of its action before any repeat.
 
+        :param look_first: look the child up before the first POST too: somebody else may have made it.
+        :param since: when the action was made, in Mistral's time; None: just now. Nothing older is
+            looked at, see :data:`CLOCK_MARGIN`.
         :return: the execution, just made or found.
         :raises NotSent: StackStorm could not be reached before the deadline; nothing was made.
         :raises OutcomeUnknown: it could not be settled before the deadline whether one was made.
         :raises Answered: StackStorm refuses it.
         """
         action_execution_id = child.ids.action_execution_id
-        in_doubt = False
+        in_doubt = look_first
 
         def attempt() -> dict[str, Any]:
             nonlocal in_doubt
             if in_doubt and action_execution_id:
                 try:
-                    found = self._find(action_execution_id)
+                    found = self._find(action_execution_id, since)
                 except RemoteError as error:
                     raise OutcomeUnknown(
                         error.what,
                         f"the look-up failed: {error.reason}",
                         retry_after=getattr(error, "retry_after", None),
                     ) from error
-                if found is not None:
-                    return found
+                if found:
+                    return found[0]
             try:
                 made: dict[str, Any] = self._api.once(
                     "POST",
@@ -175,12 +180,15 @@ class St2Client:
         )
         return children
 
-    def find_child(self, action_execution_id: str) -> dict[str, Any] | None:
-        """The execution made for a Mistral action within the last day, the first if there are two.
+    def find_children(
+        self, action_execution_id: str, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """The executions made for a Mistral action, the first one first. More than one is one too many.
 
-        :return: ``id``, ``status`` and ``context`` of it, or None.
+        :param since: when the action was made, see :meth:`schedule`.
+        :return: ``id``, ``status`` and ``context`` of each.
         """
-        found: dict[str, Any] | None = self._api.retrying()(self._find, action_execution_id)
+        found: list[dict[str, Any]] = self._api.retrying()(self._find, action_execution_id, since)
         return found
 
     def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
@@ -268,6 +276,20 @@ class St2Client:
             return current
         return execution
 
+    def cancel(self, execution_id: str) -> bool:
+        """Have an execution canceled. Safe to repeat; one that has ended stays as it is.
+
+        :return: False where there is none of that id.
+        """
+        try:
+            # An object where it is taken, or has ended already: 200 and a faultstring then.
+            self._api.call("DELETE", f"/executions/{quote(execution_id, safe='')}")
+        except Answered as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     def whoami(self) -> str:
         """The name of the user that the credential stands for."""
         return str(self._api.call("GET", "/user", texts=["username"])["username"])
@@ -296,18 +318,18 @@ class St2Client:
         """Close the connections that are kept."""
         self._api.close()
 
-    def _find(self, action_execution_id: str) -> dict[str, Any] | None:
-        rows = self._api.once(
+    def _find(self, action_execution_id: str, since: datetime | None) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._api.once(
             "GET",
             "/executions",
             expect=list,
             texts=["id", "status"],
             params={
                 "filter": f"{_OF_ACTION}:{action_execution_id}",
-                "timestamp_gt": _timestamp(datetime.now(timezone.utc) - CLOCK_MARGIN),
+                "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
                 "include_attributes": "status,context",
                 "sort_asc": "true",
-                "limit": 2,
+                "limit": _PAGE,
             },
         )
         if any(_action_of(row) != action_execution_id for row in rows):
@@ -322,7 +344,7 @@ class St2Client:
                 rows[0]["id"],
                 rows[1]["id"],
             )
-        return rows[0] if rows else None
+        return rows
 
 
 def _action_of(row: Mapping[str, Any]) -> object:

@@ -18,6 +18,11 @@ CANCELLED: Final = "CANCELLED"
 
 MISTRAL_FINAL: Final = frozenset({SUCCESS, ERROR, CANCELLED})
 
+# A task may also be left out, by an operator, and it waits for the next attempt of its retry policy:
+# DELAYED, or WAITING where it is a join.
+TASK_FINAL: Final = MISTRAL_FINAL | {"SKIPPED"}
+TASK_BETWEEN_ATTEMPTS: Final = frozenset({"DELAYED", "WAITING"})
+
 # What the final status of a child means to the Mistral action that waits for it. A status that is
 # not a key leaves the action RUNNING: PAUSED would pause the whole workflow, and Mistral does not
 # resume it when the result comes.

@@ -6,6 +6,8 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Collection, Mapping
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -16,6 +18,7 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery, base_of
 
 LOG: Final = logging.getLogger(__name__)
@@ -26,42 +29,8 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 
 
-class Children:
-    """Which child belongs to which action: hints from the stream and from listings.
-
-    A hint spares a listing, nothing more: it is lost with the relay, and found again by it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._of_action: dict[str, str] = {}
-
-    def note(self, action_execution_id: str, execution_id: str) -> bool:
-        """Remember a child of an action.
-
-        :return: whether it is the one that counts: the first that was heard of.
-        """
-        with self._lock:
-            return self._of_action.setdefault(action_execution_id, execution_id) == execution_id
-
-    def forget_all_but(self, action_execution_ids: set[str], before: set[str]) -> None:
-        """Forget the children of actions that no longer wait.
-
-        :param before: what was known before Mistral was asked what waits; a child heard of since
-            then may belong to an action that was not in Mistral's answer yet.
-        """
-        with self._lock:
-            for action in before - action_execution_ids:
-                self._of_action.pop(action, None)
-
-    def snapshot(self) -> dict[str, str]:
-        """Child by action, as of now."""
-        with self._lock:
-            return dict(self._of_action)
-
-
 class Sweeper:
-    """Compares what Mistral waits for with what StackStorm has finished."""
+    """Compares what Mistral waits for with what StackStorm has."""
 
     def __init__(
         self,
@@ -77,22 +46,31 @@ class Sweeper:
         self._children = children
         self._settings = settings
 
-    def sweep(self) -> int:
-        """Have every result delivered that a RUNNING action waits for.
+    def sweep(self, *, everything: bool = True) -> int:
+        """Have looked at what RUNNING actions wait for, and at what nobody waits for any more.
 
+        :param everything: list the children of all actions, which finds those that were doubled; else
+            of those only of which no child is known.
         :return: how many actions wait.
-        :raises RemoteError: one of the two systems does not answer.
+        :raises RemoteError: one of the two systems does not answer. Then nothing is concluded from what
+            was not seen.
         """
-        before = set(self._children.snapshot())
+        before = self._children.snapshot()
         waiting = self._waiting()
-        self._children.forget_all_but(set(waiting), before)
+        gone = self._children.keep(waiting, before)
+        self._delivery.backoff.keep(waiting.keys() | gone)
+        for action, execution in gone.items():
+            # Completed by another relay, or given up: deleted, or closed by an operator.
+            self._delivery.offer(action, execution)
         if not waiting:
             return 0
+        given_up = self._given_up(waiting.values())
         known = {a: c for a, c in self._children.snapshot().items() if a in waiting}
-        statuses = self._st2.statuses(known.values())
-        for action, execution in known.items():
-            self._offer_if_final(action, execution, statuses.get(execution))
-        self._find({id_: action for id_, action in waiting.items() if id_ not in known})
+        childless = {id_: action for id_, action in waiting.items() if id_ not in known}
+        if childless or everything:
+            known |= self._find(waiting if everything else childless)
+        self._look_at(known, given_up)
+        self._look_at_childless({a: waiting[a] for a in waiting.keys() - known.keys()}, given_up)
         return len(waiting)
 
     def _waiting(self) -> dict[str, Any]:
@@ -101,23 +79,66 @@ class Sweeper:
         ours = {name for name in names if base_of(self._mistral, name) == reconcile.ACTION_NAME}
         return {action["id"]: action for action in running if action["name"] in ours}
 
-    def _find(self, childless: dict[str, Any]) -> None:
-        if not childless:
-            return
-        since = reconcile.oldest(childless.values())
-        found: dict[str, dict[str, Any]] = {}
+    def _given_up(self, waiting: Collection[Mapping[str, Any]]) -> set[str]:
+        """The actions that nobody waits for any more, as it seems; settling one looks again."""
+        at_work = {task["id"]: task for task in self._mistral.unfinished_tasks()}
+        of_task: dict[str, list[Mapping[str, Any]]] = {}
+        for action in waiting:
+            if action.get("task_execution_id"):
+                of_task.setdefault(action["task_execution_id"], []).append(action)
+        cancelled = self._mistral.cancelled_among(
+            {at_work[id_]["workflow_execution_id"] for id_ in of_task if id_ in at_work}
+        )
+        found: set[str] = set()
+        for id_, actions in of_task.items():
+            task = at_work.get(id_)
+            if task is None or task["workflow_execution_id"] in cancelled:
+                found.update(action["id"] for action in actions)
+            elif len(actions) > 1 and not reconcile.has_items(task):
+                newest = max(str(action["created_at"]) for action in actions)
+                found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
+        return found
+
+    def _find(self, wanted: Mapping[str, Any]) -> dict[str, str]:
+        """The children of these actions, as StackStorm lists them."""
+        found: dict[str, str] = {}
+        doubled: set[str] = set()
+        since = reconcile.oldest(wanted.values())
         for child in self._st2.children_since(self._settings.site, since):
             action = reconcile.action_of(child, self._settings.site)
-            if action in childless:
-                # The newest come first; of two children of one action the first made one counts.
-                found[action] = child
-        for action, child in found.items():
-            self._children.note(action, child["id"])
-            self._offer_if_final(action, child["id"], child["status"])
+            if action is None or action not in wanted:
+                continue
+            # The newest come first; of two children of one action the first made one counts.
+            if found.setdefault(action, child["id"]) != child["id"]:
+                doubled.add(action)
+                found[action] = child["id"]
+        for action, execution in found.items():
+            self._children.note(action, execution)
+        for action in doubled:
+            self._delivery.offer_surplus(action)
+        return found
 
-    def _offer_if_final(self, action: str, execution: str, status: str | None) -> None:
-        if status in states.ST2_FINAL:
-            self._delivery.offer(action, execution)
+    def _look_at(self, known: Mapping[str, str], given_up: Collection[str]) -> None:
+        statuses = self._st2.statuses(known.values())
+        for action, execution in known.items():
+            status = statuses.get(execution)
+            if status is None:
+                self._delivery.offer(action, execution, age=self._children.missed_for(action))
+                continue
+            self._children.found(action)
+            if action in given_up or status in states.ST2_FINAL:
+                self._delivery.offer(action, execution)
+
+    def _look_at_childless(self, childless: Mapping[str, Any], given_up: Collection[str]) -> None:
+        if not childless:
+            return
+        # Mistral's own clock: ours may be another.
+        now = self._mistral.clock() or datetime.now(timezone.utc)
+        limits = [s for s in (self._settings.adopt_after, self._settings.lost_after) if s]
+        for id_, action in childless.items():
+            age = (now - reconcile.made_at(action)).total_seconds()
+            if id_ in given_up or (limits and age >= min(limits)):
+                self._delivery.offer(id_, age=age)
 
 
 class Watcher:
@@ -193,7 +214,8 @@ class Watcher:
         action = reconcile.action_of(execution, self._settings.site)
         if action is None:
             return
-        counts = self._children.note(action, execution["id"])
-        if counts and execution["status"] in states.ST2_FINAL:
+        if not self._children.note(action, execution["id"]):
+            self._delivery.offer_surplus(action)
+        elif execution["status"] in states.ST2_FINAL:
             whole = execution if "result" in execution else None
             self._delivery.offer(action, execution["id"], child=whole)

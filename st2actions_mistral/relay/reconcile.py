@@ -6,6 +6,7 @@ to look; what is done follows from the action as Mistral has it and the child as
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,12 +19,112 @@ ACTION_NAME: Final = "st2.action"
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the options say."""
+
+    site: str
+    limit_kb: int
+    """See :func:`st2actions_mistral.model.result.fit`."""
+    adopt_after: float = 0
+    """Seconds; 0: never."""
+    lost_after: float = 0
+    """Seconds; 0: never."""
+    cancel_orphans: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in its workflow an action stands."""
+
+    workflow_state: str
+    task_state: str
+    with_items: bool = False
+    newer_attempt: bool = False
+    """Its task has an action that was made later."""
+
+    @classmethod
+    def of(
+        cls,
+        action: Mapping[str, Any],
+        task: Mapping[str, Any],
+        workflow: Mapping[str, Any] | None,
+        attempts: Iterable[Mapping[str, Any]],
+    ) -> Place:
+        """:param attempts: the action executions of the task; not needed for one with items."""
+        return cls(
+            workflow_state=workflow["state"] if workflow else states.CANCELLED,
+            task_state=task["state"],
+            with_items=has_items(task),
+            # Whole seconds are enough: what was overtaken by a retry has timed out before, and that
+            # takes one at least.
+            newer_attempt=any(
+                str(other.get("created_at")) > str(action["created_at"]) for other in attempts
+            ),
+        )
+
+    @property
+    def given_up(self) -> str | None:
+        """Why nobody waits for the action's result any more; None where somebody does.
+
+        Of a task with items it cannot be told which attempt an item belongs to: there only the state
+        of task and workflow count. A workflow in ERROR may be run on by an operator.
+        """
+        if self.workflow_state == states.CANCELLED:
+            return "its workflow is cancelled"
+        if self.task_state in states.TASK_FINAL:
+            return f"its task is {self.task_state}"
+        if self.task_state in states.TASK_BETWEEN_ATTEMPTS:
+            return "its task is about to be tried again"
+        if self.newer_attempt and not self.with_items:
+            return "its task has been tried again"
+        return None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the action's end starts nothing: else it would be taken for the newer attempt's."""
+        return self.workflow_state == states.CANCELLED or self.task_state in states.TASK_FINAL
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One action and its child, as both systems have them now."""
+
+    action: Mapping[str, Any] | None
+    """The action execution as Mistral's API shows it; None where there is none."""
+    base: str | None = None
+    """The name of the action that does the work, see ``MistralClient.base_of``."""
+    place: Place | None = None
+    """None: run without a workflow."""
+    child: Mapping[str, Any] | None = None
+    """The whole StackStorm execution, of several the first; None where there is none."""
+    vanished: str | None = None
+    """The id of the child that there was, and that StackStorm does not know any more."""
+    age: float = 0
+    """Seconds since the action was made, or since its child was missed."""
+
+
+@dataclass(frozen=True)
 class Complete:
     """Give a Mistral action its final state and output."""
 
     action_execution_id: str
     state: str
     output: Mapping[str, Any]
+    lost: bool = False
+    """There is no result and will be none."""
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a child."""
+
+    execution_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Schedule the child that was never made."""
 
 
 @dataclass(frozen=True)
@@ -33,37 +134,48 @@ class Leave:
     reason: str
 
 
-def settle(
-    action: Mapping[str, Any] | None,
-    child: Mapping[str, Any] | None,
-    *,
-    base: str | None,
-    site: str,
-    limit_kb: int,
-) -> Complete | Leave:
-    """What to do about one action execution and the child that claims to belong to it.
+Effect = Complete | Cancel | Adopt | Leave
 
-    :param action: the action execution as Mistral's API shows it; None where there is none.
-    :param child: the whole StackStorm execution; None where there is none.
-    :param base: the name of the action that does the work, see ``MistralClient.base_of``.
-    :param limit_kb: see :func:`st2actions_mistral.model.result.fit`.
-    """
-    if child is None:
-        return Leave("there is no such execution in StackStorm")
+
+def settle(seen: Seen, rules: Rules) -> Effect:
+    """What to do about one action execution and the child that claims to belong to it."""
+    action, child = seen.action, seen.child
+    if child is not None:
+        owner = action_of(child, rules.site)
+        if owner is None or (action is not None and owner != action["id"]):
+            return Leave("the execution belongs to another action or site")
     if action is None:
-        return Leave("Mistral knows no such action execution")
-    if action["state"] != states.RUNNING:
-        return Leave(f"the action is {action['state']} already")
-    if base != ACTION_NAME:
+        return _orphan(child, "its action is deleted", rules)
+    if seen.base != ACTION_NAME:
         # Who may POST executions to StackStorm may write any id into their context; what waits for
         # somebody else's answer is not ours to complete.
         return Leave(f"the action is a {action['name']}, not a {ACTION_NAME}")
-    if action_of(child, site) != action["id"]:
-        return Leave("the execution belongs to another action or site")
+    if action["state"] in states.MISTRAL_FINAL:
+        return _orphan(child, f"its action is {action['state']} already", rules)
+    if action["state"] != states.RUNNING:
+        return Leave(f"its action is {action['state']}")
+    given_up = seen.place.given_up if seen.place else None
+    settled = seen.place is not None and seen.place.settled
+    if child is None:
+        if given_up:
+            return _closed(action, given_up) if settled else Leave(given_up)
+        return _childless(seen, action, rules)
     state = states.mistral_state(child["status"])
     if state is None:
-        return Leave(f"the execution is {child['status']}")
-    return Complete(action["id"], state, fit(task_result(child), limit_kb))
+        return _orphan(child, given_up, rules) if given_up else Leave(f"it is {child['status']}")
+    if given_up and not settled:
+        return Leave(given_up)
+    return Complete(action["id"], state, fit(task_result(child), rules.limit_kb))
+
+
+def refused(seen: Seen, rules: Rules, reason: str) -> Complete | Leave:
+    """What to do about an action whose child cannot be made.
+
+    :param reason: why not.
+    """
+    if seen.action is None or not _is_over(seen.age, rules.lost_after):
+        return Leave(reason)
+    return _lost(seen.action, f"It was lost before it reached StackStorm, and cannot be sent: {reason}")
 
 
 def action_of(child: Mapping[str, Any], site: str) -> str | None:
@@ -79,13 +191,56 @@ def action_of(child: Mapping[str, Any], site: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def oldest(actions: Iterable[Mapping[str, Any]]) -> datetime:
-    """When the first of these action executions was made, in Mistral's time.
+def has_items(task: Mapping[str, Any]) -> bool:
+    """Whether a task runs one action for each of some items, as Mistral's API shows it."""
+    context = task.get("runtime_context")
+    if isinstance(context, str):
+        try:
+            context = json.loads(context)
+        except ValueError:
+            return False
+    return isinstance(context, Mapping) and "with_items" in context
 
-    :param actions: at least one; ``created_at`` is UTC without a zone, such as
-        "2026-11-23 04:16:07".
+
+def made_at(action: Mapping[str, Any]) -> datetime:
+    """When an action execution was made, in Mistral's time.
+
+    ``created_at`` is UTC without a zone, such as "2026-11-23 04:16:07".
     """
-    return min(
-        datetime.fromisoformat(str(action["created_at"])).replace(tzinfo=timezone.utc)
-        for action in actions
-    )
+    return datetime.fromisoformat(str(action["created_at"])).replace(tzinfo=timezone.utc)
+
+
+def oldest(actions: Iterable[Mapping[str, Any]]) -> datetime:
+    """When the first of these action executions (at least one) was made, in Mistral's time."""
+    return min(made_at(action) for action in actions)
+
+
+def _orphan(child: Mapping[str, Any] | None, reason: str, rules: Rules) -> Cancel | Leave:
+    """What to do about a child that nobody waits for, which may have ended."""
+    if child is None or child["status"] in states.ST2_FINAL or child["status"] == "canceling":
+        return Leave(reason)
+    return Cancel(child["id"], reason) if rules.cancel_orphans else Leave(reason)
+
+
+def _childless(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
+    if seen.vanished:
+        if _is_over(seen.age, rules.lost_after):
+            return _lost(action, f"StackStorm does not know its execution {seen.vanished} any more.")
+        return Leave(f"its execution {seen.vanished} is missing")
+    if _is_over(seen.age, rules.adopt_after):
+        return Adopt()
+    if _is_over(seen.age, rules.lost_after):
+        return _lost(action, "It was lost before it reached StackStorm.")
+    return Leave("it has no execution yet")
+
+
+def _closed(action: Mapping[str, Any], reason: str) -> Complete:
+    return Complete(action["id"], states.CANCELLED, {"error": f"It was never run: {reason}."})
+
+
+def _lost(action: Mapping[str, Any], reason: str) -> Complete:
+    return Complete(action["id"], states.ERROR, {"error": reason}, lost=True)
+
+
+def _is_over(age: float, limit: float) -> bool:
+    return 0 < limit <= age

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from st2actions_mistral.client.credentials import HeaderSource
 from st2actions_mistral.client.mistral import MistralClient
@@ -15,14 +16,24 @@ from st2actions_mistral.client.settings import MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
-from st2actions_mistral.relay.delivery import Delivery
-from st2actions_mistral.relay.loop import Children, Sweeper, Watcher
+from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.delivery import Delivery, Requested
+from st2actions_mistral.relay.loop import Sweeper, Watcher
 from st2actions_mistral.relay.systemd import Notifier
 
 LOG: Final = logging.getLogger(__name__)
 
-# Seconds after a sweep that failed. The clients have waited up to retry_deadline before that.
+# Seconds after a sweep that failed.
 _PAUSE_AFTER_FAILURE: Final = 5.0
+
+# Seconds between two sweeps at least, where single actions are due to be tried again.
+_SHORTEST_PAUSE: Final = 1.0
+
+# Seconds over all tries of one call. What fails is tried again by the relay itself, later each time; a
+# call that tried for a minute would keep a worker from what can be done.
+_ONE_CALL: Final = 5.0
+
+Settings = TypeVar("Settings", St2Settings, MistralSettings)
 
 
 class Relay:
@@ -34,17 +45,28 @@ class Relay:
         mistral: MistralSettings,
         settings: RelaySettings,
         *,
+        requested: Requested,
         credential: HeaderSource | None = None,
     ) -> None:
-        """:param credential: who the relay is in Mistral; None where Mistral does not ask."""
+        """
+        :param requested: how an action that was lost is read, see ``relay.delivery.Delivery``.
+        :param credential: who the relay is in Mistral; None where Mistral does not ask.
+        """
         self._stop = threading.Event()
         self._sweep_now = threading.Event()
         self._notifier = Notifier()
-        self._st2 = St2Client(st2, stop=self._stop)
-        self._mistral = MistralClient(mistral, credential=credential, stop=self._stop)
+        self._st2 = St2Client(_briefly(st2), stop=self._stop)
+        self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
         self._settings = settings
         children = Children()
-        self._delivery = Delivery(self._st2, self._mistral, settings)
+        self._delivery = Delivery(
+            self._st2,
+            self._mistral,
+            settings,
+            children,
+            requested=requested,
+            room=self._sweep_now.set,
+        )
         self._sweeper = Sweeper(self._st2, self._mistral, self._delivery, children, settings)
         self._watcher = Watcher(
             st2, self._delivery, children, settings, sweep_now=self._sweep_now, stop=self._stop
@@ -56,8 +78,10 @@ class Relay:
         watching.start()
         try:
             while not self._stop.is_set():
+                # Asked for, a sweep is there to find what the stream may have missed.
+                everything = self._sweep_now.is_set()
                 self._sweep_now.clear()
-                self._wait(self._sweep())
+                self._wait(self._sweep(everything))
         finally:
             self._stop.set()
             self._notifier.stopping()
@@ -83,15 +107,16 @@ class Relay:
         while True:
             self._notifier.alive()
             left = max(0.0, due - time.monotonic())
+            left = min(left, max(_SHORTEST_PAUSE, self._delivery.backoff.next_due()))
             slice_ = min(left, self._notifier.watchdog_interval or left)
             if self._sweep_now.wait(slice_) or left <= slice_:
                 return
 
-    def _sweep(self) -> float:
+    def _sweep(self, everything: bool) -> float:
         """Sweep once; the seconds until the next time."""
         begun = time.monotonic()
         try:
-            waiting = self._sweeper.sweep()
+            waiting = self._sweeper.sweep(everything=everything)
         except St2MistralError as error:
             if not self._stop.is_set():
                 LOG.warning("%s Comparing again in %.0f s.", error, _PAUSE_AFTER_FAILURE)
@@ -104,6 +129,12 @@ class Relay:
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")
         return self._settings.reconcile_interval
+
+
+def _briefly(settings: Settings) -> Settings:
+    patience = settings.patience
+    deadline = min(patience.retry_deadline, _ONE_CALL)
+    return replace(settings, patience=replace(patience, retry_deadline=deadline))
 
 
 def run_until_signalled(relay: Relay) -> None:

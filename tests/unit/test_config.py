@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,15 @@ def test_registering_again_changes_nothing(conf: cfg.ConfigOpts) -> None:
 def test_without_options_stackstorm_is_on_this_host(conf: cfg.ConfigOpts) -> None:
     assert config.st2_settings(conf) == St2Settings()
     assert config.mistral_settings(conf) == MistralSettings()
-    assert config.relay_settings(conf) == config.RelaySettings("mistral", 30, 16, 1024)
+    assert config.relay_settings(conf) == config.RelaySettings(
+        "mistral",
+        30,
+        adopt_after=120,
+        lost_after=600,
+        cancel_orphans=True,
+        workers=16,
+        field_size_limit_kb=1024,
+    )
     assert config.site(conf) == "mistral"
     assert not config.render_jinja(conf)
 
@@ -76,6 +85,9 @@ render_jinja = true
 [st2_relay]
 mistral_url = http://mistral:8989/v2/
 reconcile_interval = 5
+adopt_after = 7
+lost_after = 0
+cancel_orphans = false
 workers = 3
 field_size_limit_kb = -1
 """,
@@ -91,8 +103,32 @@ field_size_limit_kb = -1
     assert config.mistral_settings(conf) == MistralSettings(
         "http://mistral:8989/v2", patience=Patience(1.5, 2, 0)
     )
-    assert config.relay_settings(conf) == config.RelaySettings("east-1", 5, 3, -1)
+    assert config.relay_settings(conf) == config.RelaySettings(
+        "east-1",
+        5,
+        adopt_after=7,
+        lost_after=0,
+        cancel_orphans=False,
+        workers=3,
+        field_size_limit_kb=-1,
+    )
     assert config.render_jinja(conf)
+
+
+@pytest.mark.parametrize(
+    ("options", "late"),
+    [("", 30), ("retry_deadline = 5\n", 85), ("retry_deadline = 600\n", 0)],
+)
+def test_an_action_is_late_once_it_may_meet_the_relay(
+    tmp_path: Path, options: str, late: float
+) -> None:
+    conf = config.load([written(tmp_path, f"[st2]\n{options}")])
+    assert config.late_after(conf) == late
+
+
+def test_no_action_is_late_where_the_relay_adopts_none(tmp_path: Path) -> None:
+    conf = config.load([written(tmp_path, "[st2_relay]\nadopt_after = 0\n")])
+    assert config.late_after(conf) == math.inf
 
 
 @pytest.mark.parametrize(

@@ -455,12 +455,37 @@ def test_no_credential_and_no_parameter_is_in_an_error_or_a_log(
 def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="find-me")
     with client(st2.api_url, key) as st2_client:
-        assert st2_client.find_child("find-me") is None
+        assert st2_client.find_children("find-me") == []
         made = st2_client.schedule(child(ids))
-        found = st2_client.find_child("find-me")
-    assert found is not None
+        [found] = st2_client.find_children("find-me")
     assert found["id"] == made["id"]
     assert found["context"]["mistral"] == ids.as_dict()
+
+
+def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
+    ids = MistralIds("finder", action_execution_id="look-first")
+    with client(st2.api_url, key) as st2_client:
+        made = st2_client.schedule(child(ids), look_first=True)
+        assert st2_client.schedule(child(ids), look_first=True)["id"] == made["id"]
+        # Further back than a day from now, but not from when the action was made.
+        later = datetime.now(timezone.utc) + timedelta(hours=25)
+        assert st2_client.find_children("look-first", later) == []
+        doubled = st2_client.schedule(child(ids), look_first=True, since=later)
+        assert [row["id"] for row in st2_client.find_children("look-first")] == [
+            made["id"],
+            doubled["id"],
+        ]
+
+
+def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, key: str) -> None:
+    ids = MistralIds("finder", action_execution_id="cancel")
+    with client(st2.api_url, key) as st2_client:
+        made = st2_client.schedule(child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
+        st2.executions.wait(made["id"], {"running"})
+        assert st2_client.cancel(made["id"])
+        assert st2.executions.wait(made["id"])["status"] == "canceled"
+        assert st2_client.cancel(made["id"])
+        assert not st2_client.cancel("0" * 24)
 
 
 def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: str) -> None:
@@ -493,7 +518,7 @@ def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
             lambda: list(st2_client.children_since("s", datetime.now(timezone.utc))),
             lambda: st2_client.statuses(["x"]),
             lambda: st2_client.children("x"),
-            lambda: st2_client.find_child("x"),
+            lambda: st2_client.find_children("x"),
             lambda: st2_client.get_execution("x"),
             lambda: st2_client.finish("x", "succeeded", {}),
         ):

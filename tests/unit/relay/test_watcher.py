@@ -14,10 +14,19 @@ from breaking import BreakingServer, answer, raw
 
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.relay.loop import Children, Watcher
+from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.loop import Watcher
 from st2actions_mistral.sandbox.stackstorm import StackStorm
 
-SETTINGS = RelaySettings(site="here", reconcile_interval=30, workers=2, field_size_limit_kb=1024)
+SETTINGS = RelaySettings(
+    site="here",
+    reconcile_interval=30,
+    adopt_after=0,
+    lost_after=0,
+    cancel_orphans=True,
+    workers=2,
+    field_size_limit_kb=1024,
+)
 
 
 class Offers:
@@ -25,9 +34,13 @@ class Offers:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, str, bool]] = []
+        self.surplus: list[str] = []
 
     def offer(self, action: str, execution: str, *, child: Any = None) -> None:
         self.made.append((action, execution, child is not None))
+
+    def offer_surplus(self, action: str) -> None:
+        self.surplus.append(action)
 
 
 class Watching:
@@ -104,22 +117,27 @@ def test_what_ends_is_offered_with_its_result(stackstorm: StackStorm) -> None:
     assert seen.children.snapshot() == {"a-1": mine["id"]}
 
 
-def test_of_two_children_the_first_counts(stackstorm: StackStorm) -> None:
-    children = Children()
-    assert children.note("a-1", "x")
-    assert children.note("a-1", "x")
-    assert not children.note("a-1", "y")
-    assert children.snapshot() == {"a-1": "x"}
-
-
-def test_children_heard_of_meanwhile_are_not_forgotten() -> None:
-    children = Children()
-    children.note("waits", "1")
-    children.note("done", "2")
-    before = set(children.snapshot())
-    children.note("new", "3")
-    children.forget_all_but({"waits"}, before)
-    assert children.snapshot() == {"waits": "1", "new": "3"}
+def test_of_two_children_the_second_one_is_told(stackstorm: StackStorm) -> None:
+    key = stackstorm.create_api_key()
+    settings = St2Settings(api_url=stackstorm.api_url, credential=Credential(api_key=key))
+    with watching(settings) as seen:
+        assert seen.sweep_now.wait(5)
+        for _ in range(2):
+            requests.post(
+                f"{stackstorm.api_url}/executions",
+                json={"action": "core.noop"},
+                headers={
+                    "St2-Api-Key": key,
+                    "st2-context": '{"mistral": {"site": "here", "action_execution_id": "a-1"}}',
+                },
+                timeout=5,
+            ).raise_for_status()
+        eventually(lambda: seen.offers.made and seen.offers.surplus)
+        first, second = stackstorm.executions.all()
+        stackstorm.executions.wait(second["id"])
+        time.sleep(0.2)
+    assert [execution for _, execution, _ in seen.offers.made] == [first["id"]]
+    assert set(seen.offers.surplus) == {"a-1"}
 
 
 def test_an_empty_stream_is_opened_again_after_a_while_and_not_at_once() -> None:

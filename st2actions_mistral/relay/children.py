@@ -1,0 +1,80 @@
+"""Which child belongs to which action: hints from the stream and from listings.
+
+A hint spares a listing, nothing more: it is lost with the relay, and found again by it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+
+
+class Children:
+    """Child by action. Safe to share between threads.
+
+    :param clock: seconds, as ``time.monotonic``.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._of_action: dict[str, str] = {}
+        self._waited: set[str] = set()
+        self._missed: dict[str, float] = {}
+        self._gone: dict[str, str] = {}
+
+    def note(self, action_execution_id: str, execution_id: str) -> bool:
+        """Remember a child of an action.
+
+        :return: whether it is the one that counts: the first that was heard of.
+        """
+        with self._lock:
+            return self._of_action.setdefault(action_execution_id, execution_id) == execution_id
+
+    def correct(self, action_execution_id: str, execution_id: str) -> None:
+        """Another child than the first that was heard of is the first that was made."""
+        with self._lock:
+            if action_execution_id in self._of_action:
+                self._of_action[action_execution_id] = execution_id
+
+    def forget(self, action_execution_id: str) -> None:
+        """An action needs no more looking after."""
+        with self._lock:
+            self._of_action.pop(action_execution_id, None)
+            self._missed.pop(action_execution_id, None)
+            self._gone.pop(action_execution_id, None)
+
+    def keep(self, waiting: Collection[str], before: Mapping[str, str]) -> dict[str, str]:
+        """Forget the children of actions that no longer wait.
+
+        :param before: what was known before Mistral was asked what waits; a child heard of since
+            then may belong to an action that was not in Mistral's answer yet.
+        :return: those that this relay has seen waiting, and that are to be looked at once more: they
+            are returned until :meth:`forget`. Of others it cannot be told that they ever were this
+            Mistral's.
+        """
+        with self._lock:
+            for action in (before.keys() & self._of_action.keys()) - set(waiting):
+                if action in self._waited:
+                    self._gone[action] = self._of_action[action]
+                self._of_action.pop(action)
+                self._missed.pop(action, None)
+            self._waited = set(waiting)
+            return dict(self._gone)
+
+    def missed_for(self, action_execution_id: str) -> float:
+        """Seconds since an action's child was not found for the first time, which is now if it was."""
+        with self._lock:
+            now = self._clock()
+            return now - self._missed.setdefault(action_execution_id, now)
+
+    def found(self, action_execution_id: str) -> None:
+        """A child that was missed is there after all."""
+        with self._lock:
+            self._missed.pop(action_execution_id, None)
+
+    def snapshot(self) -> dict[str, str]:
+        """Child by action, as of now."""
+        with self._lock:
+            return dict(self._of_action)
