@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from bench import Bench, eventually, new_bench
+from bench import JOB, Bench, eventually, new_bench
+from breaking import BreakingServer, Exchange, forward, hang_up
+
+from st2actions_mistral.client.settings import Credential, St2Settings
+from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
 
 MANY = 120
 
@@ -40,16 +48,6 @@ def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
     ]
 
 
-def lose(bench: Bench, tasks: str, **parent: Any) -> str:
-    """Start a workflow whose first task no executor gets: Mistral dies with it in its queue."""
-    server = bench.sandbox.mistral_server
-    workflow = bench.workbook(tasks)
-    assert server.pid is not None
-    # Stopped in the middle of what it does next.
-    id_ = bench.start(workflow, **parent)
-    return id_
-
-
 def kill_mistral(bench: Bench) -> None:
     server = bench.sandbox.mistral_server
     assert server.pid is not None
@@ -72,3 +70,193 @@ def test_what_an_executor_lost_is_scheduled_after_all(bench: Bench) -> None:
     assert len(children(bench, workflow)) == MANY
     adopted = [line for line in bench.sandbox.relay.tail(100_000) if " Adopted: " in line]
     assert len(adopted) >= (MANY - before) // 2
+
+
+# -- what is scheduled, and what is not ----------------------------------------------------------
+
+
+@dataclass
+class Way:
+    """The way to a StackStorm, on which requests can be lost."""
+
+    stackstorm: StackStorm
+    posts_vanish: threading.Event = field(default_factory=threading.Event)
+    """No POST arrives, and nobody is told."""
+    all_vanish: threading.Event = field(default_factory=threading.Event)
+    """Nothing arrives."""
+
+    def __call__(self, exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        if self.all_vanish.is_set() or (
+            self.posts_vanish.is_set() and exchange.request.method == "POST"
+        ):
+            return hang_up()(exchange)
+        return forward(self.stackstorm.base_url)(exchange)
+
+
+class LossyBench(Bench):
+    """A sandbox in which what is sent to StackStorm can be lost."""
+
+    way: Way
+
+    @property
+    def stackstorm(self) -> StackStorm:
+        return self.way.stackstorm
+
+    def lost(self, workflow: str, *given: Any, **more: Any) -> str:
+        """Start a workflow whose action is sent to nobody; its id, once the action has given up."""
+        log = self.sandbox.mistral_server.log_path
+        since = len(log.read_bytes())
+        self.way.posts_vanish.set()
+        try:
+            started = self.start(workflow, *given, **more)
+            tells = "The relay will find out"
+            eventually(lambda: tells in log.read_text(errors="replace")[since:], "it has given up")
+        finally:
+            self.way.posts_vanish.clear()
+        return started
+
+
+@pytest.fixture(scope="module")
+def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LossyBench]:
+    with StackStorm() as stackstorm:
+        stackstorm.register_runner("tests-async", lambda request: RunResult("running", {"note": "x"}))
+        stackstorm.register_action(JOB)
+        way = Way(stackstorm)
+        with (
+            BreakingServer(way) as server,
+            Sandbox(
+                tmp_path_factory.mktemp("lossy"),
+                st2=St2Settings(
+                    api_url=f"{server.url}/api/v1",
+                    stream_url=stackstorm.stream_url,
+                    credential=Credential(api_key=stackstorm.create_api_key()),
+                ),
+                options="retry_deadline = 0.5",
+                relay_options=OPTIONS,
+            ) as sandbox,
+        ):
+            bench = LossyBench(sandbox)
+            bench.way = way
+            yield bench
+
+
+SAY = """
+say:
+  action: st2.action
+  input:
+    ref: core.local
+    parameters: {cmd: <% $.cmd %>}
+"""
+CMD = {"cmd": "printf %s '{{ 1 + 1 }} {% raw %} é'"}
+
+
+def test_a_child_that_the_relay_makes_is_what_the_action_would_have_made(lossy: LossyBench) -> None:
+    parent = lossy.parent()
+    sent = lossy.run(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent)
+    found = lossy.wait(lossy.lost(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent))
+    assert found.execution["state"] == "SUCCESS"
+    assert found.result("say")["stdout"] == sent.result("say")["stdout"] == "{{ 1 + 1 }} {% raw %} é"
+    (by_action,) = children(lossy, sent.execution["id"])
+    (by_relay,) = children(lossy, found.execution["id"])
+    ids = by_relay["context"].pop("mistral")
+    assert by_action["context"].pop("mistral").keys() == ids.keys()
+    assert ids["task_execution_id"] == found.tasks["say"]["id"]
+    assert ids["workflow_name"] == found.execution["workflow_name"]
+    assert by_relay["context"]["parent"]["execution_id"] == parent["id"]
+    for key in ("parameters", "context", "parent", "action", "notify"):
+        assert by_relay.get(key) == by_action.get(key), key
+
+
+def test_what_stackstorm_refuses_is_an_error_and_the_workflow_goes_on(lossy: LossyBench) -> None:
+    tasks = """
+    bad: {action: st2.action, input: {ref: core.nonesuch}, on-error: [after]}
+    after: {action: std.noop}
+    """
+    run = lossy.wait(lossy.lost(lossy.workbook(tasks)))
+    assert run.execution["state"] == "SUCCESS"
+    assert run.tasks["bad"]["state"] == "ERROR"
+    error = run.actions[0]["output"]["result"]["error"]
+    assert "core.nonesuch" in error
+    assert "400" in error
+
+
+def test_what_cannot_be_read_back_is_an_error(lossy: LossyBench) -> None:
+    extra = """
+    actions:
+      shell:
+        base: st2.action
+        base-input: {ref: core.local, parameters: {cmd: <% $.cmd %>}}
+        input: [cmd]
+    """
+    lossy.way.posts_vanish.set()
+    try:
+        workflow = lossy.start(lossy.workbook("say: {action: shell, input: {cmd: date}}", extra=extra))
+        run = lossy.wait(workflow)
+    finally:
+        lossy.way.posts_vanish.clear()
+    assert run.execution["state"] == "ERROR"
+    assert "ad-hoc" in run.actions[0]["output"]["result"]["error"]
+
+
+def test_a_child_that_vanished_is_an_error_and_is_not_made_again(lossy: LossyBench) -> None:
+    workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
+
+    def runs() -> list[dict[str, Any]]:
+        return [child for child in children(lossy, workflow) if child["status"] == "running"]
+
+    (child,) = eventually(runs, "the child runs")
+    time.sleep(1.5)
+    lossy.stackstorm.executions.remove(child["id"])
+    run = lossy.wait(workflow)
+    assert run.execution["state"] == "ERROR"
+    assert child["id"] in run.actions[0]["output"]["result"]["error"]
+    assert children(lossy, workflow) == []
+
+
+def test_nothing_is_concluded_while_stackstorm_is_away(lossy: LossyBench) -> None:
+    """Away for longer than adopt_after and lost_after together."""
+    workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
+
+    def runs() -> list[dict[str, Any]]:
+        return [child for child in children(lossy, workflow) if child["status"] == "running"]
+
+    (child,) = eventually(runs, "the child runs")
+    lossy.way.all_vanish.set()
+    try:
+        time.sleep(10)
+    finally:
+        lossy.way.all_vanish.clear()
+    action = child["context"]["mistral"]["action_execution_id"]
+    assert lossy.action_state(action) == "RUNNING"
+    time.sleep(2)
+    assert lossy.action_state(action) == "RUNNING"
+    lossy.st2.finish(child["id"], "succeeded", {"output": "at last"})
+    assert lossy.wait(workflow).result("wait")["output"] == "at last"
+    assert len(children(lossy, workflow)) == 1
+
+
+def test_of_two_children_the_later_one_is_cancelled(lossy: LossyBench) -> None:
+    workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
+    (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
+    ids = first["context"]["mistral"]
+    # As a gateway would that sends a request once more.
+    second = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, MistralIds(**ids)))
+    assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
+    assert lossy.action_state(ids["action_execution_id"]) == "RUNNING"
+    lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
+    assert lossy.wait(workflow).result("wait")["output"] == "first"
+    said = "\n".join(lossy.sandbox.relay.tail(10_000))
+    assert f"Cancelling StackStorm execution {second['id']}" in said
+
+
+def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
+    workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
+    (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
+    lossy.sandbox.relay.stop()
+    ids = MistralIds(**first["context"]["mistral"])
+    second = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+    lossy.sandbox.relay.start()
+    assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
+    lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
+    assert lossy.wait(workflow).result("wait")["output"] == "first"

@@ -135,6 +135,11 @@ class ExecutionStore:
                 self._publish("st2.execution__create", execution.view)
             return execution.view()
 
+    def remove(self, execution_id: str) -> None:
+        """Forget an execution that nothing works on, as StackStorm forgets old ones. Fault 404."""
+        with self._lock:
+            del self._executions[self.find(execution_id).id]
+
     def find(self, execution_id: str) -> Execution:
         """Raises Fault 404. The object is live: read it, change it through this store only."""
         with self._lock:
@@ -236,7 +241,9 @@ class ExecutionStore:
         with self._lock:
             found: list[Execution] = []
             for child_id in self.find(execution_id).children:
-                child = self._executions[child_id]
+                child = self._executions.get(child_id)
+                if child is None:
+                    continue
                 found.append(child)
                 if depth != 1:
                     found += self.children(child_id, depth - 1 if depth > 0 else -1)
