@@ -89,6 +89,8 @@ retry_deadline = 5
 
 [st2_relay]
 mistral_url = http://127.0.0.1:{port}/v2
+reconcile_interval = 5
+adopt_after = 15
 """
 
 
@@ -108,6 +110,11 @@ class Process(ChildProcess):
     def ask_to_end(self) -> None:
         """Send SIGTERM to all of it, and do not wait."""
         self._kill_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """All of it at once, as when its host loses power."""
+        self._kill_group(signal.SIGKILL)
+        self.stop()
 
     def stop(self) -> None:
         super().stop()

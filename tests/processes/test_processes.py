@@ -13,6 +13,7 @@ from cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
 from e2e.bench import Bench, Run, eventually
 
 from st2actions_mistral.sandbox import demo, examples
+from st2actions_mistral.sandbox.stackstorm.store import ExecutionStore
 
 # The first test of a version builds its virtualenv.
 pytestmark = pytest.mark.timeout(900)
@@ -292,6 +293,54 @@ def test_who_waits_for_stackstorm_holds_up_nobody(cluster: Cluster, bench: Bench
     assert ended.execution["state"] == "ERROR"
     assert {action["state"] for action in ended.actions} == {"ERROR"}
     assert all("no connection" in action["output"]["result"]["error"] for action in ended.actions)
+
+
+def test_what_a_killed_executor_lost_is_run_after_all(
+    cluster: Cluster, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistral never hands it out again; the relay schedules it from Mistral's own record."""
+    add = ExecutionStore.add
+
+    def slowly(self: ExecutionStore, *given: Any, **more: Any) -> Any:
+        # An executor sends 64 at once. What it has beyond that waits in its memory, and is lost.
+        time.sleep(3)
+        return add(self, *given, **more)
+
+    monkeypatch.setattr(ExecutionStore, "add", slowly)
+    workflow = bench.workbook(
+        f"""
+        each:
+          with-items: i in <% range({MANY}) %>
+          action: st2.action
+          input: {{ref: sandbox.echo, parameters: {{value: <% $.i %>}}}}
+        """
+    )
+    victim = cluster.executors[0]
+    started = victim.log.count("server started.")
+    begun = time.monotonic()
+    execution = bench.start(workflow)
+    eventually(lambda: children(bench, execution), "the first are scheduled")
+    victim.kill()
+    had = len(children(bench, execution))
+    try:
+        assert had < MANY
+        run = bench.wait(execution, PATIENCE)
+    finally:
+        victim.start()
+        victim.wait_until(lambda: victim.log.count("server started.") > started, PATIENCE)
+    assert run.execution["state"] == "SUCCESS"
+    values = [action["output"]["result"]["result"]["value"] for action in run.actions]
+    assert sorted(values) == list(range(MANY))
+    made = Counter(child["context"]["mistral"]["action_execution_id"] for child in children(bench, run))
+    assert made == dict.fromkeys((action["id"] for action in run.actions), 1)
+    adopted = {
+        action for action in made if f"runs for action execution {action}, which" in cluster.relay.log
+    }
+    print(
+        f"Mistral {cluster.version}: killed after {had} of {MANY} children, {len(adopted)} were lost"
+        f" and adopted, all done after {time.monotonic() - begun:.1f} s"
+    )
+    assert adopted
 
 
 def test_the_notifier_hears_of_it(cluster: Cluster, bench: Bench) -> None:
