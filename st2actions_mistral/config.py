@@ -153,6 +153,12 @@ _RELAY_OPTS: Final = (
         help="Cancel a child in StackStorm once Mistral has given up its action: the workflow was"
         " cancelled or deleted, the task timed out or was retried.",
     ),
+    cfg.PortOpt(
+        "health_port",
+        default=0,
+        help="A port on 127.0.0.1 for the relay's /metrics (Prometheus' text format) and /health (503"
+        " while neither system is in reach). 0: none.",
+    ),
     cfg.IntOpt("workers", default=16, min=1, help="Results written to Mistral at once."),
     cfg.IntOpt(
         "field_size_limit_kb",
@@ -179,6 +185,8 @@ class RelaySettings:
     workers: int
     field_size_limit_kb: int
     """Negative: no limit."""
+    health_port: int = 0
+    """On 127.0.0.1; 0: none."""
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
@@ -297,6 +305,7 @@ def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:
         cancel_orphans=options["cancel_orphans"],
         workers=options["workers"],
         field_size_limit_kb=options["field_size_limit_kb"],
+        health_port=options["health_port"],
     )
 
 

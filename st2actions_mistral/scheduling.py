@@ -3,7 +3,7 @@ the relay for one that an executor lost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,3 +47,17 @@ def requested(conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds) 
         render_jinja=config.render_jinja(conf) if render_jinja is None else render_jinja,
     )
     return Request(settings, child)
+
+
+def reader(conf: cfg.ConfigOpts) -> Callable[[Mapping[str, Any], MistralIds], Child | None]:
+    """Reads the inputs of actions that were lost, for who serves the configured StackStorm.
+
+    :return: gives None where an action is meant for another StackStorm; raises as :func:`requested`.
+    """
+    configured = config.st2_settings(conf)
+
+    def read(inputs: Mapping[str, Any], ids: MistralIds) -> Child | None:
+        request = requested(conf, inputs, ids)
+        return request.child if request.settings == configured else None
+
+    return read

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.cli.extras import add_config_file, needs_extra
 
 _DESCRIPTION = """\
 Look at an installation and say what is wrong with it: entry points, options, StackStorm (who are we,
@@ -28,13 +28,7 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a configuration file; may be repeated (default: those that Mistral itself reads)",
-    )
+    add_config_file(parser)
     parser.add_argument(
         "--probe", action="store_true", help="also run core.noop and wait for its result"
     )

@@ -1,7 +1,8 @@
-"""What a command needs beyond the core of the package."""
+"""What several commands share."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,17 @@ def ends_by_interrupt() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+def add_config_file(parser: argparse.ArgumentParser) -> None:
+    """The option that names configuration files."""
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a configuration file; may be repeated (default: those that Mistral itself reads)",
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from st2actions_mistral.cli import check, demo, relay, sandbox
+from st2actions_mistral.cli import check, demo, relay, repair, sandbox, status
 from st2actions_mistral.errors import St2MistralError
 
 _DESCRIPTION = """\
@@ -16,6 +16,7 @@ Try it:     st2-mistral demo examples.mistral-basic cmd=date
 Look round: st2-mistral sandbox
 Run it:     st2-mistral relay --config-file /etc/mistral/mistral.conf
 Check it:   st2-mistral check --config-file /etc/mistral/mistral.conf
+See it:     st2-mistral status --config-file /etc/mistral/mistral.conf
 """
 
 
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, sandbox, relay, check):
+    for command in (demo, sandbox, relay, check, status, repair):
         command.add_to(commands)
     return parser
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from st2actions_mistral import config, scheduling
-from st2actions_mistral.cli.extras import needs_extra
-from st2actions_mistral.client.st2 import Child
-from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.cli.extras import add_config_file, needs_extra
 
 _DESCRIPTION = """\
 Bring the results of StackStorm executions to the Mistral actions that wait for them.
@@ -30,13 +27,7 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a configuration file; may be repeated (default: those that Mistral itself reads)",
-    )
+    add_config_file(parser)
     parser.add_argument("--debug", action="store_true", help="say more")
     parser.set_defaults(run=run)
 
@@ -53,17 +44,11 @@ def run(args: argparse.Namespace) -> int:
     # Each request at DEBUG, which is urllib3's and not ours to say.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     conf = config.load(args.config_file)
-    st2 = config.st2_settings(conf)
-
-    def requested(inputs: Mapping[str, Any], ids: MistralIds) -> Child | None:
-        request = scheduling.requested(conf, inputs, ids)
-        return request.child if request.settings == st2 else None
-
     relay = Relay(
-        st2,
+        config.st2_settings(conf),
         config.mistral_settings(conf),
         config.relay_settings(conf),
-        requested=requested,
+        requested=scheduling.reader(conf),
         credential=config.mistral_credential(conf),
     )
     run_until_signalled(relay)

@@ -42,6 +42,8 @@ class Api:
         self._patience = patience
         self._sleep = sleep
         self._stop = stop
+        self.last_contact = 0.0
+        """When the service answered last, whatever it said; seconds as ``time.time``, 0 for never."""
 
     def once(
         self,
@@ -90,16 +92,22 @@ class Api:
     ) -> requests.Response:
 
         def attempt(ours: dict[str, str]) -> requests.Response:
-            return http.send(
-                self._session,
-                method,
-                self.url + path,
-                self._patience,
-                params=params,
-                headers={**(headers or {}), **ours},
-                json=json,
-                data=data,
-            )
+            try:
+                response = http.send(
+                    self._session,
+                    method,
+                    self.url + path,
+                    self._patience,
+                    params=params,
+                    headers={**(headers or {}), **ours},
+                    json=json,
+                    data=data,
+                )
+            except Answered:
+                self.last_contact = time.time()
+                raise
+            self.last_contact = time.time()
+            return response
 
         ours = self._credential.headers()
         try:

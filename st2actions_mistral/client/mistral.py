@@ -205,6 +205,10 @@ class MistralClient:
         """Mistral's time, in whole seconds."""
         return self._api.clock("/workbooks?limit=1")
 
+    def last_contact(self) -> float:
+        """When the service answered last; seconds as ``time.time``, 0 for never."""
+        return self._api.last_contact
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -50,6 +51,8 @@ class EventStream:
     """
 
     def __init__(self, settings: St2Settings) -> None:
+        self.last_contact = time.time()
+        """When something came last, if only a heartbeat; seconds as ``time.time``."""
         self._session = http.new_session(settings.tls)
         self._what = f"GET {settings.stream()}"
         credential = St2Credential(settings, self._session)
@@ -132,6 +135,7 @@ class EventStream:
         unfinished = 0
         with http.translated(self._what):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
+                self.last_contact = time.time()
                 end = piece.rfind(b"\n")
                 unfinished = unfinished + len(piece) if end < 0 else len(piece) - end - 1
                 if unfinished > _FRAME_BYTES:

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,9 @@ from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.backoff import Backoff
 from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Seen
+from st2actions_mistral.relay.view import View
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -31,9 +33,6 @@ _WAITING: Final = 2000
 
 # Whole results that wait, for each worker. StackStorm's may have 16 MB; the others are fetched again.
 _WHOLE: Final = 2
-
-# Seconds for which a task is taken to be as it was: the items of a with-items share it.
-_TASK_IS_FRESH: Final = 1.0
 
 Requested = Callable[[Mapping[str, Any], MistralIds], Child | None]
 """Makes the child of an action's input, see ``scheduling.requested``; None where it is meant for
@@ -60,20 +59,18 @@ class Delivery:
         st2: St2Client,
         mistral: MistralClient,
         settings: RelaySettings,
+        view: View,
         children: Children,
         *,
         requested: Requested,
+        metrics: Metrics,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._st2 = st2
         self._mistral = mistral
-        self._rules = reconcile.Rules(
-            site=settings.site,
-            limit_kb=settings.field_size_limit_kb,
-            adopt_after=settings.adopt_after,
-            lost_after=settings.lost_after,
-            cancel_orphans=settings.cancel_orphans,
-        )
+        self._view = view
+        self._rules = rules(settings)
+        self._metrics = metrics
         self._children = children
         self._requested = requested
         self._room = room
@@ -81,8 +78,8 @@ class Delivery:
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="deliver")
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._final_since: dict[str, float] = {}
         self._turned_away = False
-        self._tasks: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self.backoff = Backoff()
 
     def offer(
@@ -132,11 +129,8 @@ class Delivery:
 
     def _work(self, job: _Job) -> bool:
         try:
-            seen = self._look(job)
-            done = self._apply(reconcile.settle(seen, self._rules), seen)
+            done, _ = self._settle(job, self._rules)
             self.backoff.succeeded(job.action)
-            if seen.action is None or seen.action["state"] != states.RUNNING:
-                self._children.forget(job.action)
             return done
         except St2MistralError as error:
             LOG.warning("Action execution %s is left as it is for now: %s", job.action, error)
@@ -145,62 +139,52 @@ class Delivery:
         finally:
             self._done(job.action)
         self.backoff.failed(job.action)
+        self._metrics.retried.inc()
         return False
 
-    def _look(self, job: _Job) -> Seen:
-        action = self._mistral.get_action(job.action)
-        child = job.child
-        if child is None and job.execution is not None:
-            child = self._st2.get_execution(job.execution)
-        if action is None or action["state"] != states.RUNNING:
-            base = base_of(self._mistral, action["name"]) if action else None
-            return Seen(action, base=base, child=child)
-        return Seen(
-            action,
-            base=base_of(self._mistral, action["name"]),
-            place=self._place(action, child),
-            child=child,
-            vanished=job.execution if child is None else None,
-            age=job.age,
-        )
+    def _settle(self, job: _Job, rules: reconcile.Rules) -> tuple[bool, reconcile.Effect]:
+        seen = self._view.look(job.action, job.execution, child=job.child, age=job.age)
+        if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
+            with self._lock:
+                self._final_since.setdefault(job.action, time.monotonic())
+        effect = reconcile.settle(seen, rules)
+        done = self._apply(effect, seen)
+        with self._lock:
+            self._final_since.pop(job.action, None)
+        if seen.action is None or seen.action["state"] != states.RUNNING:
+            self._children.forget(job.action)
+        return done, effect
 
-    def _place(
-        self, action: Mapping[str, Any], child: Mapping[str, Any] | None
-    ) -> reconcile.Place | None:
-        task_id = action.get("task_execution_id")
-        if not task_id:
-            return None
-        task = self._task(task_id)
-        if task is None:
-            # Mistral deletes a workflow with all that it has.
-            return reconcile.Place(states.CANCELLED, states.CANCELLED)
-        workflow: dict[str, Any] | None = {"state": states.RUNNING}
-        if child is None or child["status"] not in states.ST2_FINAL:
-            # A result goes home whether the workflow is cancelled or not; else it matters.
-            workflow = self._mistral.get_execution(task["workflow_execution_id"])
-        attempts = [] if reconcile.has_items(task) else self._mistral.attempts(task["id"])
-        return reconcile.Place.of(action, task, workflow, attempts)
+    def settle_now(self, action_execution_id: str, execution_id: str | None) -> reconcile.Effect:
+        """Settle one action as if it had waited long enough for anything.
 
-    def _task(self, task_id: str) -> dict[str, Any] | None:
+        :return: what was done about it.
+        :raises St2MistralError: it could not be.
+        """
+        job = _Job(action_execution_id, execution_id, age=float("inf"))
+        return self._settle(job, self._rules)[1]
+
+    def lag(self) -> float:
+        """Seconds since the first of the results was seen that are not in Mistral yet."""
         now = time.monotonic()
         with self._lock:
-            seen, task = self._tasks.get(task_id, (-_TASK_IS_FRESH, None))
-        if task is None or now - seen >= _TASK_IS_FRESH:
-            task = self._mistral.get_task(task_id)
-            with self._lock:
-                if len(self._tasks) >= _WAITING:
-                    self._tasks.clear()
-                # Only with items are there others that ask for it too, and no attempts to tell apart.
-                if task is not None and reconcile.has_items(task):
-                    self._tasks[task_id] = (now, task)
-        return task
+            return now - min(self._final_since.values(), default=now)
+
+    def keep(self, actions: Collection[str]) -> None:
+        """Forget the failures of all other actions."""
+        self.backoff.keep(actions)
+        with self._lock:
+            for action in self._final_since.keys() - set(actions):
+                del self._final_since[action]
 
     def _apply(self, effect: reconcile.Effect, seen: Seen) -> bool:
         if isinstance(effect, Complete):
             return self._complete(effect, seen.child)
         if isinstance(effect, Cancel):
             LOG.info("Cancelling StackStorm execution %s: %s.", effect.execution_id, effect.reason)
-            return self._st2.cancel(effect.execution_id)
+            cancelled = self._st2.cancel(effect.execution_id)
+            self._metrics.cancelled.inc()
+            return cancelled
         if isinstance(effect, Adopt):
             return self._adopt(seen)
         if seen.action is not None:
@@ -213,6 +197,7 @@ class Delivery:
         # Else it would be looked at again once Mistral does not list it any more.
         self._children.forget(action)
         if child is None:
+            self._metrics.lost.inc()
             LOG.warning(
                 "Closed: action execution %s %s, without an execution in StackStorm: %s",
                 action,
@@ -220,6 +205,7 @@ class Delivery:
                 effect.output["error"],
             )
         elif delivered:
+            self._metrics.delivered.inc()
             LOG.info(
                 "Delivered: StackStorm execution %s %s, action execution %s %s.",
                 child["id"],
@@ -240,7 +226,7 @@ class Delivery:
         action = seen.action
         assert action is not None
         try:
-            child = self._requested(inputs_of(action), self._ids(action))
+            child = self._requested(inputs_of(action), self._view.ids(action))
             if child is None:
                 LOG.debug("Action execution %s is for another StackStorm.", action["id"])
                 return False
@@ -253,6 +239,7 @@ class Delivery:
                 raise
             return self._refuse(seen, error)
         self._children.note(action["id"], made["id"])
+        self._metrics.adopted.inc()
         LOG.warning(
             "Adopted: StackStorm execution %s (%s) runs for action execution %s, which had none for"
             " %.0f s.",
@@ -268,17 +255,6 @@ class Delivery:
         if isinstance(effect, Complete):
             return self._complete(effect, None)
         raise error
-
-    def _ids(self, action: Mapping[str, Any]) -> MistralIds:
-        task_id = action.get("task_execution_id")
-        task = self._mistral.get_task(task_id) if task_id else None
-        return MistralIds(
-            site=self._rules.site,
-            workflow_execution_id=task["workflow_execution_id"] if task else None,
-            workflow_name=task["workflow_name"] if task else None,
-            task_execution_id=task["id"] if task else None,
-            action_execution_id=action["id"],
-        )
 
     def _work_surplus(self, action: str) -> None:
         try:
@@ -297,6 +273,7 @@ class Delivery:
                     found[0]["id"],
                 )
                 self._st2.cancel(child["id"])
+                self._metrics.duplicates.inc()
         except St2MistralError as error:
             LOG.warning("The children of action execution %s are left for now: %s", action, error)
             # Heard of again, they are looked at again.
@@ -312,6 +289,17 @@ class Delivery:
                 self._turned_away = False
         if room:
             self._room()
+
+
+def rules(settings: RelaySettings) -> reconcile.Rules:
+    """What the options say of the decisions."""
+    return reconcile.Rules(
+        site=settings.site,
+        limit_kb=settings.field_size_limit_kb,
+        adopt_after=settings.adopt_after,
+        lost_after=settings.lost_after,
+        cancel_orphans=settings.cancel_orphans,
+    )
 
 
 def inputs_of(action: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -331,8 +319,3 @@ def inputs_of(action: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(inputs, Mapping):
         raise InputError("input", "is not in Mistral any more.")
     return inputs
-
-
-def base_of(mistral: MistralClient, action_name: str) -> str:
-    """As ``MistralClient.base_of``, which need not be asked for the usual name."""
-    return action_name if action_name == reconcile.ACTION_NAME else mistral.base_of(action_name)

@@ -19,7 +19,8 @@ from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.children import Children
-from st2actions_mistral.relay.delivery import Delivery, base_of
+from st2actions_mistral.relay.delivery import Delivery
+from st2actions_mistral.relay.view import View
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -36,12 +37,14 @@ class Sweeper:
         self,
         st2: St2Client,
         mistral: MistralClient,
+        view: View,
         delivery: Delivery,
         children: Children,
         settings: RelaySettings,
     ) -> None:
         self._st2 = st2
         self._mistral = mistral
+        self._view = view
         self._delivery = delivery
         self._children = children
         self._settings = settings
@@ -56,15 +59,15 @@ class Sweeper:
             was not seen.
         """
         before = self._children.snapshot()
-        waiting = self._waiting()
+        waiting = self._view.waiting()
         gone = self._children.keep(waiting, before)
-        self._delivery.backoff.keep(waiting.keys() | gone)
+        self._delivery.keep(waiting.keys() | gone)
         for action, execution in gone.items():
             # Completed by another relay, or given up: deleted, or closed by an operator.
             self._delivery.offer(action, execution)
         if not waiting:
             return 0
-        given_up = self._given_up(waiting.values())
+        given_up = self._view.given_up(waiting.values())
         known = {a: c for a, c in self._children.snapshot().items() if a in waiting}
         childless = {id_: action for id_, action in waiting.items() if id_ not in known}
         if childless or everything:
@@ -73,50 +76,14 @@ class Sweeper:
         self._look_at_childless({a: waiting[a] for a in waiting.keys() - known.keys()}, given_up)
         return len(waiting)
 
-    def _waiting(self) -> dict[str, Any]:
-        running = list(self._mistral.running_actions())
-        names = {str(action["name"]) for action in running}
-        ours = {name for name in names if base_of(self._mistral, name) == reconcile.ACTION_NAME}
-        return {action["id"]: action for action in running if action["name"] in ours}
-
-    def _given_up(self, waiting: Collection[Mapping[str, Any]]) -> set[str]:
-        """The actions that nobody waits for any more, as it seems; settling one looks again."""
-        at_work = {task["id"]: task for task in self._mistral.unfinished_tasks()}
-        of_task: dict[str, list[Mapping[str, Any]]] = {}
-        for action in waiting:
-            if action.get("task_execution_id"):
-                of_task.setdefault(action["task_execution_id"], []).append(action)
-        cancelled = self._mistral.cancelled_among(
-            {at_work[id_]["workflow_execution_id"] for id_ in of_task if id_ in at_work}
-        )
-        found: set[str] = set()
-        for id_, actions in of_task.items():
-            task = at_work.get(id_)
-            if task is None or task["workflow_execution_id"] in cancelled:
-                found.update(action["id"] for action in actions)
-            elif len(actions) > 1 and not reconcile.has_items(task):
-                newest = max(str(action["created_at"]) for action in actions)
-                found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
-        return found
-
     def _find(self, wanted: Mapping[str, Any]) -> dict[str, str]:
         """The children of these actions, as StackStorm lists them."""
-        found: dict[str, str] = {}
-        doubled: set[str] = set()
-        since = reconcile.oldest(wanted.values())
-        for child in self._st2.children_since(self._settings.site, since):
-            action = reconcile.action_of(child, self._settings.site)
-            if action is None or action not in wanted:
-                continue
-            # The newest come first; of two children of one action the first made one counts.
-            if found.setdefault(action, child["id"]) != child["id"]:
-                doubled.add(action)
-                found[action] = child["id"]
-        for action, execution in found.items():
-            self._children.note(action, execution)
-        for action in doubled:
+        listed = self._view.children(wanted)
+        for action, child in listed.first.items():
+            self._children.note(action, child["id"])
+        for action in listed.doubled:
             self._delivery.offer_surplus(action)
-        return found
+        return {action: child["id"] for action, child in listed.first.items()}
 
     def _look_at(self, known: Mapping[str, str], given_up: Collection[str]) -> None:
         statuses = self._st2.statuses(known.values())
@@ -191,6 +158,11 @@ class Watcher:
         with self._lock:
             if self._stream is not None:
                 self._stream.interrupt()
+
+    def last_contact(self) -> float:
+        """When something came of the stream last; seconds as ``time.time``, 0 while there is none."""
+        with self._lock:
+            return self._stream.last_contact if self._stream else 0.0
 
     def _watch(self) -> None:
         with EventStream(self._st2_settings) as stream:

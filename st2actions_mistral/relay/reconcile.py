@@ -110,8 +110,12 @@ class Complete:
     action_execution_id: str
     state: str
     output: Mapping[str, Any]
-    lost: bool = False
-    """There is no result and will be none."""
+
+    @property
+    def words(self) -> str:
+        """What is done, for people."""
+        reason = self.output.get("error")
+        return f"complete it as {self.state}" + (f": {reason}" if isinstance(reason, str) else "")
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,20 @@ class Cancel:
     execution_id: str
     reason: str
 
+    @property
+    def words(self) -> str:
+        """What is done, for people."""
+        return f"cancel {self.execution_id}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Adopt:
     """Schedule the child that was never made."""
+
+    @property
+    def words(self) -> str:
+        """What is done, for people."""
+        return "schedule it: it has no execution"
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,11 @@ class Leave:
     """Do nothing, for a reason."""
 
     reason: str
+
+    @property
+    def words(self) -> str:
+        """What is done, for people."""
+        return f"nothing: {self.reason}"
 
 
 Effect = Complete | Cancel | Adopt | Leave
@@ -239,7 +258,7 @@ def _closed(action: Mapping[str, Any], reason: str) -> Complete:
 
 
 def _lost(action: Mapping[str, Any], reason: str) -> Complete:
-    return Complete(action["id"], states.ERROR, {"error": reason}, lost=True)
+    return Complete(action["id"], states.ERROR, {"error": reason})
 
 
 def _is_over(age: float, limit: float) -> bool:

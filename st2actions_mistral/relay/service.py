@@ -19,7 +19,9 @@ from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery, Requested
 from st2actions_mistral.relay.loop import Sweeper, Watcher
+from st2actions_mistral.relay.metrics import Health, Metrics
 from st2actions_mistral.relay.systemd import Notifier
+from st2actions_mistral.relay.view import View
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -58,22 +60,28 @@ class Relay:
         self._st2 = St2Client(_briefly(st2), stop=self._stop)
         self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
         self._settings = settings
+        self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
         children = Children()
+        view = View(self._st2, self._mistral, settings.site)
+        self.metrics = Metrics()
         self._delivery = Delivery(
             self._st2,
             self._mistral,
             settings,
+            view,
             children,
             requested=requested,
+            metrics=self.metrics,
             room=self._sweep_now.set,
         )
-        self._sweeper = Sweeper(self._st2, self._mistral, self._delivery, children, settings)
+        self._sweeper = Sweeper(self._st2, self._mistral, view, self._delivery, children, settings)
         self._watcher = Watcher(
             st2, self._delivery, children, settings, sweep_now=self._sweep_now, stop=self._stop
         )
 
     def run(self) -> None:
         """Work until :meth:`stop`, then finish what is in flight."""
+        health = self._health()
         watching = threading.Thread(target=self._watcher.run, name="watch", daemon=True)
         watching.start()
         try:
@@ -90,6 +98,8 @@ class Relay:
             self._delivery.close()
             self._st2.close()
             self._mistral.close()
+            if health is not None:
+                health.close()
 
     def stop(self) -> None:
         """Have :meth:`run` return soon."""
@@ -100,6 +110,19 @@ class Relay:
     def stopping(self) -> bool:
         """Whether :meth:`stop` was called."""
         return self._stop.is_set()
+
+    def _health(self) -> Health | None:
+        contacts = {
+            "stackstorm": lambda: max(self._st2.last_contact(), self._watcher.last_contact()),
+            "mistral": self._mistral.last_contact,
+        }
+        self.metrics.watch(self._delivery.lag, contacts)
+        port = self._settings.health_port
+        if not port:
+            return None
+        health = Health(port, self.metrics, contacts, self._settings.reconcile_interval + self._silence)
+        LOG.info("%s/metrics and %s/health tell how the relay is.", health.url, health.url)
+        return health
 
     def _wait(self, pause: float) -> None:
         """Wait until the next sweep is due, and give the signs of life that the watchdog wants."""
@@ -126,6 +149,7 @@ class Relay:
             # A daemon that ends is no help to the actions that the next sweep may well level.
             LOG.exception("The comparison failed. Comparing again in %.0f s.", _PAUSE_AFTER_FAILURE)
             return _PAUSE_AFTER_FAILURE
+        self.metrics.waiting.set(waiting)
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")
         return self._settings.reconcile_interval

@@ -93,7 +93,9 @@ def test_a_port_of_somebody_elses_is_told(option: str) -> None:
     assert "Ctrl-C" not in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["demo"], ["sandbox"], ["relay"]])
+@pytest.mark.parametrize(
+    "words", [[], ["demo"], ["sandbox"], ["relay"], ["check"], ["status"], ["repair"]]
+)
 def test_help_teaches(words: list[str]) -> None:
     done = typed("st2-mistral", *words, "--help")
     assert done.returncode == 0

@@ -1,0 +1,74 @@
+"""``st2-mistral repair``"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from st2actions_mistral import config, scheduling
+from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.errors import InputError
+
+_DESCRIPTION = """\
+Settle one action now, as the relay would if it had waited long enough: deliver its result, cancel its
+child where Mistral has given it up, schedule it where it has no child, or end it in ERROR where that
+cannot be. st2-mistral status shows what it would be.
+
+An action whose child was deleted from StackStorm has none, and is scheduled again.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "repair",
+        help="settle one action now",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", metavar="ACTION_EXECUTION_ID", help="as status shows it")
+    add_config_file(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Settle it and say how."""
+    with needs_extra("relay"):
+        from st2actions_mistral.client.mistral import MistralClient
+        from st2actions_mistral.client.st2 import St2Client
+        from st2actions_mistral.relay.children import Children
+        from st2actions_mistral.relay.delivery import Delivery
+        from st2actions_mistral.relay.metrics import Metrics
+        from st2actions_mistral.relay.view import View
+
+    conf = config.load(args.config_file)
+    settings = config.relay_settings(conf)
+    # That the relay would never do it by itself is no reason not to do it here.
+    settings = replace(
+        settings, adopt_after=settings.adopt_after or 1, lost_after=settings.lost_after or 1
+    )
+    credential = config.mistral_credential(conf)
+    with (
+        closing(St2Client(config.st2_settings(conf))) as st2,
+        closing(MistralClient(config.mistral_settings(conf), credential=credential)) as mistral,
+    ):
+        view = View(st2, mistral, settings.site)
+        action = mistral.get_action(args.action)
+        if action is None:
+            raise InputError(args.action, "is no action execution that Mistral knows.")
+        delivery = Delivery(
+            st2,
+            mistral,
+            settings,
+            view,
+            Children(),
+            requested=scheduling.reader(conf),
+            metrics=Metrics(),
+        )
+        with closing(delivery):
+            child = view.children({args.action: action}).first.get(args.action)
+            effect = delivery.settle_now(args.action, child["id"] if child else None)
+    print(f"{args.action}: {effect.words}")
+    return 0

@@ -1,0 +1,78 @@
+"""``st2-mistral status``"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from st2actions_mistral import config
+from st2actions_mistral.cli.extras import add_config_file, needs_extra
+
+_DESCRIPTION = """\
+Show the actions that wait for StackStorm: how long, for which execution, in what state it is, and what
+the relay would do next. It changes nothing.
+
+st2-mistral repair ACTION_EXECUTION_ID does it at once.
+"""
+
+_HEADS: Final = ("action execution", "age", "execution", "status", "next")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "status",
+        help="show what waits for StackStorm, and what the relay would do next",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_file(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what waits; 1 where something of it cannot be looked at."""
+    with needs_extra("relay"):
+        from st2actions_mistral.client.mistral import MistralClient
+        from st2actions_mistral.client.st2 import St2Client
+        from st2actions_mistral.relay import delivery, status
+        from st2actions_mistral.relay.view import View
+
+    conf = config.load(args.config_file)
+    settings = config.relay_settings(conf)
+    credential = config.mistral_credential(conf)
+    with (
+        closing(St2Client(config.st2_settings(conf))) as st2,
+        closing(MistralClient(config.mistral_settings(conf), credential=credential)) as mistral,
+    ):
+        view = View(st2, mistral, settings.site)
+        found = list(status.pending(view, mistral, delivery.rules(settings), settings.workers))
+    if args.json:
+        print(json.dumps([row.as_dict() for row in found], indent=2))
+    elif found:
+        cells = [
+            (
+                row.action_execution_id,
+                f"{row.age} s",
+                row.execution_id or "none",
+                row.status or "",
+                f"error: {row.error}" if row.error else row.next,
+            )
+            for row in found
+        ]
+        print(_table([_HEADS, *cells]))
+    else:
+        print("No action waits for StackStorm.")
+    return 1 if any(row.error for row in found) else 0
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

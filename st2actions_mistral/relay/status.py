@@ -1,0 +1,74 @@
+"""What waits, and what the relay would do about it next: a look that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.view import View
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One action that waits."""
+
+    action_execution_id: str
+    name: str
+    age: int
+    """Seconds, by Mistral's clock."""
+    execution_id: str | None
+    """The child; None where there is none."""
+    status: str | None
+    """The child's."""
+    next: str
+    """What the relay would do, or why nothing."""
+    error: str | None = None
+    """Why it cannot be looked at."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def pending(
+    view: View, mistral: MistralClient, rules: reconcile.Rules, workers: int
+) -> Iterator[Pending]:
+    """Every action that waits, the oldest first.
+
+    :param workers: how many are looked at at once.
+    :raises RemoteError: one of the two systems does not answer.
+    """
+    waiting = view.waiting()
+    listed = view.children(waiting)
+    now = (mistral.clock() if waiting else None) or datetime.now(timezone.utc)
+
+    def one(action: Mapping[str, Any]) -> Pending:
+        id_ = action["id"]
+        child = listed.first.get(id_)
+        age = (now - reconcile.made_at(action)).total_seconds()
+        then, error = "", None
+        try:
+            seen = view.look(id_, child["id"] if child else None, age=age)
+            then = reconcile.settle(seen, rules).words
+            if id_ in listed.doubled:
+                then += "; cancel all children but the first"
+        except St2MistralError as failure:
+            error = str(failure)
+        return Pending(
+            action_execution_id=id_,
+            name=action["name"],
+            age=int(age),
+            execution_id=child["id"] if child else None,
+            status=child["status"] if child else None,
+            next=then,
+            error=error,
+        )
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:
+        yield from pool.map(one, sorted(waiting.values(), key=lambda a: str(a["created_at"])))

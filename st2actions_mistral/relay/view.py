@@ -1,0 +1,164 @@
+"""What both systems say of actions and their children, asked anew each time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.model import states
+from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.reconcile import Place, Seen
+
+# Seconds for which a task is taken to be as it was: the items of a with-items share it.
+_TASK_IS_FRESH: Final = 1.0
+
+# Tasks that are remembered for so long.
+_TASKS: Final = 2000
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Children as StackStorm lists them."""
+
+    first: Mapping[str, Mapping[str, Any]]
+    """``id`` and ``status`` of the first child that was made, by action."""
+    doubled: Collection[str]
+    """The actions that have more than one."""
+
+
+class View:
+    """Reads, changes nothing. Safe to share between threads."""
+
+    def __init__(self, st2: St2Client, mistral: MistralClient, site: str) -> None:
+        self._st2 = st2
+        self._mistral = mistral
+        self._site = site
+        self._lock = threading.Lock()
+        self._tasks: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    def waiting(self) -> dict[str, dict[str, Any]]:
+        """The RUNNING actions that wait for StackStorm by id, see ``MistralClient.running_actions``."""
+        running = list(self._mistral.running_actions())
+        names = {str(action["name"]) for action in running}
+        ours = {name for name in names if self._base(name) == reconcile.ACTION_NAME}
+        return {action["id"]: action for action in running if action["name"] in ours}
+
+    def given_up(self, waiting: Collection[Mapping[str, Any]]) -> set[str]:
+        """The actions that nobody waits for any more, as it seems; :meth:`look` looks closer."""
+        at_work = {task["id"]: task for task in self._mistral.unfinished_tasks()}
+        of_task: dict[str, list[Mapping[str, Any]]] = {}
+        for action in waiting:
+            if action.get("task_execution_id"):
+                of_task.setdefault(action["task_execution_id"], []).append(action)
+        cancelled = self._mistral.cancelled_among(
+            {at_work[id_]["workflow_execution_id"] for id_ in of_task if id_ in at_work}
+        )
+        found: set[str] = set()
+        for id_, actions in of_task.items():
+            task = at_work.get(id_)
+            if task is None or task["workflow_execution_id"] in cancelled:
+                found.update(action["id"] for action in actions)
+            elif len(actions) > 1 and not reconcile.has_items(task):
+                newest = max(str(action["created_at"]) for action in actions)
+                found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
+        return found
+
+    def children(self, wanted: Mapping[str, Mapping[str, Any]]) -> Listed:
+        """The children of these actions.
+
+        :param wanted: as :meth:`waiting` gives them.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        doubled: set[str] = set()
+        if wanted:
+            since = reconcile.oldest(wanted.values())
+            for child in self._st2.children_since(self._site, since):
+                action = reconcile.action_of(child, self._site)
+                if action is None or action not in wanted:
+                    continue
+                # The newest come first.
+                if found.get(action, child)["id"] != child["id"]:
+                    doubled.add(action)
+                found[action] = child
+        return Listed(found, doubled)
+
+    def look(
+        self,
+        action_execution_id: str,
+        execution_id: str | None = None,
+        *,
+        child: Mapping[str, Any] | None = None,
+        age: float = 0,
+    ) -> Seen:
+        """One action and its child.
+
+        :param execution_id: the child, as far as it is known.
+        :param child: the whole execution where it is at hand; else it is fetched.
+        """
+        action = self._mistral.get_action(action_execution_id)
+        if child is None and execution_id is not None:
+            child = self._st2.get_execution(execution_id)
+        base = self._base(action["name"]) if action else None
+        if action is None or action["state"] != states.RUNNING:
+            return Seen(action, base=base, child=child)
+        return Seen(
+            action,
+            base=base,
+            place=self._place(action, child),
+            child=child,
+            vanished=execution_id if child is None else None,
+            age=age,
+        )
+
+    def ids(self, action: Mapping[str, Any]) -> MistralIds:
+        """Where in Mistral an action is, as the action itself would have told StackStorm."""
+        task_id = action.get("task_execution_id")
+        task = self._mistral.get_task(task_id) if task_id else None
+        return MistralIds(
+            site=self._site,
+            workflow_execution_id=task["workflow_execution_id"] if task else None,
+            workflow_name=task["workflow_name"] if task else None,
+            task_execution_id=task["id"] if task else None,
+            action_execution_id=action["id"],
+        )
+
+    def _place(self, action: Mapping[str, Any], child: Mapping[str, Any] | None) -> Place | None:
+        task_id = action.get("task_execution_id")
+        if not task_id:
+            return None
+        task = self._task(task_id)
+        if task is None:
+            # Mistral deletes a workflow with all that it has.
+            return Place(states.CANCELLED, states.CANCELLED)
+        workflow: dict[str, Any] | None = {"state": states.RUNNING}
+        if child is None or child["status"] not in states.ST2_FINAL:
+            # A result goes home whether the workflow is cancelled or not; else it matters.
+            workflow = self._mistral.get_execution(task["workflow_execution_id"])
+        attempts = [] if reconcile.has_items(task) else self._mistral.attempts(task["id"])
+        return Place.of(action, task, workflow, attempts)
+
+    def _task(self, task_id: str) -> dict[str, Any] | None:
+        now = time.monotonic()
+        with self._lock:
+            seen, known = self._tasks.get(task_id, (-_TASK_IS_FRESH, None))
+        if known is not None and now - seen < _TASK_IS_FRESH:
+            return known
+        task = self._mistral.get_task(task_id)
+        # Only with items are there others that ask for it too, and no attempts to tell apart.
+        if task is not None and reconcile.has_items(task):
+            with self._lock:
+                if len(self._tasks) >= _TASKS:
+                    self._tasks.clear()
+                self._tasks[task_id] = (now, task)
+        return task
+
+    def _base(self, action_name: str) -> str:
+        """As ``MistralClient.base_of``, which need not be asked for the usual name."""
+        usual = action_name == reconcile.ACTION_NAME
+        return action_name if usual else self._mistral.base_of(action_name)

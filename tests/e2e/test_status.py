@@ -1,0 +1,223 @@
+"""``st2-mistral status`` and ``repair``, and what the relay tells Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bench import PATIENCE, Bench, eventually, new_bench
+from breaking import refusing
+
+from st2actions_mistral.sandbox.process import ChildProcess
+
+WAIT = "wait: {action: st2.action, input: {ref: tests.job}}"
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A sandbox whose relay does not run unless a test starts it."""
+    yield from new_bench(tmp_path_factory.mktemp("quiet"), relay=False)
+
+
+def typed(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("st2-mistral")),
+            *words,
+            "--config-file",
+            bench.sandbox.relay.args[-1],
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def rows(bench: Bench) -> list[dict[str, Any]]:
+    done = typed(bench, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
+    """The one child of a workflow, once it runs."""
+
+    def runs() -> dict[str, Any] | None:
+        for child in bench.stackstorm.executions.all():
+            ids = child["context"].get("mistral", {})
+            if ids.get("workflow_execution_id") == workflow and child["status"] == "running":
+                return child
+        return None
+
+    found: dict[str, Any] = eventually(runs, "the child runs")
+    return found
+
+
+def test_nothing_waits(quiet: Bench) -> None:
+    done = typed(quiet, "status")
+    assert (done.returncode, done.stdout) == (0, "No action waits for StackStorm.\n")
+    assert rows(quiet) == []
+
+
+def test_what_waits_is_shown_and_settled(quiet: Bench) -> None:
+    workflow = quiet.start(quiet.workbook(WAIT))
+    child = child_of(quiet, workflow)
+    action = child["context"]["mistral"]["action_execution_id"]
+
+    (row,) = rows(quiet)
+    assert 0 <= row.pop("age") < 60
+    assert row == {
+        "action_execution_id": action,
+        "name": "st2.action",
+        "execution_id": child["id"],
+        "status": "running",
+        "next": "nothing: it is running",
+        "error": None,
+    }
+    done = typed(quiet, "repair", action)
+    assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")
+
+    quiet.st2.finish(child["id"], "succeeded", {"output": "home"})
+    table = typed(quiet, "status").stdout
+    assert re.search(
+        rf"^{action}  \d+ s +{child['id']}  succeeded  complete it as SUCCESS$", table, re.M
+    )
+    done = typed(quiet, "repair", action)
+    assert (done.returncode, done.stdout) == (0, f"{action}: complete it as SUCCESS\n")
+    assert quiet.wait(workflow).result("wait")["output"] == "home"
+    assert rows(quiet) == []
+
+
+def test_what_has_no_child_is_scheduled(quiet: Bench) -> None:
+    workflow = quiet.start(quiet.workbook(WAIT))
+    child = child_of(quiet, workflow)
+    action = child["context"]["mistral"]["action_execution_id"]
+    quiet.stackstorm.executions.remove(child["id"])
+    (row,) = rows(quiet)
+    assert (row["execution_id"], row["next"]) == (None, "nothing: it has no execution yet")
+    done = typed(quiet, "repair", action)
+    assert (done.returncode, done.stdout) == (0, f"{action}: schedule it: it has no execution\n")
+    again = child_of(quiet, workflow)
+    assert again["id"] != child["id"]
+    quiet.st2.finish(again["id"], "failed", {"error": "no"})
+    assert typed(quiet, "repair", action).returncode == 0
+    assert quiet.wait(workflow).execution["state"] == "ERROR"
+
+
+def test_what_mistral_does_not_know_is_named(quiet: Bench) -> None:
+    done = typed(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
+    assert done.returncode == 1
+    assert "4b4f5be9-0000-0000-0000-000000000000: is no action execution" in done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def relay_with(bench: Bench, folder: Path, options: str, **replaced: str) -> ChildProcess:
+    text = Path(bench.sandbox.relay.args[-1]).read_text(encoding="utf-8") + options
+    for old, new in replaced.items():
+        text = re.sub(rf"^{old} = .*$", f"{old} = {new}", text, flags=re.M)
+    config = folder / "relay.conf"
+    config.touch(mode=0o600)
+    config.write_text(text, encoding="utf-8")
+    return ChildProcess(
+        "The relay", [*bench.sandbox.relay.args[:-1], str(config)], folder / "relay.log"
+    )
+
+
+def get(port: int, path: str) -> requests.Response:
+    return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+
+
+def await_health(port: int) -> None:
+    """Wait until somebody answers, whatever."""
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(answers, "the relay is there")
+
+
+def metric(port: int, name: str) -> float:
+    said = get(port, "/metrics").text
+    found = re.search(rf"^st2_relay_{re.escape(name)} (\S+)$", said, re.M)
+    assert found, said
+    return float(found[1])
+
+
+def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
+    port = free_port()
+    relay = relay_with(quiet, tmp_path, f"\nhealth_port = {port}\nreconcile_interval = 0.5\n")
+    relay.start()
+    try:
+        await_health(port)
+        eventually(lambda: "Following" in "\n".join(relay.tail()), "the relay watches")
+        health = get(port, "/health")
+        assert (health.status_code, health.json()) == (200, {"stackstorm": True, "mistral": True})
+        assert (
+            quiet.run(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}")).execution[
+                "state"
+            ]
+            == "SUCCESS"
+        )
+        assert metric(port, "delivered_total") == 1
+        for name in ("retried", "duplicates", "adopted", "lost", "cancelled"):
+            assert metric(port, f"{name}_total") == 0
+        assert metric(port, "lag_seconds") == 0
+        for system in ("stackstorm", "mistral"):
+            assert metric(port, f'last_contact_timestamp_seconds{{system="{system}"}}') > 1.7e9
+        workflow = quiet.start(
+            quiet.workbook("sleep: {action: st2.action, input: {ref: tests.job}, timeout: 1}")
+        )
+        child_of(quiet, workflow)
+        eventually(lambda: metric(port, "cancelled_total") == 1, "a child is cancelled")
+        assert get(port, "/nothing").status_code == 404
+    finally:
+        relay.stop()
+
+
+def test_a_relay_that_reaches_nobody_is_not_well(quiet: Bench, tmp_path: Path) -> None:
+    port = free_port()
+    with refusing() as nobody:
+        relay = relay_with(
+            quiet,
+            tmp_path,
+            f"\nhealth_port = {port}\n",
+            api_url=f"{nobody}/v1",
+            stream_url=f"{nobody}/v1/stream",
+            mistral_url=f"{nobody}/v2",
+        )
+        relay.start()
+        try:
+            await_health(port)
+            health = get(port, "/health")
+            assert (health.status_code, health.json()) == (503, {"stackstorm": False, "mistral": False})
+        finally:
+            relay.stop()
+
+
+def test_a_port_that_is_taken_is_named(quiet: Bench, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        relay = relay_with(quiet, tmp_path, f"\nhealth_port = {port}\n")
+        relay.start()
+        try:
+            eventually(lambda: relay.poll() is not None, "the relay ends")
+        finally:
+            relay.stop()
+    assert relay.poll() == 1
+    assert "[st2_relay] health_port" in "\n".join(relay.tail())
