@@ -99,7 +99,7 @@ class OutcomeUnknown(RemoteError):
 
 
 class Answered(RemoteError):
-    """The other side understood the request and said no (3xx or 4xx).
+    """The other side understood the request and said no (3xx or 4xx, or a 500 that is final).
 
     :param status: the HTTP status.
     :param message: the other side's own words (its ``faultstring`` where it has one).

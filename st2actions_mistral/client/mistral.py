@@ -17,6 +17,7 @@ from st2actions_mistral.client.credentials import Anonymous, HeaderSource
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model import result as results
 from st2actions_mistral.model import states
 
 # Rows of one listing. Mistral's own bound ([api] max_limit) may be lower; its answer says whether
@@ -108,14 +109,16 @@ class MistralClient:
     def complete_action(self, action_execution_id: str, state: str, output: Mapping[str, Any]) -> bool:
         """Give an action execution its final state and output, once.
 
+        An output that Mistral refuses, or a proxy in front of it for its size, is cut to its link.
+
+        :param output: as ``model.result.fit`` makes it.
         :return: False where it was final already (by whoever), or is not known.
         """
         path = f"/action_executions/{quote(action_execution_id, safe='')}"
-        body = {"state": state, "output": dict(output)}
 
-        def attempt() -> bool:
+        def attempt(output: Mapping[str, Any]) -> bool:
             try:
-                self._api.once("PUT", path, json=body)
+                self._api.once("PUT", path, json={"state": state, "output": dict(output)})
             except OutcomeUnknown:
                 # Mistral answers 500 both when it is in trouble and for an action that is completed
                 # or unknown; only a look tells. The look's own failure says nothing new.
@@ -125,7 +128,13 @@ class MistralClient:
                 raise
             return True
 
-        done: bool = self._api.retrying()(attempt)
+        done: bool
+        try:
+            done = self._api.retrying()(attempt, output)
+        except Answered as error:
+            if error.status not in (400, 413) or "st2" not in output:
+                raise
+            done = self._api.retrying()(attempt, results.refused(output, error.status))
         return done
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:

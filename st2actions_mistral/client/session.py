@@ -29,6 +29,7 @@ from requests.auth import AuthBase
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.model import payload
 
 # Connections kept open to one server. An executor runs 64 actions at once by default; what is above
 # is opened and closed again.
@@ -45,6 +46,10 @@ _CONNECTING: Final = {
     urllib3.connection.HTTPConnection.connect.__code__,
     urllib3.connection.HTTPSConnection.connect.__code__,
 }
+
+# What StackStorm's database says, in a 500 of StackStorm, about what it does not store: that will not
+# change.
+_TOO_LARGE: Final = "document too large"
 
 # An end of file tells nothing of certificates and versions: trying again may help.
 _TLS_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -87,7 +92,7 @@ def send(
     :return: the response to a 2xx, its body read unless ``stream``.
     :raises NotSent: the other side never saw it.
     :raises OutcomeUnknown: it broke on the way, or the answer is a 5xx.
-    :raises Answered: a 3xx or 4xx.
+    :raises Answered: a 3xx or 4xx, or a 500 by which StackStorm refuses what is too large.
     """
     what = f"{method} {redact.url(url)}"
     with translated(what):
@@ -164,8 +169,8 @@ def json_body(
 ) -> Any:
     """The decoded body of a 2xx, see :func:`shaped`."""
     try:
-        body = response.json()
-    except (ValueError, RecursionError) as error:
+        body = payload.decode(response.content)
+    except ValueError as error:
         raise OutcomeUnknown(what, f"the answer ({response.status_code}) is not JSON.") from error
     return shaped(body, f"the answer ({response.status_code})", what, expect, texts)
 
@@ -194,7 +199,7 @@ def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     status = response.status_code
     message = redact.message(body) or response.reason or ""
     retry_after = _retry_after(response.headers.get("Retry-After"))
-    if status >= 500:
+    if status >= 500 and _TOO_LARGE not in message:
         return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)
     if 300 <= status < 400:
         target = _target(response)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from st2actions_mistral.client import session as http
 from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model import payload
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 def _parsed(data: str) -> Event | None:
     try:
-        execution = json.loads(data)
-    except (ValueError, RecursionError):
+        execution = payload.decode(data)
+    except ValueError:
         LOG.warning("An event of %d characters is not JSON and was left out.", len(data))
         return None
     if not isinstance(execution, dict):

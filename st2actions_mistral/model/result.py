@@ -7,11 +7,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from st2actions_mistral.model import payload
 from st2actions_mistral.model.context import MistralIds
 
 # What is kept of one value when a result is cut: enough to see what it was, and small against any
 # sensible limit.
 _KEPT_BYTES: Final = 2048
+
+# StackStorm reads and writes JSON with orjson, to which a larger integer is a float or an error.
+_ST2_INTEGER_BITS: Final = 63
 
 
 def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,29 +41,35 @@ def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
-    """A task's result as it is, or cut to a summary where Mistral would refuse it.
+    """A task's result as it is, or as much of it as Mistral takes.
 
-    In the summary each value above 2 KiB is replaced by its beginning, or by a note of its size, and
-    ``st2`` gets the key ``cut``: ``{"size_kb", "limit_kb", "message"}``. Above the limit even so,
-    only ``st2`` is left.
+    What JSON cannot say is replaced, see ``model.payload.sound``; ``st2`` then gets the key
+    ``replaced``: what it was, in words. What is too large is cut to a summary, in which each value
+    above 2 KiB is replaced by its beginning, or by a note of its size; ``st2`` then gets the key
+    ``cut``: ``{"size_kb", "limit_kb", "message"}``. Above the limit even so, only ``st2`` is left.
 
     :param limit_kb: Mistral's ``[engine] execution_field_size_limit_kb``; negative: no limit.
     """
-    size_kb = _size_kb(result)
+    whole, replaced = payload.sound(result)
+    assert isinstance(whole, dict)
+    if replaced:
+        whole["st2"]["replaced"] = replaced
+    size_kb = _size_kb(whole)
     if limit_kb < 0 or size_kb <= limit_kb:
-        return dict(result)
-    st2 = {
-        **result["st2"],
-        "cut": {
-            "size_kb": size_kb,
-            "limit_kb": limit_kb,
-            "message": "The result is larger than Mistral stores. The whole of it is in StackStorm,"
-            f" in execution {result['st2']['execution_id']}.",
-        },
-    }
-    summary = {name: _shortened(value) for name, value in result.items() if name != "st2"}
-    summary["st2"] = st2
-    return summary if _size_kb(summary) <= limit_kb else {"st2": st2}
+        return whole
+    cut = _with_cut(
+        whole, "The result is larger than Mistral stores.", size_kb=size_kb, limit_kb=limit_kb
+    )
+    summary = {name: _shortened(value) for name, value in whole.items() if name != "st2"} | cut
+    return summary if _size_kb(summary) <= limit_kb else cut
+
+
+def refused(result: Mapping[str, Any], status: int) -> dict[str, Any]:
+    """What is left of a task's result that Mistral, or a proxy in front of it, does not take: ``st2``.
+
+    :param status: of the answer.
+    """
+    return _with_cut(result, f"Mistral does not take the result ({status}).")
 
 
 def parent_result(
@@ -69,9 +79,35 @@ def parent_result(
 
     :param output: what the workflow reports, anything JSON.
     :param state: the state in the workflow author's word.
-    :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``.
+    :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``. What
+        StackStorm or JSON cannot say is replaced; ``mistral`` then has the key ``replaced``.
     """
-    return {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
+    whole = {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
+    report, replaced = payload.sound(whole, integer_bits=_ST2_INTEGER_BITS)
+    assert isinstance(report, dict)
+    if replaced:
+        report["mistral"]["replaced"] = replaced
+    return report
+
+
+def cut_parent_result(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A :func:`parent_result` that StackStorm can store whatever it was: the beginning of ``output``
+    as a text, and under ``mistral`` the key ``cut``: ``{"size_bytes", "message"}``.
+    """
+    text = json.dumps(report["output"])
+    begin = f"{text[: _KEPT_BYTES // 4]}… ({len(text)} bytes of JSON, cut)"
+    message = "StackStorm did not take the result."
+    action = report["mistral"].get("action_execution_id")
+    if action:
+        message += f" The whole of it is in Mistral, in the input of action execution {action}."
+    cut = {"size_bytes": len(text), "message": message}
+    return {**report, "output": begin, "mistral": {**report["mistral"], "cut": cut}}
+
+
+def _with_cut(result: Mapping[str, Any], why: str, **sizes: int) -> dict[str, Any]:
+    st2 = result["st2"]
+    where = f"The whole of it is in StackStorm, in execution {st2['execution_id']}."
+    return {"st2": {**st2, "cut": {**sizes, "message": f"{why} {where}"}}}
 
 
 def _size_kb(result: Mapping[str, Any]) -> int:

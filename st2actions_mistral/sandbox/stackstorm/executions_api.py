@@ -199,6 +199,8 @@ class ExecutionsApi:
                 f'Failed updating execution. Unable to {verb} liveaction "{execution.liveaction_id}" '
                 f'because it is not supported by the "{execution.runner["name"]}" runner.'
             )
+        if len(call.request.get_data()) > MAX_DOCUMENT:
+            raise Fault(500, "'update' command document too large")
         if wanted != status:
             if not self._store.move(
                 execution.id, wanted, only_from={status}, result=body.get("result")

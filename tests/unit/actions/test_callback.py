@@ -139,6 +139,89 @@ def test_an_unknown_parent_is_an_error_with_its_status(
     assert UNKNOWN_ID in result.error["message"]
 
 
+def deep(levels: int) -> Any:
+    value: Any = "leaf"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("output", "stored", "reason"),
+    [
+        ({"a": float("nan"), "b": [float("-inf")]}, {"a": "NaN", "b": ["-Infinity"]}, "finite"),
+        ({"half \ud800": "\udfff"}, {"half \\ud800": "\\udfff"}, "surrogate"),
+        (2**63, str(2**63), "63 bits"),
+        ([10**5000], ["(an integer of 16610 bits, cut)"], "63 bits"),
+        ({"a": {1}}, {"a": "(a set, which is no JSON)"}, "no JSON"),
+    ],
+)
+def test_a_result_that_stackstorm_cannot_store_is_replaced_and_the_parent_ends(
+    st2: StackStorm, parent: str, make_context: MakeContext, output: Any, stored: Any, reason: str
+) -> None:
+    assert told(parent, "ERROR", output).run(make_context()).is_success()
+    execution = st2.executions.get(parent)
+    assert execution["status"] == "failed"
+    assert execution["result"]["output"] == stored
+    [replaced] = execution["result"]["mistral"]["replaced"]
+    assert reason in replaced
+
+
+@pytest.mark.parametrize("levels", [400, 100_000])
+def test_a_result_that_is_nested_without_end_is_cut_and_the_parent_ends(
+    st2: StackStorm, parent: str, make_context: MakeContext, levels: int
+) -> None:
+    assert told(parent, "SUCCESS", deep(levels)).run(make_context()).is_success()
+    execution = st2.executions.get(parent)
+    assert execution["status"] == "succeeded"
+    assert "nested deeper than 100 levels" in json.dumps(execution["result"]["output"])
+    assert "nested deeper" in execution["result"]["mistral"]["replaced"][0]
+
+
+@pytest.mark.parametrize(
+    "output", [{"a.b": 1, "$c": {"$": 2}, "": 3, "\x00": "\x00"}, 2**63 - 1, -(2**63) + 1, "😀" * 1000]
+)
+def test_an_odd_result_that_stackstorm_stores_arrives_as_it_is(
+    st2: StackStorm, parent: str, make_context: MakeContext, output: Any
+) -> None:
+    told(parent, "SUCCESS", output).run(make_context())
+    assert st2.executions.get(parent)["result"] == {
+        "output": output,
+        "state": "SUCCESS",
+        "mistral": IDS,
+    }
+
+
+@pytest.mark.parametrize("output", ["y" * 17_000_000, {"a": ["é" * 9_000_000]}])
+def test_a_result_that_is_too_large_for_stackstorm_is_cut_at_once_and_the_parent_ends(
+    st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext, output: Any
+) -> None:
+    # Long enough that a retry, or the wait for a deadline, would be seen.
+    configure(retry_deadline=60, read_timeout=60)
+    begun = time.monotonic()
+    result = told(parent, "ERROR", output).run(make_context())
+    assert time.monotonic() - begun < 30
+    assert result.data == {"execution_id": parent, "status": "failed"}
+    report = st2.executions.get(parent)["result"]
+    assert report["state"] == "ERROR"
+    assert report["output"].startswith(json.dumps(output)[:500])
+    assert len(report["output"]) < 1000
+    cut = report["mistral"]["cut"]
+    assert cut["size_bytes"] == len(json.dumps(output))
+    assert "a-1" in cut["message"]
+
+
+@pytest.mark.parametrize("refusal", [answer(400), answer(413), answer(500)])
+def test_a_result_that_is_refused_without_words_is_cut_too(
+    st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext, refusal: Any
+) -> None:
+    with BreakingServer(refusal, forward(st2.base_url)) as server:
+        configure(api_url=f"{server.url}/api/v1", retry_deadline=0)
+        result = told(parent, "SUCCESS", "small").run(make_context())
+    assert result.data == {"execution_id": parent, "status": "succeeded"}
+    assert "cut" in st2.executions.get(parent)["result"]["mistral"]
+
+
 @pytest.mark.parametrize("lost", [reset(), stall(), answer(500), answer(200, {"status": "succeeded"})])
 def test_a_parent_that_could_not_be_told_in_time_is_an_error(
     configure: Configure, make_context: MakeContext, lost: Any
@@ -167,8 +250,6 @@ def test_a_stackstorm_that_is_down_is_an_error_that_names_it(
         ({"state": "RUNNING"}, {}, "state"),
         ({"state": ""}, {}, "state"),
         ({"state": None}, {}, "state"),
-        ({"result": float("nan")}, {}, "result"),
-        ({"result": {"a": {1}}}, {}, "result"),
         ({"st2_context": None}, {}, "st2_context.parent"),
         ({"st2_context": {}}, {}, "st2_context.parent"),
         ({"st2_context": []}, {}, "st2_context"),
@@ -218,6 +299,16 @@ def test_a_callback_survives_the_way_to_a_remote_executor(
     json.dumps(vars(arrived))
     assert arrived.run(make_context()).is_success()
     assert st2.executions.get(parent)["result"]["output"] == {"é": ["{{ 1 }}", None]}
+
+
+@pytest.mark.parametrize("said", [answer(401), answer(403), answer(503), reset()])
+def test_what_says_nothing_of_the_result_is_no_reason_to_cut_it(
+    configure: Configure, make_context: MakeContext, said: Any
+) -> None:
+    with BreakingServer(said) as server:
+        configure(api_url=server.url, retry_deadline=0)
+        assert told(UNKNOWN_ID, "SUCCESS", "small").run(make_context()).is_error()
+        assert {request.json()["result"]["output"] for request in server.requests} == {"small"}
 
 
 def test_no_repr_and_no_log_shows_the_result_or_a_credential(

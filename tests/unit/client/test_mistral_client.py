@@ -120,10 +120,28 @@ def test_a_mistral_in_trouble_leaves_the_outcome_unknown() -> None:
 
 
 def test_an_output_that_mistral_refuses_is_final() -> None:
+    output = {"stdout": "x", "st2": {"execution_id": "e"}}
     with BreakingServer(answer(400, {"faultstring": "bad"})) as server, client(server.url) as mistral:
         with pytest.raises(Answered, match="bad"):
             mistral.complete_action("a", "SUCCESS", {})
         assert len(server.requests) == 1
+        with pytest.raises(Answered, match="bad"):
+            mistral.complete_action("a", "SUCCESS", output)
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_an_output_that_is_refused_is_cut_to_its_link(status: int) -> None:
+    output = {"stdout": "x", "st2": {"execution_id": "e", "status": "failed", "web_url": None}}
+    script = [answer(status), answer(200, action("ERROR"))]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.complete_action("a", "ERROR", output)
+        whole, cut = [request.json() for request in server.requests]
+    assert whole == {"state": "ERROR", "output": output}
+    assert cut["state"] == "ERROR"
+    assert list(cut["output"]) == ["st2"]
+    assert cut["output"]["st2"].items() >= output["st2"].items()
+    assert str(status) in cut["output"]["st2"]["cut"]["message"]
 
 
 def test_a_mistral_that_is_down_is_not_sent_to() -> None:

@@ -651,3 +651,32 @@ def test_a_400_for_a_parent_that_is_not_final_is_an_answer(current: Behaviour) -
 def test_a_parent_that_is_out_of_reach_is_not_sent_to() -> None:
     with refusing() as url, client(url, "k", FAST) as st2_client, pytest.raises(NotSent):
         st2_client.finish("x", "succeeded", {})
+
+
+# -- size and shape ------------------------------------------------------------------------------
+
+
+def test_an_execution_is_read_although_its_result_is_more_than_python_reads() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    body = b'{"id": "e", "status": "failed", "result": {"n": %s, "d": %s, "x": NaN}}' % (
+        b"9" * 5000,
+        deep,
+    )
+    with BreakingServer(answer(200, body)) as server, client(server.url) as st2:
+        execution = st2.get_execution("e")
+    assert execution is not None
+    assert (execution["id"], execution["status"]) == ("e", "failed")
+    assert execution["result"]["n"] == "9" * 5000
+    assert "nested deeper" in json.dumps(execution["result"]["d"])
+
+
+def test_parameters_that_are_too_large_are_refused_at_once(st2: StackStorm, key: str) -> None:
+    large = child(ref="core.local", parameters={"cmd": "x" * 10_000_000})
+    pauses = Pauses()
+    with (
+        client(st2.api_url, key, Patience(read_timeout=30), pauses) as api,
+        pytest.raises(Answered, match="document too large") as caught,
+    ):
+        api.schedule(large)
+    assert caught.value.status == 500
+    assert not pauses

@@ -1,15 +1,32 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import payload
 
 
-@pytest.mark.parametrize("value", [None, True, 0, 1.5, "é😀", [], {}, {"a": [{"b": None}]}, (1, 2)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        1.5,
+        "é😀",
+        [],
+        {},
+        {"a": [{"b": None}]},
+        (1, 2),
+        json.loads("[" * 100 + "]" * 100),
+    ],
+)
 def test_what_json_can_say_passes(value: Any) -> None:
     payload.check("result", value)
 
@@ -27,9 +44,16 @@ def _deep() -> list[Any]:
     return value
 
 
+def _nested(levels: int, leaf: str = "1") -> str:
+    return "[" * levels + leaf + "]" * levels
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
+        ([10**5000], "4300 digits"),
+        (json.loads(_nested(101)), "more than 100 levels"),
+        (json.loads(_nested(900)), "more than 100 levels"),
         (float("nan"), "NaN"),
         ({"a": [float("inf")]}, "infinite"),
         ({"a": {1, 2}}, "set"),
@@ -49,3 +73,70 @@ def test_what_json_cannot_say_is_refused_by_name(value: Any, reason: str) -> Non
 def test_a_value_that_is_nested_without_end_is_refused() -> None:
     with pytest.raises(InputError, match="too deeply"):
         payload.check("result", _deep())
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, -2, 1.5, "é\\ud83d\\ude00", null, true]}', "[]", " 5 "])
+def test_json_is_read_as_ever(text: str) -> None:
+    assert payload.decode(text) == payload.decode(text.encode()) == json.loads(text)
+
+
+def test_an_integer_that_is_too_long_for_python_is_the_text_of_its_digits() -> None:
+    assert payload.decode('{"a": [%s, 7]}' % ("9" * 5000)) == {"a": ["9" * 5000, 7]}
+
+
+@pytest.mark.parametrize("levels", [2_000, 100_000])
+def test_what_is_nested_too_deeply_for_python_is_cut_and_the_rest_is_kept(levels: int) -> None:
+    text = json.dumps({"before": '[{"\\', "deep": "X", "after": [[1], {"é": "]"}]})
+    read = payload.decode(text.replace('"X"', _nested(levels, '"[["')).encode())
+    assert read["before"] == '[{"\\'
+    assert read["after"] == [[1], {"é": "]"}]
+    inner, depth = read["deep"], 1
+    while isinstance(inner, list):
+        (inner,), depth = inner, depth + 1
+    assert (inner, depth) == ("(nested deeper than 100 levels, cut)", 100)
+
+
+@pytest.mark.parametrize("text", ["", "x", "{", "[1", "[" * 100_000, _nested(5_000) + "]", '"' * 9])
+def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
+        payload.decode(text)
+
+
+# -- what can be said ----------------------------------------------------------------------------
+
+_ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=8)
+    | st.sampled_from([-(2**70), {1}, b"x", datetime.date(2026, 1, 1)])
+    # hypothesis cannot show such a number.
+    | st.none().map(lambda _: 10**5000),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=()), max_size=3), inner, max_size=3)
+        | inner.map(lambda value: [[[value]]])
+    ),
+    max_leaves=8,
+)
+
+
+@given(_ANYTHING, st.sampled_from([63, 14_000]))
+@settings(max_examples=200, deadline=None)
+def test_whatever_it_is_can_be_said_afterwards(value: Any, bits: int) -> None:
+    said, replaced = payload.sound(value, integer_bits=bits)
+    payload.check("said", said)
+    if replaced:
+        assert payload.sound(said, integer_bits=bits) == (said, [])
+    else:
+        assert said == value
+
+
+def test_a_value_that_is_nested_without_end_can_be_said() -> None:
+    said, replaced = payload.sound(_deep())
+    assert "nested deeper than 100 levels, cut" in json.dumps(said)
+    assert len(replaced) == 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.result import fit, parent_result, task_result
+from st2actions_mistral.model.result import cut_parent_result, fit, parent_result, refused, task_result
 
 CHILD: dict[str, Any] = {
     "id": "6b03c160746e6986596007f7",
@@ -88,11 +88,53 @@ def test_the_last_value_that_fits_is_not_cut(limit_kb: int) -> None:
     assert "cut" in fit({"o": "x" * (room + 1), **link}, limit_kb)["st2"]
 
 
+@pytest.mark.parametrize("limit_kb", [1, 16, 1024])
+@pytest.mark.parametrize(("wide", "width"), [("é", 1), ("€", 2), ("😀", 4)])
+def test_one_wide_character_makes_every_other_one_count_as_much(
+    limit_kb: int, wide: str, width: int
+) -> None:
+    link = {"st2": LINK}
+    room = (limit_kb + 1) * 1024 - 1 - sys.getsizeof(str({"result": {"o": wide, **link}}))
+    fits = {"o": wide + "x" * (room // width), **link}
+    assert fit(fits, limit_kb) == fits
+    above = {"o": fits["o"] + "x", **link}
+    assert _mistrals_size_kb(above) == limit_kb + 1
+    assert "cut" in fit(above, limit_kb)["st2"]
+
+
+def test_what_json_cannot_say_is_replaced_and_said_so() -> None:
+    sent = fit({"n": float("nan"), "s": "\ud800", "st2": LINK}, 1024)
+    assert sent == {
+        "n": "NaN",
+        "s": "\\ud800",
+        "st2": {
+            **LINK,
+            "replaced": [
+                "numbers that are not finite, by texts",
+                "halves of surrogate pairs, by their escapes",
+            ],
+        },
+    }
+
+
+def test_what_mistral_refuses_is_cut_to_the_link() -> None:
+    left = refused({"stdout": "x", "st2": LINK}, 413)
+    assert list(left) == ["st2"]
+    assert left["st2"].items() >= LINK.items()
+    assert "413" in left["st2"]["cut"]["message"]
+    assert LINK["execution_id"] in left["st2"]["cut"]["message"]
+
+
 @given(
     st.dictionaries(
-        st.text(max_size=8).filter(lambda name: name != "st2"),
+        st.text(st.characters(exclude_categories=()), max_size=8).filter(lambda name: name != "st2"),
         st.recursive(
-            st.text(max_size=400).map(lambda text: text * 40) | st.integers(),
+            st.text(st.characters(exclude_categories=()), max_size=400).map(lambda text: text * 40)
+            | st.integers()
+            | st.floats()
+            | st.sampled_from([10**4000, "\ud800" * 3000, "😀" * 3000])
+            # hypothesis cannot show such a number.
+            | st.none().map(lambda _: 10**5000),
             lambda inner: st.lists(inner, max_size=3),
             max_leaves=4,
         ),
@@ -105,7 +147,7 @@ def test_what_is_sent_never_exceeds_the_limit(result: dict[str, Any], limit_kb: 
     sent = fit({**result, "st2": LINK}, limit_kb)
     assert _mistrals_size_kb(sent) <= limit_kb
     assert sent["st2"].items() >= LINK.items()
-    json.dumps(sent)
+    json.dumps(sent, allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_the_given_result_is_not_changed() -> None:
@@ -128,3 +170,15 @@ def test_a_parent_gets_an_object_whatever_the_workflow_reports(output: Any) -> N
 def test_a_parent_may_be_told_more_about_mistral() -> None:
     told = parent_result(None, "ERROR", MistralIds("m"), extra={"state_info": "why"})
     assert told["mistral"] == {"site": "m", "state_info": "why"}
+
+
+@pytest.mark.parametrize("output", ["x" * 17_000_000, ["é"] * 100_000, {"a": None}])
+def test_a_parents_result_is_cut_to_its_beginning(output: Any) -> None:
+    report = parent_result(output, "ERROR", MistralIds("m", action_execution_id="a"))
+    cut = cut_parent_result(report)
+    assert len(json.dumps(cut)) < 2000
+    assert cut["output"].startswith(json.dumps(output)[:512])
+    assert cut["state"] == "ERROR"
+    assert cut["mistral"]["cut"]["size_bytes"] == len(json.dumps(output))
+    assert "action execution a." in cut["mistral"]["cut"]["message"]
+    assert "cut" not in report["mistral"]
