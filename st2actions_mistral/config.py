@@ -28,7 +28,7 @@ from st2actions_mistral.client.settings import (
     checked_url,
 )
 from st2actions_mistral.errors import ConfigError, InputError
-from st2actions_mistral.model.context import Parent, St2Context, is_signed
+from st2actions_mistral.model.context import MistralIds, Parent, St2Context, is_signed
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -95,12 +95,14 @@ _ST2_OPTS: Final = (
         help="Further API URLs that a workflow's st2_context may name. They get no configured"
         " credential.",
     ),
-    cfg.StrOpt(
+    cfg.MultiStrOpt(
         "context_key",
+        default=[],
         secret=True,
         help="A secret shared with StackStorm's side that signs the parent in a workflow's"
         " st2_context. With it, an unsigned parent is refused; without it, the parent's user is not"
-        " passed on.",
+        " passed on. Repeat the option to change the key: the first one signs, each of them is"
+        " believed.",
     ),
     cfg.BoolOpt(
         "render_jinja",
@@ -363,25 +365,55 @@ def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
     return St2Settings(api_url=wanted, tls=settings.tls, patience=settings.patience)
 
 
-def believed_parent(conf: cfg.ConfigOpts, context: St2Context, given: object) -> Parent | None:
+def context_keys(conf: cfg.ConfigOpts) -> list[str]:
+    """The secrets that sign contexts: the first one signs, each of them is believed."""
+    return [key for key in _options(conf, ST2_GROUP, _ST2_OPTS)["context_key"] if key]
+
+
+def believed_parent(
+    conf: cfg.ConfigOpts,
+    context: St2Context,
+    given: object,
+    ids: MistralIds,
+    *,
+    to_end_it: bool = False,
+) -> Parent | None:
     """The parent of a context, as far as it can be believed.
 
     Whoever fills ``st2_context`` chooses the execution to report to, and with ``user`` whom to act
-    as. So with ``context_key`` set only a signed parent counts, and without it no user does.
+    as. So with ``context_key`` set only a signed parent counts, and without it no user does. Whoever
+    may read the environment of a workflow can copy its context into another one: a context that names
+    its workflow execution counts there only, and only such a one may end its parent.
 
     :param given: the ``st2_context`` that ``context`` was read from.
-    :raises InputError: a parent without a valid signature, where ``context_key`` is set.
+    :param ids: where the context was found.
+    :param to_end_it: for somebody who wants to give the parent its final state.
+    :raises InputError: a parent without a valid signature, where ``context_key`` is set; a context of
+        another workflow execution.
     """
     parent = context.parent
     if parent is None:
         return None
-    key = _options(conf, ST2_GROUP, _ST2_OPTS)["context_key"]
-    if key:
-        if not isinstance(given, dict) or not is_signed(given, key):
+    keys = context_keys(conf)
+    if keys and not (isinstance(given, dict) and is_signed(given, *keys)):
+        raise InputError(
+            "st2_context.signature",
+            "does not fit the parent and [st2] context_key. Start the workflow from StackStorm,"
+            " and configure the same context_key on both sides.",
+        )
+    bound_to = context.workflow_execution_id
+    if bound_to and bound_to != ids.workflow_execution_id:
+        raise InputError(
+            "st2_context.workflow_execution_id",
+            "the context belongs to another workflow execution. A sub-workflow needs one that names"
+            " none.",
+        )
+    if keys:
+        if to_end_it and not bound_to:
             raise InputError(
-                "st2_context.signature",
-                "does not fit the parent and [st2] context_key. Start the workflow from StackStorm,"
-                " and configure the same context_key on both sides.",
+                "st2_context.workflow_execution_id",
+                "is missing: with [st2] context_key, only a context that is signed for this workflow"
+                " execution may end its parent.",
             )
         return parent
     _say_unsigned()

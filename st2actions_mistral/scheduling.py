@@ -42,7 +42,7 @@ def requested(conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds) 
         ref=inputs.get("ref", ""),
         parameters={} if parameters is None else parameters,
         ids=ids,
-        parent=config.believed_parent(conf, context, given),
+        parent=config.believed_parent(conf, context, given, ids),
         notify=context.notify_for(ids.task_name),
         render_jinja=config.render_jinja(conf) if render_jinja is None else render_jinja,
     )

@@ -60,13 +60,13 @@ class St2Callback(mistral.Action):
             conf = configuration()
             st2_context = St2Context.parse(self.st2_context)
             settings = config.for_context(conf, st2_context)
-            parent = config.believed_parent(conf, st2_context, self.st2_context)
+            ids = MistralIds.of(config.site(conf), context.execution)
+            parent = config.believed_parent(conf, st2_context, self.st2_context, ids, to_end_it=True)
             if parent is None:
                 raise InputError(
                     "st2_context.parent",
                     "is missing: this workflow was not started for a StackStorm execution.",
                 )
-            ids = MistralIds.of(config.site(conf), context.execution)
             report = parent_result(self.result, self.state, ids)
             execution = _tell(client_for(settings), parent.execution_id, status, report)
         except St2MistralError as error:

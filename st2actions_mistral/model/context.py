@@ -4,7 +4,8 @@
 
     {"api_url": "http://127.0.0.1:9101/v1",
      "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin"},
-     "notify": {…}, "skip_notify_tasks": ["task name", …], "signature": "hex"}
+     "notify": {…}, "skip_notify_tasks": ["task name", …],
+     "workflow_execution_id": "…", "signature": "hex"}
 
 Every key is optional. What a child carries back is the header ``st2-context``, see
 :func:`header_value`.
@@ -47,6 +48,8 @@ class St2Context:
     parent: Parent | None = None
     notify: Mapping[str, Any] | None = None
     skip_notify_tasks: Sequence[str] = ()
+    workflow_execution_id: str | None = None
+    """The only one that the context is meant for; None: all that it is handed to."""
 
     @classmethod
     def parse(cls, value: object) -> St2Context:
@@ -64,6 +67,7 @@ class St2Context:
             parent=_parent(value.get("parent")),
             notify=_optional(value, "notify", Mapping),
             skip_notify_tasks=_task_names(value.get("skip_notify_tasks")),
+            workflow_execution_id=_optional(value, "workflow_execution_id", str),
         )
 
     def notify_for(self, task_name: str | None) -> Mapping[str, Any] | None:
@@ -144,14 +148,21 @@ def sign(context: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {**bare, "signature": _signature(bare, key)}
 
 
-def is_signed(context: Mapping[str, Any], key: str) -> bool:
-    """Whether a ``st2_context`` holds the signature that ``key`` makes of the rest of it."""
+def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
+    """Whether a ``st2_context`` holds the signature that one of ``keys`` makes of the rest of it."""
     given = context.get("signature")
     if not isinstance(given, str):
         return False
     bare = {name: value for name, value in context.items() if name != "signature"}
     # A text from JSON may hold half a surrogate pair.
-    return hmac.compare_digest(given.encode(errors="replace"), _signature(bare, key).encode())
+    signature = given.encode(errors="replace")
+    try:
+        # Every key is tried: how long it takes tells nothing of which one it was.
+        fits = [hmac.compare_digest(signature, _signature(bare, key).encode()) for key in keys]
+    except (RecursionError, TypeError, ValueError):
+        # What has no JSON was never signed.
+        return False
+    return any(fits)
 
 
 def _signature(bare: Mapping[str, Any], key: str) -> str:

@@ -36,6 +36,7 @@ class Sandbox:
     :param relay: whether to start the relay.
     :param load_examples: whether to give Mistral all examples at once. StackStorm's side gives it each
         one when it is run.
+    :param context_key: signs the parents of workflows, as ``[st2] context_key``.
     :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
     :param relay_options: further lines for the relay's group ``[st2_relay]``.
     :param say: told what is being done, in words.
@@ -50,6 +51,7 @@ class Sandbox:
         st2: St2Settings | None = None,
         relay: bool = True,
         load_examples: bool = False,
+        context_key: str | None = None,
         options: str = "",
         relay_options: str = "",
         say: Callable[[str], None] = lambda words: None,
@@ -60,6 +62,7 @@ class Sandbox:
         self._real_st2 = st2
         self._with_relay = relay
         self._load_examples = load_examples
+        self._context_key = context_key
         self._options = options
         self._relay_options = relay_options
         self._say = say
@@ -139,7 +142,9 @@ class Sandbox:
             self.start_relay()
 
     def _start_stand_in(self) -> St2Settings:
-        run_workflow = starter.runner(lambda: self.mistral, lambda: self.st2_settings.api_url)
+        run_workflow = starter.runner(
+            lambda: self.mistral, lambda: self.st2_settings.api_url, self._context_key
+        )
         stackstorm = StackStorm(
             port=self._st2_port,
             runners={"mistral-v2": run_workflow},
@@ -180,6 +185,7 @@ class Sandbox:
             "password": st2.credential.password,
             "cafile": st2.tls.cafile,
             "insecure": str(st2.tls.insecure).lower(),
+            "context_key": self._context_key,
         }
         # oslo.config takes $ for a reference to another option.
         lines = [f"{name} = {value.replace('$', '$$')}" for name, value in values.items() if value]

@@ -109,7 +109,7 @@ def test_the_options_are_these() -> None:
             "retry_deadline": 60,
             "site": "mistral",
             "allowed_api_urls": [],
-            "context_key": None,
+            "context_key": [],
             "render_jinja": False,
         },
         "st2_relay": {

@@ -151,7 +151,7 @@ def test_a_notification_is_sent_unless_the_task_is_known_and_skipped(
         ({"st2_context": {"skip_notify_tasks": "x"}}, {}, "st2_context.skip_notify_tasks"),
         (
             {"st2_context": {"parent": {"execution_id": PARENT_ID}}},
-            {"context_key": "hush"},
+            {"context_key": ["hush"]},
             "st2_context.signature",
         ),
         ({}, {"site": "a b"}, "[st2] site"),
@@ -312,7 +312,7 @@ def test_what_the_relay_could_not_find_is_an_error(
 def test_an_action_survives_the_way_to_a_remote_executor(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
-    configure(api_url=st2.api_url, api_key=st2.create_api_key(), context_key="hush")
+    configure(api_url=st2.api_url, api_key=st2.create_api_key(), context_key=["hush"])
     assert St2Action("test.job").run(make_context(action_execution_id="p2")) is None
     [parent] = child_of(st2, "p2")
     signed = sign({"parent": {"execution_id": parent["id"], "user": "stanley"}}, "hush")
@@ -347,7 +347,7 @@ def test_no_repr_and_no_log_shows_a_parameter_or_a_credential(
     caplog.set_level(logging.DEBUG)
     script = [MADE, answer(400, {"faultstring": "No."}), reset(), answer(200, []), MADE]
     with BreakingServer(*script) as server:
-        configure(api_url=server.url, api_key="hush-key", context_key="hush-context")
+        configure(api_url=server.url, api_key="hush-key", context_key=["hush-context"])
         action = St2Action("core.local", {"password": "hush"})
         results = [action.run(make_context()) for _ in range(3)]
     assert [result is None for result in results] == [True, False, True]

@@ -259,7 +259,21 @@ def test_a_stackstorm_that_is_down_is_an_error_that_names_it(
             {},
             "st2_context.api_url",
         ),
-        ({}, {"context_key": "hush"}, "st2_context.signature"),
+        ({}, {"context_key": ["hush"]}, "st2_context.signature"),
+        (
+            {"st2_context": sign({"parent": {"execution_id": UNKNOWN_ID}}, "hush")},
+            {"context_key": ["hush"]},
+            "st2_context.workflow_execution_id: is missing",
+        ),
+        (
+            {
+                "st2_context": sign(
+                    {"parent": {"execution_id": UNKNOWN_ID}, "workflow_execution_id": "w-2"}, "hush"
+                )
+            },
+            {"context_key": ["hush"]},
+            "st2_context.workflow_execution_id: the context belongs to another",
+        ),
         ({}, {"site": ""}, "[st2] site"),
     ],
 )
@@ -283,8 +297,9 @@ def test_what_cannot_be_used_is_named_before_anything_is_sent(
 def test_a_signed_parent_is_told(
     st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext
 ) -> None:
-    configure(context_key="hush")
-    context = sign({"parent": {"execution_id": parent, "user": "stanley"}}, "hush")
+    configure(context_key=["new", "hush"])
+    given = {"parent": {"execution_id": parent, "user": "stanley"}, "workflow_execution_id": "w-1"}
+    context = sign(given, "hush")
     assert St2Callback("SUCCESS", None, context).run(make_context()).is_success()
     assert st2.executions.get(parent)["status"] == "succeeded"
 

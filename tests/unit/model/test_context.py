@@ -32,6 +32,7 @@ def test_every_key_is_read() -> None:
             "parent": {"execution_id": PARENT_ID, "user": "stanley", "more": 1},
             "notify": {"on-complete": {"routes": ["slack"]}},
             "skip_notify_tasks": ["one", "two"],
+            "workflow_execution_id": "w",
             "signature": "x",
             "unknown": "ignored",
         }
@@ -41,6 +42,7 @@ def test_every_key_is_read() -> None:
         Parent(PARENT_ID, "stanley"),
         {"on-complete": {"routes": ["slack"]}},
         ("one", "two"),
+        "w",
     )
 
 
@@ -60,6 +62,7 @@ def test_empty_values_stand_for_nothing(nothing: Any) -> None:
         ({"api_url": 5}, "st2_context.api_url"),
         ({"api_url": ["http://x"]}, "st2_context.api_url"),
         ({"notify": "me"}, "st2_context.notify"),
+        ({"workflow_execution_id": 5}, "st2_context.workflow_execution_id"),
         ({"parent": PARENT_ID}, "st2_context.parent"),
         ({"parent": [PARENT_ID]}, "st2_context.parent"),
         ({"parent": {}}, "st2_context.parent.execution_id"),
@@ -183,6 +186,34 @@ def test_signing_again_gives_the_same_signature() -> None:
 )
 def test_a_changed_context_is_not_believed(change: dict[str, Any]) -> None:
     assert not is_signed({**sign(CONTEXT, "key"), **change}, "key")
+
+
+def test_one_of_several_keys_is_enough() -> None:
+    signed = sign(CONTEXT, "old")
+    assert is_signed(signed, "new", "old")
+    assert is_signed(signed, "old", "new")
+    assert not is_signed(signed, "new", "newer")
+    assert not is_signed(signed)
+
+
+def _deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("odd", [_deep(), 10**5000, {1}], ids=["deep", "digits", "set"])
+def test_what_has_no_json_was_never_signed(odd: Any) -> None:
+    assert not is_signed({**CONTEXT, "more": odd, "signature": "0" * 64}, "key")
+
+
+def test_a_signature_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr("hmac.compare_digest", lambda given, made: bool(compared.append((given, made))))
+    assert not is_signed(sign(CONTEXT, "key"), "key", "other")
+    assert len(compared) == 2
+    assert compared[0][0] == compared[0][1]
 
 
 def test_a_context_signed_with_another_key_or_not_at_all_is_not_believed() -> None:
