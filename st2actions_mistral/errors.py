@@ -19,9 +19,17 @@ No message holds a credential: URLs are shown without user and query, headers no
 
 from __future__ import annotations
 
+# Answers about what was sent. Any other is about who asks, where, how often, and who is there at all.
+_MAY_QUOTE = frozenset({400, 409, 422, 500})
+
 
 class St2MistralError(Exception):
     """Root of all errors that this package raises on purpose."""
+
+    def brief(self) -> str:
+        """The text for a log: without the other side's words where they may quote what it was sent,
+        parameters and results among it."""
+        return str(self)
 
 
 class InputError(St2MistralError):
@@ -97,6 +105,9 @@ class OutcomeUnknown(RemoteError):
         self.status = status
         self.retry_after = retry_after
 
+    def brief(self) -> str:
+        return f"{self.what}: {self.status}." if self.status in _MAY_QUOTE else str(self)
+
 
 class Answered(RemoteError):
     """The other side understood the request and said no (3xx or 4xx, or a 500 that is final).
@@ -113,3 +124,6 @@ class Answered(RemoteError):
         self.status = status
         self.message = message
         self.retry_after = retry_after
+
+    def brief(self) -> str:
+        return f"{self.what}: {self.status}." if self.status in _MAY_QUOTE else str(self)

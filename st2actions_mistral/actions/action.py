@@ -82,7 +82,7 @@ class St2Action(mistral.Action):
                 " will find out.",
                 self.ref,
                 ids.action_execution_id,
-                error,
+                error.brief(),
             )
             return None
         except St2MistralError as error:
@@ -99,6 +99,6 @@ class St2Action(mistral.Action):
         result: dict[str, Any] = {"error": str(error), "ref": self.ref}
         if isinstance(error, Answered):
             result |= {"status": error.status, "message": error.message}
-        LOG.warning("%r failed: %s", self, error)
+        LOG.warning("%r failed: %s", self, error.brief())
         self.over = True
         return mistral.Result(error=result)

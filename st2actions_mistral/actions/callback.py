@@ -70,7 +70,7 @@ class St2Callback(mistral.Action):
             report = parent_result(self.result, self.state, ids)
             execution = _tell(client_for(settings), parent.execution_id, status, report)
         except St2MistralError as error:
-            LOG.warning("%r failed: %s", self, error)
+            LOG.warning("%r failed: %s", self, error.brief())
             return mistral.Result(error=_error(error))
         return mistral.Result(data=_told(execution, status))
 
@@ -87,7 +87,7 @@ def _tell(client: St2Client, execution_id: str, status: str, report: dict[str, A
         LOG.warning(
             "StackStorm execution %s did not get the result of its workflow (%s): it gets a summary.",
             execution_id,
-            error,
+            error.brief(),
         )
         return client.finish(execution_id, status, cut_parent_result(report))
 

@@ -16,7 +16,7 @@ from typing import Final
 import tenacity
 
 from st2actions_mistral.client.settings import Patience
-from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, St2MistralError
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -92,4 +92,5 @@ def _pause(state: tenacity.RetryCallState) -> float:
 def _log(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0
-    LOG.info("%s Trying again in %.1f s (try %d).", error, pause, state.attempt_number + 1)
+    said = error.brief() if isinstance(error, St2MistralError) else error
+    LOG.info("%s Trying again in %.1f s (try %d).", said, pause, state.attempt_number + 1)

@@ -111,7 +111,7 @@ def send(
         if response.ok and not response.is_redirect and response.status_code < 300:
             return response
         try:
-            body = response.text
+            body = redact.secrets(response.text, response.request.headers)
         finally:
             response.close()
     raise _refusal(what, response, body)

@@ -133,7 +133,7 @@ class Delivery:
             self.backoff.succeeded(job.action)
             return done
         except St2MistralError as error:
-            LOG.warning("Action execution %s is left as it is for now: %s", job.action, error)
+            LOG.warning("Action execution %s is left as it is for now: %s", job.action, error.brief())
         except Exception:
             LOG.exception("Action execution %s cannot be handled.", job.action)
         finally:
@@ -199,10 +199,9 @@ class Delivery:
         if child is None:
             self._metrics.lost.inc()
             LOG.warning(
-                "Closed: action execution %s %s, without an execution in StackStorm: %s",
+                "Closed: action execution %s %s, without an execution in StackStorm: see its output.",
                 action,
                 effect.state,
-                effect.output["error"],
             )
         elif delivered:
             self._metrics.delivered.inc()
@@ -275,7 +274,9 @@ class Delivery:
                 self._st2.cancel(child["id"])
                 self._metrics.duplicates.inc()
         except St2MistralError as error:
-            LOG.warning("The children of action execution %s are left for now: %s", action, error)
+            LOG.warning(
+                "The children of action execution %s are left for now: %s", action, error.brief()
+            )
             # Heard of again, they are looked at again.
             self._children.forget(action)
         except Exception:

@@ -139,7 +139,7 @@ class Watcher:
                 self._watch()
                 ended = "The event stream ended."
             except St2MistralError as error:
-                ended = str(error)
+                ended = error.brief()
             except Exception as error:
                 # Nobody would start this thread again.
                 LOG.exception("The event stream cannot be handled.")

@@ -142,8 +142,8 @@ class Relay:
             waiting = self._sweeper.sweep(everything=everything)
         except St2MistralError as error:
             if not self._stop.is_set():
-                LOG.warning("%s Comparing again in %.0f s.", error, _PAUSE_AFTER_FAILURE)
-                self._notifier.ready(f"Not connected: {error}")
+                LOG.warning("%s Comparing again in %.0f s.", error.brief(), _PAUSE_AFTER_FAILURE)
+                self._notifier.ready(f"Not connected: {error.brief()}")
             return _PAUSE_AFTER_FAILURE
         except Exception:
             # A daemon that ends is no help to the actions that the next sweep may well level.

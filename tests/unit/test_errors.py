@@ -40,3 +40,22 @@ def test_an_unknown_outcome_may_have_a_status() -> None:
     error = errors.OutcomeUnknown("PUT http://x", "503 busy", status=503, retry_after=7)
     assert (error.status, error.retry_after) == (503, 7)
     assert errors.OutcomeUnknown("PUT http://x", "reset").status is None
+
+
+@pytest.mark.parametrize(
+    ("error", "brief"),
+    [
+        (errors.Answered("GET http://x", 400, "'hush' is not an integer"), "GET http://x: 400."),
+        (errors.Answered("GET http://x", 500, "hush: document too large"), "GET http://x: 500."),
+        (errors.Answered("GET http://x", 401, "Set api_key."), "GET http://x: 401 Set api_key."),
+        (errors.OutcomeUnknown("GET http://x", "500 hush", status=500), "GET http://x: 500."),
+        (errors.OutcomeUnknown("GET http://x", "503 later", status=503), "GET http://x: 503 later"),
+        (errors.OutcomeUnknown("GET http://x", "reset"), "GET http://x: reset"),
+        (errors.NotSent("GET http://x", "refused"), "GET http://x: refused"),
+        (errors.InputError("ref", "is none"), "ref: is none"),
+    ],
+)
+def test_a_log_gets_no_words_that_may_quote_what_was_sent(
+    error: errors.St2MistralError, brief: str
+) -> None:
+    assert error.brief() == brief

@@ -48,3 +48,21 @@ def test_a_long_message_is_cut() -> None:
 def test_the_hash_of_an_api_key_is_not_shown() -> None:
     body = json.dumps({"faultstring": "Unauthorized - ApiKey with key_hash=0a1b2c3d not found."})
     assert redact.message(body) == "Unauthorized - ApiKey with key_hash=… not found."
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("St2-Api-Key", "hush"),
+        ("X-Auth-Token", "hush"),
+        ("Authorization", "Basic hush"),
+    ],
+)
+def test_what_let_a_request_in_is_not_told_back(header: str, value: str) -> None:
+    said = redact.secrets(f"You said {value}, twice: hush.", {header: value, "Accept": "You"})
+    assert "hush" not in said
+    assert said.startswith("You said ")
+
+
+def test_nothing_that_let_a_request_in_is_nothing_to_hide() -> None:
+    assert redact.secrets("as it was", {}) == "as it was"
