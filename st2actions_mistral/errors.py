@@ -19,16 +19,13 @@ No message holds a credential: URLs are shown without user and query, headers no
 
 from __future__ import annotations
 
-# Answers about what was sent. Any other is about who asks, where, how often, and who is there at all.
-_MAY_QUOTE = frozenset({400, 409, 422, 500})
-
 
 class St2MistralError(Exception):
     """Root of all errors that this package raises on purpose."""
 
     def brief(self) -> str:
-        """The text for a log: without the other side's words where they may quote what it was sent,
-        parameters and results among it."""
+        """The text for a log: without the other side's words where it was sent something, parameters or
+        a result, that they may quote."""
         return str(self)
 
 
@@ -64,6 +61,9 @@ class RemoteError(St2MistralError):
         super().__init__(f"{what}: {reason}")
         self.what = what
         self.reason = reason
+
+    def _has_body(self) -> bool:
+        return self.what.startswith(("POST ", "PUT "))
 
 
 class NotSent(RemoteError):
@@ -106,7 +106,7 @@ class OutcomeUnknown(RemoteError):
         self.retry_after = retry_after
 
     def brief(self) -> str:
-        return f"{self.what}: {self.status}." if self.status in _MAY_QUOTE else str(self)
+        return f"{self.what}: {self.status}." if self.status and self._has_body() else str(self)
 
 
 class Answered(RemoteError):
@@ -115,15 +115,23 @@ class Answered(RemoteError):
     :param status: the HTTP status.
     :param message: the other side's own words (its ``faultstring`` where it has one).
     :param retry_after: seconds the other side asked to wait (429), else None.
+    :param advice: the part of ``message`` that is ours.
     """
 
     def __init__(
-        self, what: str, status: int, message: str, *, retry_after: float | None = None
+        self,
+        what: str,
+        status: int,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        advice: str = "",
     ) -> None:
         super().__init__(what, f"{status} {message}".rstrip())
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.advice = advice
 
     def brief(self) -> str:
-        return f"{self.what}: {self.status}." if self.status in _MAY_QUOTE else str(self)
+        return f"{self.what}: {self.status} {self.advice}".rstrip() if self._has_body() else str(self)

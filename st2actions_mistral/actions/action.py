@@ -65,6 +65,8 @@ class St2Action(mistral.Action):
             not be settled in time whether StackStorm made the execution; a ``Result`` with an error
             where there is none.
         """
+        # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
+        failed: St2MistralError
         try:
             conf = configuration()
             ids = MistralIds.of(config.site(conf), context.execution)
@@ -74,24 +76,24 @@ class St2Action(mistral.Action):
                 look_first=abs(time.time() - self.made_at) > config.late_after(conf),
                 since=datetime.fromtimestamp(self.made_at, timezone.utc),
             )
-        except OutcomeUnknown as error:
-            if ids.action_execution_id is None:
-                return self._failed(error)
-            LOG.warning(
-                "It is not known whether StackStorm runs %s for action execution %s (%s). The relay"
-                " will find out.",
+        except St2MistralError as error:
+            failed = error
+        else:
+            LOG.info(
+                "StackStorm execution %s (%s) runs for action execution %s.",
+                execution["id"],
                 self.ref,
                 ids.action_execution_id,
-                error.brief(),
             )
             return None
-        except St2MistralError as error:
-            return self._failed(error)
-        LOG.info(
-            "StackStorm execution %s (%s) runs for action execution %s.",
-            execution["id"],
+        if not isinstance(failed, OutcomeUnknown) or ids.action_execution_id is None:
+            return self._failed(failed)
+        LOG.warning(
+            "It is not known whether StackStorm runs %s for action execution %s (%s). The relay will"
+            " find out.",
             self.ref,
             ids.action_execution_id,
+            failed.brief(),
         )
         return None
 

@@ -55,6 +55,7 @@ class St2Callback(mistral.Action):
         :return: ``{"execution_id", "status"}`` of the parent; also ``message`` where it had ended
             otherwise already. A ``Result`` with an error where it could not be told.
         """
+        # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
         try:
             status = states.callback_status(self.state)
             conf = configuration()
@@ -70,9 +71,11 @@ class St2Callback(mistral.Action):
             report = parent_result(self.result, self.state, ids)
             execution = _tell(client_for(settings), parent.execution_id, status, report)
         except St2MistralError as error:
-            LOG.warning("%r failed: %s", self, error.brief())
-            return mistral.Result(error=_error(error))
-        return mistral.Result(data=_told(execution, status))
+            failed = error
+        else:
+            return mistral.Result(data=_told(execution, status))
+        LOG.warning("%r failed: %s", self, failed.brief())
+        return mistral.Result(error=_error(failed))
 
 
 def _tell(client: St2Client, execution_id: str, status: str, report: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +87,13 @@ def _tell(client: St2Client, execution_id: str, status: str, report: dict[str, A
         is_small = len(json.dumps(report)) < _SMALL
         if error.status in _NOT_THE_RESULT or (error.status is None and is_small):
             raise
-        LOG.warning(
-            "StackStorm execution %s did not get the result of its workflow (%s): it gets a summary.",
-            execution_id,
-            error.brief(),
-        )
-        return client.finish(execution_id, status, cut_parent_result(report))
+        refused = error.brief()
+    LOG.warning(
+        "StackStorm execution %s did not get the result of its workflow (%s): it gets a summary.",
+        execution_id,
+        refused,
+    )
+    return client.finish(execution_id, status, cut_parent_result(report))
 
 
 def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:

@@ -138,4 +138,5 @@ class Api:
         self._session.close()
 
     def _with_hint(self, error: Answered) -> Answered:
-        return Answered(error.what, error.status, f"{error.message} {self._credential.hint()}")
+        hint = self._credential.hint()
+        return Answered(error.what, error.status, f"{error.message} {hint}", advice=hint)

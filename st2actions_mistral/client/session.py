@@ -204,6 +204,7 @@ def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     if 300 <= status < 400:
         target = _target(response)
         message = f"redirects to {target}, and redirects are not followed. Configure the real URL."
+        return Answered(what, status, message, advice=message)
     return Answered(what, status, message, retry_after=retry_after)
 
 

@@ -45,10 +45,15 @@ def test_an_unknown_outcome_may_have_a_status() -> None:
 @pytest.mark.parametrize(
     ("error", "brief"),
     [
-        (errors.Answered("GET http://x", 400, "'hush' is not an integer"), "GET http://x: 400."),
-        (errors.Answered("GET http://x", 500, "hush: document too large"), "GET http://x: 500."),
-        (errors.Answered("GET http://x", 401, "Set api_key."), "GET http://x: 401 Set api_key."),
-        (errors.OutcomeUnknown("GET http://x", "500 hush", status=500), "GET http://x: 500."),
+        (errors.Answered("POST http://x", 400, "'hush' is not an integer"), "POST http://x: 400"),
+        (errors.Answered("PUT http://x", 500, "hush: document too large"), "PUT http://x: 500"),
+        (
+            errors.Answered("PUT http://x", 401, "hush Set api_key.", advice="Set api_key."),
+            "PUT http://x: 401 Set api_key.",
+        ),
+        (errors.Answered("GET http://x", 404, "no such id"), "GET http://x: 404 no such id"),
+        (errors.OutcomeUnknown("POST http://x", "500 hush", status=500), "POST http://x: 500."),
+        (errors.OutcomeUnknown("POST http://x", "reset"), "POST http://x: reset"),
         (errors.OutcomeUnknown("GET http://x", "503 later", status=503), "GET http://x: 503 later"),
         (errors.OutcomeUnknown("GET http://x", "reset"), "GET http://x: reset"),
         (errors.NotSent("GET http://x", "refused"), "GET http://x: refused"),
