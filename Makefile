@@ -5,10 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Children of the long fault run.
+SOAK := 2000
+
 # Versions of Mistral that make e2e runs.
 VERSIONS := 23.0.0 20.2.0
 
-.PHONY: demo sandbox test lint e2e e2e-all bench clean
+.PHONY: demo sandbox test lint faults soak e2e e2e-all bench clean
 
 demo: $(VENV)/.sandbox
 	@$(BIN)/st2-mistral demo examples.mistral-basic cmd=date
@@ -20,6 +23,13 @@ sandbox: $(VENV)/.sandbox
 test: lint $(VENV)-st2client/.made
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
+
+# What breaks on purpose: sockets, processes, clocks. soak is the long form, and prints what it did.
+faults: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults
+
+soak: $(VENV)/.test
+	ST2_MISTRAL_SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/faults/test_every_result.py
 
 e2e: $(VENV)/.test
 	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest tests/processes

@@ -15,7 +15,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+from urllib.parse import urlsplit
 
+from faults.proxy import Door
 from venvs import Venv, clean_environment
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -192,8 +194,11 @@ class Steward:
 class Cluster:
     """One Mistral, the relay and the stand-in, with the attributes of a Sandbox that its tests use."""
 
-    def __init__(self, version: str, venv: Venv, folder: Path) -> None:
+    def __init__(self, version: str, venv: Venv, folder: Path, *, doors: bool = False) -> None:
+        """:param doors: reach broker and database through :attr:`doors`, which can be shut."""
         self.version = version
+        self.doors: dict[str, Door] = {}
+        self._with_doors = doors
         self.venv = venv
         self.folder = folder
         self.processes: dict[str, Process] = {}
@@ -278,7 +283,10 @@ class Cluster:
         self.mistral_settings = MistralSettings(url=f"http://127.0.0.1:{port}/v2")
         self.mistral = MistralClient(self.mistral_settings)
         self._stack.callback(self.mistral.close)
-        given = self._steward.given
+        given = dict(self._steward.given)
+        if self._with_doors:
+            for part, key in (("broker", "transport_url"), ("database", "connection")):
+                given[key] = self._behind_a_door(part, given[key])
         values = {
             "transport_url": given["transport_url"],
             "connection": given["connection"],
@@ -296,6 +304,12 @@ class Cluster:
             if executor == WITHOUT_DATABASE:
                 own["connection"] = NO_DATABASE
             self._write(f"{executor}.conf", values | own)
+
+    def _behind_a_door(self, part: str, url: str) -> str:
+        port = urlsplit(url).port
+        assert port is not None
+        door = self.doors[part] = self._stack.enter_context(Door(port))
+        return url.replace(f":{port}/", f":{door.port}/", 1)
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         # oslo.config takes $ for a reference to another option.

@@ -1,0 +1,64 @@
+"""StackStorm is away for a while, and comes back at the same place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from e2e.bench import Bench, eventually
+from proxy import Door
+
+from st2actions_mistral.client.settings import Credential, St2Settings
+from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+# Seconds; a minute in the long form.
+AWAY = float(os.environ.get("ST2_MISTRAL_AWAY", "8"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Bench, Door]]:
+    with StackStorm() as stackstorm, Door(urlsplit(stackstorm.base_url).port or 0) as door:
+        settings = St2Settings(
+            api_url=f"http://127.0.0.1:{door.port}/api/v1",
+            stream_url=f"http://127.0.0.1:{door.port}{urlsplit(stackstorm.stream_url).path}",
+            credential=Credential(api_key=stackstorm.create_api_key()),
+        )
+        options = f"retry_deadline = {AWAY * 3}"
+        with Sandbox(tmp_path, st2=settings, options=options) as sandbox:
+            sandbox.stackstorm = stackstorm
+            yield Bench(sandbox), door
+
+
+def test_stackstorm_is_away_and_back(place: tuple[Bench, Door]) -> None:
+    """Some children are about to be made, some end meanwhile, some results are on their way."""
+    bench, door = place
+    workflow = bench.workbook(
+        """
+        each:
+          with-items: i in <% range(30) %>
+          action: st2.action
+          input: {ref: sandbox.sleep, parameters: {seconds: 2}}
+          on-success: after
+        after: {action: st2.action, input: {ref: core.noop}}
+        """
+    )
+    started = bench.start(workflow)
+    eventually(lambda: len(bench.stackstorm.executions.all()) > 8, "some children are made")
+    door.shut()
+    time.sleep(AWAY)
+    door.open()
+    opened = time.monotonic()
+    run = bench.wait(started, timeout=120)
+    print(f"all done {time.monotonic() - opened:.1f} s after StackStorm was back")
+    assert run.execution["state"] == "SUCCESS"
+    assert [action["state"] for action in run.actions] == ["SUCCESS"] * 31
+    made = [
+        child["context"]["mistral"]["action_execution_id"]
+        for child in bench.stackstorm.executions.all()
+    ]
+    assert sorted(made) == sorted(action["id"] for action in run.actions)
