@@ -1,0 +1,84 @@
+"""Actions whose results cannot be written do not keep the others from theirs."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from breaking import Request
+from e2e.bench import Bench, eventually
+from proxy import FaultProxy, Plan
+
+from st2actions_mistral.sandbox.process import ChildProcess
+from st2actions_mistral.sandbox.sandbox import Sandbox
+
+POISONED = 8
+HEALTHY = 60
+TASK = """
+each:
+  with-items: i in <% range({number}) %>
+  action: st2.action
+  input: {{ref: core.noop}}
+"""
+
+
+class Poison:
+    """Which actions Mistral takes no result of."""
+
+    def __init__(self) -> None:
+        self.actions: set[str] = set()
+        self.refused = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, request: Request) -> bool:
+        refuse = request.method == "PUT" and request.path.rpartition("/")[2] in self.actions
+        with self.lock:
+            self.refused += refuse
+        return refuse
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Bench, ChildProcess, Poison]]:
+    """A sandbox and a relay with fewer workers than there are poisoned actions, not started yet."""
+    poison = Poison()
+    with Sandbox(tmp_path, relay=False, relay_options="reconcile_interval = 1\nworkers = 4") as sandbox:
+        root = sandbox.mistral_server.url.removesuffix("/v2")
+        with FaultProxy(root, Plan(1, 1, ("500 before",), only=poison)) as proxy:
+            config = Path(sandbox.relay.args[-1])
+            config.write_text(config.read_text().replace(root, proxy.url))
+            try:
+                yield Bench(sandbox), sandbox.relay, poison
+            finally:
+                sandbox.relay.stop()
+
+
+def test_the_others_are_not_starved(place: tuple[Bench, ChildProcess, Poison]) -> None:
+    bench, relay, poison = place
+    bad = bench.start(bench.workbook(TASK.format(number=POISONED)))
+
+    def all_made() -> list[str] | None:
+        found = [
+            child["context"]["mistral"]["action_execution_id"]
+            for child in bench.stackstorm.executions.all()
+        ]
+        return found if len(found) == POISONED else None
+
+    poison.actions.update(eventually(all_made, "the poisoned children are made"))
+    relay.start()
+    eventually(lambda: poison.refused >= POISONED, "each was refused")
+    begun = time.monotonic()
+    good = bench.run(bench.workbook(TASK.format(number=HEALTHY)))
+    taken = time.monotonic() - begun
+    assert good.execution["state"] == "SUCCESS"
+    # Each is tried later and later: not at every comparison.
+    time.sleep(max(0.0, 25 - taken))
+    said = "\n".join(relay.tail(100_000))
+    tries = len(re.findall(r"is left as it is for now: .* 500 not now", said))
+    print(f"{HEALTHY} healthy ones in {taken:.1f} s, {tries} tries of {POISONED} poisoned ones")
+    assert POISONED < tries <= POISONED * 7
+    poison.actions.clear()
+    assert bench.wait(bad, timeout=60).execution["state"] == "SUCCESS"
