@@ -8,6 +8,8 @@ passwords from the environment or ``~/.netrc``: what is configured is what is se
 from __future__ import annotations
 
 import email.utils
+import functools
+import logging
 import math
 import ssl
 import sys
@@ -30,6 +32,8 @@ from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import payload
+
+LOG: Final = logging.getLogger(__name__)
 
 # Connections kept open to one server. An executor runs 64 actions at once by default; what is above
 # is opened and closed again.
@@ -55,6 +59,21 @@ _TOO_LARGE: Final = "document too large"
 _TLS_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
+# Bytes of an answer. StackStorm's largest is one execution: MongoDB stores 16 MB, of which JSON makes
+# more by its escapes.
+_LARGEST_ANSWER: Final = 64 * 1024 * 1024
+
+# Bytes of a refusal that are read: its words are cut much shorter.
+_LARGEST_REFUSAL: Final = 64 * 1024
+
+# How many times read_timeout, which is the longest silence, a whole answer may take: two minutes by
+# default, in which the largest comes at half a megabyte a second.
+_ANSWER_TIMEOUTS: Final = 4
+
+# Bytes read at once.
+_PIECE: Final = 256 * 1024
+
+
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         # requests prepares the next request although it is told not to follow, and raises whatever
@@ -67,7 +86,11 @@ def new_session(tls: Tls) -> requests.Session:
     session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # A compressed answer has no bound before it is read. The servers are near, and most answers small.
+    session.headers["Accept-Encoding"] = "identity"
     session.verify = False if tls.insecure else (tls.cafile or True)
+    if tls.insecure:
+        _say_insecure()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -89,7 +112,8 @@ def send(
 ) -> requests.Response:
     """Send one request, once.
 
-    :return: the response to a 2xx, its body read unless ``stream``.
+    :return: the response to a 2xx, its body read unless ``stream``. It is read in bounds: of size, and
+        of :data:`_ANSWER_TIMEOUTS` times ``read_timeout``.
     :raises NotSent: the other side never saw it.
     :raises OutcomeUnknown: it broke on the way, or the answer is a 5xx.
     :raises Answered: a 3xx or 4xx, or a 500 by which StackStorm refuses what is too large.
@@ -106,15 +130,57 @@ def send(
             auth=auth,
             timeout=(patience.connect_timeout, patience.read_timeout),
             allow_redirects=False,
-            stream=stream,
+            stream=True,
         )
-        if response.ok and not response.is_redirect and response.status_code < 300:
+        taken = response.ok and not response.is_redirect and response.status_code < 300
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if taken and encoding != "identity":
+            response.close()
+            raise OutcomeUnknown(what, f"the answer is compressed ({encoding:.20}), unasked.")
+        if taken and stream:
             return response
         try:
-            body = redact.secrets(response.text, response.request.headers)
-        finally:
+            deadline = time.monotonic() + _ANSWER_TIMEOUTS * patience.read_timeout
+            limit = _LARGEST_ANSWER if taken else _LARGEST_REFUSAL
+            # What requests itself would have put there, without a bound.
+            response._content = _read(response, what, limit, deadline, cut=not taken)
+        except BaseException:
             response.close()
+            raise
+        if taken:
+            return response
+        body = redact.secrets(response.text, response.request.headers)
     raise _refusal(what, response, body)
+
+
+def _read(response: requests.Response, what: str, limit: int, deadline: float, *, cut: bool) -> bytes:
+    """The body of an answer.
+
+    :param deadline: in the time of ``time.monotonic``.
+    :param cut: take the beginning of what is too much, or comes too slowly; else it is an error.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    # read1 gives what is there; read would wait for all of a piece, a byte at a time.
+    while piece := response.raw.read1(_PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        late = time.monotonic() > deadline
+        if late or size > limit:
+            if cut:
+                response.close()
+                break
+            reason = "took too long" if late else f"is larger than {limit} bytes"
+            raise OutcomeUnknown(what, f"the answer {reason}.")
+    return b"".join(pieces)[:limit]
+
+
+@functools.cache
+def _say_insecure() -> None:
+    LOG.warning(
+        "Certificates are not checked (the option insecure is set): whoever is on the way can read and"
+        " change everything, credentials too. Set cafile to the CA of the server instead."
+    )
 
 
 @contextmanager
@@ -128,17 +194,14 @@ def translated(what: str) -> Iterator[None]:
     handled = sys.exc_info()[1]
     try:
         yield
-    except requests.exceptions.SSLError as error:
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         causes = list(_causes(error, handled))
         if not _is_unsent(causes):
             raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
         if any(isinstance(cause, _TLS_ENDED) for cause in causes):
             raise NotSent(what, f"no TLS ({_words(causes)}).") from error
         raise NotSent(
-            what,
-            f"no TLS ({_words(causes)}). If the server's certificate is signed by a CA of your own,"
-            " set cafile to it.",
-            permanent=True,
+            what, f"no TLS ({_words(causes)}). {_tls_hint(causes)}", permanent=True
         ) from error
     except requests.exceptions.Timeout as error:
         if _is_unsent(_causes(error, handled)):
@@ -232,6 +295,18 @@ def _retry_after(header: str | None) -> float | None:
         # HTTP's dates are in GMT, also in the old form that does not say so.
         seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _tls_hint(causes: Sequence[BaseException]) -> str:
+    """What to do about a certificate that is not taken. The numbers are OpenSSL's X509_V_ERR_…"""
+    code = next(
+        (cause.verify_code for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None
+    )
+    if code == 10:
+        return "The server's certificate has expired: renew it there."
+    if code in (62, 64):
+        return "The server's certificate is for another name: set the URL to that name."
+    return "If the server's certificate is signed by a CA of your own, set cafile to it."
 
 
 def _is_unsent(causes: Iterable[BaseException]) -> bool:

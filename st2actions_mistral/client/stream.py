@@ -133,14 +133,18 @@ class EventStream:
     def _bytes(self) -> Iterator[bytes]:
         """What is there, without waiting for a full buffer (behind nginx there are no chunks)."""
         unfinished = 0
+        before = b""
         with http.translated(self._what):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
                 self.last_contact = time.time()
-                end = piece.rfind(b"\n")
-                unfinished = unfinished + len(piece) if end < 0 else len(piece) - end - 1
+                # A frame ends with an empty line, which two pieces may share.
+                seen = before + piece
+                end = max(seen.rfind(b"\n\n"), seen.rfind(b"\n\r\n"))
+                unfinished = unfinished + len(piece) if end < 0 else len(seen) - end
+                before = seen[-2:]
                 if unfinished > _FRAME_BYTES:
                     raise OutcomeUnknown(
-                        self._what, f"a line of the stream is longer than {_FRAME_BYTES} bytes."
+                        self._what, f"a frame of the stream is longer than {_FRAME_BYTES} bytes."
                     )
                 yield piece
 

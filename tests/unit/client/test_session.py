@@ -37,6 +37,7 @@ from breaking import (
     unread,
 )
 
+from st2actions_mistral.client import session as session_module
 from st2actions_mistral.client.session import json_body, new_session, send, shaped
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
@@ -423,6 +424,18 @@ def test_any_certificate_is_taken_where_insecure_says_so(ca: trustme.CA) -> None
         assert get(server.url, insecure=True) == {"a": 1}
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_that_certificates_are_not_checked_is_said_once(
+    ca: trustme.CA, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_module._say_insecure.cache_clear()
+    with BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("other"))) as server:
+        for _ in range(3):
+            assert get(server.url, insecure=True) == {"a": 1}
+    said = [record for record in caplog.records if "insecure is set" in record.getMessage()]
+    assert len(said) == 1
+
+
 def _untrusted(ca: trustme.CA) -> trustme.LeafCert:
     return trustme.CA().issue_cert("127.0.0.1")
 
@@ -437,12 +450,19 @@ def _expired(ca: trustme.CA) -> trustme.LeafCert:
     )
 
 
-@pytest.mark.parametrize("issue", [_untrusted, _other_host, _expired])
+@pytest.mark.parametrize(
+    ("issue", "advice"),
+    [
+        (_untrusted, "set cafile to it"),
+        (_other_host, "set the URL to that name"),
+        (_expired, "has expired: renew it"),
+    ],
+)
 def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
-    ca: trustme.CA, cafile: str, issue: Callable[[trustme.CA], trustme.LeafCert]
+    ca: trustme.CA, cafile: str, issue: Callable[[trustme.CA], trustme.LeafCert], advice: str
 ) -> None:
     with BreakingServer(answer(200, {}), tls=tls_server(issue(ca))) as server:
-        with pytest.raises(NotSent, match="cafile") as caught:
+        with pytest.raises(NotSent, match=advice) as caught:
             get(server.url, cafile=cafile)
         assert caught.value.permanent
         assert server.requests == []

@@ -199,6 +199,26 @@ def test_a_line_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch
         list(stream.events())
 
 
+def test_a_frame_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_FRAME_BYTES", 10_000)
+    lines = [b"\n", *[b"data: x\n" * 100] * 20]
+    with (
+        BreakingServer(raw(HEAD, *lines, then=hang_up())) as server,
+        EventStream(settings(server.url)) as stream,
+        pytest.raises(OutcomeUnknown, match="frame of the stream is longer"),
+    ):
+        list(stream.events())
+
+
+def test_a_compressed_stream_is_not_unpacked() -> None:
+    headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
+    with (
+        BreakingServer(answer(200, b"x", headers)) as server,
+        pytest.raises(OutcomeUnknown, match="compressed"),
+    ):
+        EventStream(settings(server.url))
+
+
 def test_what_is_no_utf8_breaks_the_stream() -> None:
     with pytest.raises(OutcomeUnknown, match="UTF-8"):
         read(b"\n", b"data: \xff\xfe\n\n", frame(ONE))
