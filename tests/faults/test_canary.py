@@ -39,6 +39,7 @@ from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox import examples, starter
 from st2actions_mistral.sandbox.process import ChildProcess
@@ -218,7 +219,7 @@ def _relay(
 
 
 def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
-    """One workflow of both actions, for a parent, until the callback has ended."""
+    """One workflow of both actions, for a parent, until both have been tried and the callback ended."""
     bench = stage.bench
     parent = stage.stackstorm.executions.get(_job(stage))
     id_ = str(uuid.uuid4())
@@ -229,10 +230,19 @@ def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
         env=environment(bench.sandbox.st2_settings.api_url, parent, stage.canaries.context_key, id_),
     )
 
-    def told() -> bool:
-        return any(t["name"] == "tell" and t["state"] != "RUNNING" for t in bench.mistral.tasks(id_))
+    said = stage.folder / "mistral.log"
 
-    eventually(told, "the callback ends")
+    def over() -> bool:
+        tasks = {task["name"]: task for task in bench.mistral.tasks(id_)}
+        if tasks["tell"]["state"] not in states.MISTRAL_FINAL:
+            return False
+        if tasks["act"]["state"] in states.MISTRAL_FINAL:
+            return True
+        # It waits for the relay, and the executor is done with it.
+        log = said.read_text(errors="replace")
+        return any(f"for action execution {a['id']}" in log for a in bench.actions(tasks["act"]["id"]))
+
+    eventually(over, "both actions are through")
 
 
 def _pair_workflow(bench: Bench) -> str:
