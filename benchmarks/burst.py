@@ -54,6 +54,8 @@ def main() -> None:
         sandbox.stackstorm.register_action(JOB)
         relay = sandbox.relay.pid
         assert relay is not None
+        while "Following" not in "\n".join(sandbox.relay.tail()):
+            time.sleep(0.1)
         print(f"relay, nothing waits:    {memory(relay)[0]:6.0f} MiB")
 
         started = threading.Semaphore(0)
