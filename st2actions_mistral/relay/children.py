@@ -61,6 +61,9 @@ class Children:
                 self._of_action.pop(action)
                 self._missed.pop(action, None)
             self._waited = set(waiting)
+            for action in self._gone.keys() & self._waited:
+                # It had not gone: Mistral's pages were read while they changed.
+                self._of_action.setdefault(action, self._gone.pop(action))
             return dict(self._gone)
 
     def missed_for(self, action_execution_id: str) -> float:

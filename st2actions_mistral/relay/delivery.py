@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -78,6 +78,8 @@ class Delivery:
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="deliver")
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._again: dict[str, _Job] = {}
+        self._surplus: set[str] = set()
         self._final_since: dict[str, float] = {}
         self._turned_away = False
         self.backoff = Backoff()
@@ -99,17 +101,19 @@ class Delivery:
         """
         if not self.backoff.is_due(action_execution_id):
             return None
+        job = _Job(action_execution_id, execution_id, child, age)
         with self._lock:
             if action_execution_id in self._under_way:
+                # What is offered now may be news to who looked before it happened.
+                self._again[action_execution_id] = replace(job, child=None)
                 return None
             if len(self._under_way) >= _WAITING:
                 self._turned_away = True
                 return None
             if len(self._under_way) >= self._workers * _WHOLE:
-                child = None
+                job = replace(job, child=None)
             self._under_way.add(action_execution_id)
         try:
-            job = _Job(action_execution_id, execution_id, child, age)
             return self._pool.submit(self._work, job)
         except RuntimeError:
             # The pool is closed: the relay is about to end, and its successor sweeps.
@@ -118,6 +122,10 @@ class Delivery:
 
     def offer_surplus(self, action_execution_id: str) -> None:
         """Have all children of an action but the first cancelled."""
+        with self._lock:
+            if action_execution_id in self._surplus or len(self._surplus) >= _WAITING:
+                return
+            self._surplus.add(action_execution_id)
         try:
             self._pool.submit(self._work_surplus, action_execution_id)
         except RuntimeError:
@@ -281,15 +289,21 @@ class Delivery:
             self._children.forget(action)
         except Exception:
             LOG.exception("The children of action execution %s cannot be handled.", action)
+        finally:
+            with self._lock:
+                self._surplus.discard(action)
 
     def _done(self, action_execution_id: str) -> None:
         with self._lock:
             self._under_way.discard(action_execution_id)
+            again = self._again.pop(action_execution_id, None)
             room = self._turned_away and len(self._under_way) <= _WAITING // 2
             if room:
                 self._turned_away = False
         if room:
             self._room()
+        if again is not None:
+            self.offer(again.action, again.execution, age=again.age)
 
 
 def rules(settings: RelaySettings) -> reconcile.Rules:

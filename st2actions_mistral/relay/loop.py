@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -41,10 +41,14 @@ class Sweeper:
         delivery: Delivery,
         children: Children,
         settings: RelaySettings,
+        *,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
+        """:param alive: called now and then during a sweep, which may take long."""
         self._st2 = st2
         self._mistral = mistral
         self._view = view
+        self._alive = alive
         self._delivery = delivery
         self._children = children
         self._settings = settings
@@ -67,11 +71,14 @@ class Sweeper:
             self._delivery.offer(action, execution)
         if not waiting:
             return 0
+        self._alive()
         given_up = self._view.given_up(waiting.values())
+        self._alive()
         known = {a: c for a, c in self._children.snapshot().items() if a in waiting}
         childless = {id_: action for id_, action in waiting.items() if id_ not in known}
         if childless or everything:
             known |= self._find(waiting if everything else childless)
+            self._alive()
         self._look_at(known, given_up)
         self._look_at_childless({a: waiting[a] for a in waiting.keys() - known.keys()}, given_up)
         return len(waiting)

@@ -74,7 +74,15 @@ class Relay:
             metrics=self.metrics,
             room=self._sweep_now.set,
         )
-        self._sweeper = Sweeper(self._st2, self._mistral, view, self._delivery, children, settings)
+        self._sweeper = Sweeper(
+            self._st2,
+            self._mistral,
+            view,
+            self._delivery,
+            children,
+            settings,
+            alive=self._notifier.alive,
+        )
         self._watcher = Watcher(
             st2, self._delivery, children, settings, sweep_now=self._sweep_now, stop=self._stop
         )

@@ -39,6 +39,15 @@ def test_what_was_seen_waiting_and_waits_no_more_is_told_until_it_is_forgotten()
     assert children.keep(set(), children.snapshot()) == {}
 
 
+def test_what_had_not_gone_is_kept() -> None:
+    children = Children()
+    children.note("mine", "1")
+    children.keep({"mine"}, {})
+    assert children.keep(set(), children.snapshot()) == {"mine": "1"}
+    assert children.keep({"mine"}, children.snapshot()) == {}
+    assert children.snapshot() == {"mine": "1"}
+
+
 def test_what_we_settled_ourselves_is_not_told() -> None:
     children = Children()
     children.note("mine", "1")

@@ -1,0 +1,171 @@
+"""What is offered to the workers, and when. The two systems are not needed for that: stand-ins of their
+clients say what is seen and note what is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.errors import OutcomeUnknown
+from st2actions_mistral.relay import delivery as delivery_module
+from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.delivery import Delivery
+from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.reconcile import Seen
+
+SETTINGS = RelaySettings(
+    site="here",
+    reconcile_interval=30,
+    adopt_after=0,
+    lost_after=0,
+    cancel_orphans=True,
+    workers=2,
+    field_size_limit_kb=1024,
+)
+
+
+def seen(action: str, status: str) -> Seen:
+    return Seen(
+        {"id": action, "name": "st2.action", "state": "RUNNING", "created_at": "2026-11-23 04:16:07"},
+        base="st2.action",
+        child={
+            "id": f"child of {action}",
+            "status": status,
+            "result": {},
+            "context": {"mistral": {"site": "here", "action_execution_id": action}},
+        },
+    )
+
+
+class Systems:
+    """Instead of View and MistralClient."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, str] = {}
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.looks: list[str] = []
+        self.completed: list[str] = []
+        self.fail = False
+
+    def look(self, action: str, execution: str | None = None, **given: Any) -> Seen:
+        found = seen(action, self.statuses.get(action, "running"))
+        self.looks.append(action)
+        assert self.may_go_on.wait(10)
+        if self.fail:
+            raise OutcomeUnknown("GET x", "no")
+        return found
+
+    def complete_action(self, action: str, state: str, output: Any) -> bool:
+        self.completed.append(action)
+        return True
+
+
+@pytest.fixture
+def systems() -> Systems:
+    return Systems()
+
+
+@pytest.fixture
+def delivery(systems: Systems) -> Iterator[Delivery]:
+    made = Delivery(
+        None,  # type: ignore[arg-type]
+        systems,  # type: ignore[arg-type]
+        SETTINGS,
+        systems,  # type: ignore[arg-type]
+        Children(),
+        requested=lambda inputs, ids: None,
+        metrics=Metrics(),
+    )
+    with closing(made):
+        yield made
+        systems.may_go_on.set()
+
+
+def eventually(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_happens_while_somebody_looks_is_looked_at_again(
+    systems: Systems, delivery: Delivery
+) -> None:
+    systems.may_go_on.clear()
+    delivery.offer("a-1", "x")
+    eventually(lambda: systems.looks == ["a-1"])
+    systems.statuses["a-1"] = "succeeded"
+    assert delivery.offer("a-1", "x") is None
+    systems.may_go_on.set()
+    eventually(lambda: systems.completed == ["a-1"])
+    assert systems.looks == ["a-1", "a-1"]
+
+
+def test_what_failed_is_not_tried_again_at_once(systems: Systems, delivery: Delivery) -> None:
+    systems.fail = True
+    first = delivery.offer("a-1", "x")
+    assert first is not None
+    assert first.result(10) is False
+    assert delivery.offer("a-1", "x") is None
+    assert delivery.backoff.next_due() <= 1
+    other = delivery.offer("a-2", "y")
+    assert other is not None
+
+
+def test_what_is_too_much_is_turned_away_until_there_is_room(
+    systems: Systems, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_WAITING", 4)
+    room = threading.Event()
+    delivery._room = room.set
+    systems.may_go_on.clear()
+    for number in range(4):
+        assert delivery.offer(f"a-{number}", "x") is not None
+    assert delivery.offer("a-5", "x") is None
+    assert not room.is_set()
+    systems.may_go_on.set()
+    assert room.wait(10)
+    assert delivery.offer("a-5", "x") is not None
+
+
+def test_whole_results_are_not_queued_without_bound(systems: Systems, delivery: Delivery) -> None:
+    kept: list[bool] = []
+    look = systems.look
+
+    def noting(action: str, execution: str | None = None, **given: Any) -> Seen:
+        kept.append(given["child"] is not None)
+        return look(action, execution)
+
+    delivery._view.look = noting  # type: ignore[method-assign, assignment]
+    systems.may_go_on.clear()
+    for number in range(10):
+        delivery.offer(f"a-{number}", "x", child={"id": "x"})
+    systems.may_go_on.set()
+    eventually(lambda: len(kept) == 10)
+    assert kept == [True] * 4 + [False] * 6
+
+
+def test_the_lag_is_the_age_of_the_oldest_result_that_waits(
+    systems: Systems, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert delivery.lag() == 0
+    systems.statuses["a-1"] = "succeeded"
+    monkeypatch.setattr(systems, "complete_action", _refuse)
+    tried = delivery.offer("a-1", "x")
+    assert tried is not None
+    tried.result(10)
+    time.sleep(0.1)
+    assert 0.1 <= delivery.lag() < 10
+    delivery.keep([])
+    assert delivery.lag() == 0
+
+
+def _refuse(*given: Any) -> bool:
+    raise OutcomeUnknown("PUT x", "no")
