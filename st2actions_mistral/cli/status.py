@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from st2actions_mistral import config
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.client.session import json_body, new_session, send
+from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.errors import RemoteError
 
 _DESCRIPTION = """\
 Show the actions that wait for StackStorm: how long, for which execution, in what state it is, and what
-the relay would do next. It changes nothing.
+the relay would do next. It changes nothing. With [st2_relay] health_port it also asks the relay on this
+host what went wrong the last time.
 
 st2-mistral repair ACTION_EXECUTION_ID does it at once.
 """
 
-_HEADS: Final = ("action execution", "age", "execution", "status", "next")
+_HEADS: Final = ("action execution", "age", "execution", "status", "next", "last error")
+
+# Seconds for a relay on this host to answer.
+_HEALTH_TAKES: Final = 2.0
 
 
 def add_to(commands: Any) -> None:
@@ -35,7 +42,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what waits; 1 where something of it cannot be looked at."""
+    """Print what waits; 1 where something of it cannot be looked at or settled."""
     with needs_extra("relay"):
         from st2actions_mistral.client.mistral import MistralClient
         from st2actions_mistral.client.st2 import St2Client
@@ -50,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         closing(MistralClient(config.mistral_settings(conf), credential=credential)) as mistral,
     ):
         view = View(st2, mistral, settings.site)
-        found = list(status.pending(view, mistral, delivery.rules(settings), settings.workers))
+        rules = delivery.rules(settings)
+        failing = _failing(settings.health_port)
+        found = list(status.pending(view, mistral, rules, settings.workers, failing))
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:
@@ -60,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{row.age} s",
                 row.execution_id or "none",
                 row.status or "",
-                f"error: {row.error}" if row.error else row.next,
+                row.next,
+                f"{row.error} ({row.tries} times)" if row.tries else row.error or "",
             )
             for row in found
         ]
@@ -68,6 +78,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("No action waits for StackStorm.")
     return 1 if any(row.error for row in found) else 0
+
+
+def _failing(port: int) -> Mapping[str, Any]:
+    """What the relay on this host tells of the actions that it could not settle, if it tells."""
+    if not port:
+        return {}
+    url = f"http://127.0.0.1:{port}/failing"
+    patience = Patience(_HEALTH_TAKES, _HEALTH_TAKES, 0)
+    with closing(new_session(Tls())) as session, suppress(RemoteError):
+        found: Mapping[str, Any] = json_body(send(session, "GET", url, patience), url)
+        return found
+    return {}
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -141,12 +141,14 @@ class Delivery:
             self.backoff.succeeded(job.action)
             return done
         except St2MistralError as error:
-            LOG.warning("Action execution %s is left as it is for now: %s", job.action, error.brief())
-        except Exception:
+            reason = error.brief()
+            LOG.warning("Action execution %s is left as it is for now: %s", job.action, reason)
+        except Exception as error:
+            reason = type(error).__name__
             LOG.exception("Action execution %s cannot be handled.", job.action)
         finally:
             self._done(job.action)
-        self.backoff.failed(job.action)
+        self.backoff.failed(job.action, reason)
         self._metrics.retried.inc()
         return False
 

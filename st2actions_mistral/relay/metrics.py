@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 
 from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.relay.backoff import Failure
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -68,10 +69,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Health:
-    """``/metrics`` and ``/health`` on a loopback port.
+    """``/metrics``, ``/health`` and ``/failing`` on a loopback port.
 
     ``/health`` answers 200 while one of the two systems is in reach, else 503; its body is JSON:
-    ``{"stackstorm": true, "mistral": true}``.
+    ``{"stackstorm": true, "mistral": true}``. ``/failing`` tells of the actions that could not be
+    settled, by id: ``{"times": 3, "error": "…"}``.
 
     :param port: 0 takes a free one.
     :param contacts: see :meth:`Metrics.watch`.
@@ -85,7 +87,9 @@ class Health:
         metrics: Metrics,
         contacts: Mapping[str, Callable[[], float]],
         stale: float,
+        failing: Callable[[], Mapping[str, Failure]],
     ) -> None:
+        self._failing = failing
         self._contacts = contacts
         self._stale = stale
         self._metrics_app = make_wsgi_app(metrics.registry)
@@ -112,9 +116,16 @@ class Health:
         if path == "/metrics":
             body: Iterable[bytes] = self._metrics_app(environ, start_response)
             return body
+        if path == "/failing":
+            told = {
+                item: {"times": failure.times, "error": failure.reason}
+                for item, failure in self._failing().items()
+            }
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(told).encode() + b"\n"]
         if path != "/health":
             start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"/health or /metrics\n"]
+            return [b"/health, /metrics or /failing\n"]
         now = time.time()
         near = {system: now - seen() < self._stale for system, seen in self._contacts.items()}
         status = "200 OK" if any(near.values()) else "503 Service Unavailable"

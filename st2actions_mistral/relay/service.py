@@ -128,7 +128,13 @@ class Relay:
         port = self._settings.health_port
         if not port:
             return None
-        health = Health(port, self.metrics, contacts, self._settings.reconcile_interval + self._silence)
+        health = Health(
+            port,
+            self.metrics,
+            contacts,
+            self._settings.reconcile_interval + self._silence,
+            self._delivery.backoff.failing,
+        )
         LOG.info("%s/metrics and %s/health tell how the relay is.", health.url, health.url)
         return health
 

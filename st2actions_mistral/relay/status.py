@@ -29,7 +29,9 @@ class Pending:
     next: str
     """What the relay would do, or why nothing."""
     error: str | None = None
-    """Why it cannot be looked at."""
+    """Why it cannot be looked at; else why the relay could not settle it the last time."""
+    tries: int = 0
+    """How often the relay has tried in vain."""
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -37,11 +39,16 @@ class Pending:
 
 
 def pending(
-    view: View, mistral: MistralClient, rules: reconcile.Rules, workers: int
+    view: View,
+    mistral: MistralClient,
+    rules: reconcile.Rules,
+    workers: int,
+    failing: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Pending]:
     """Every action that waits, the oldest first.
 
     :param workers: how many are looked at at once.
+    :param failing: what a relay tells of those that it could not settle, see ``metrics.Health``.
     :raises RemoteError: one of the two systems does not answer.
     """
     waiting = view.waiting()
@@ -52,14 +59,15 @@ def pending(
         id_ = action["id"]
         child = listed.first.get(id_)
         age = (now - reconcile.made_at(action)).total_seconds()
-        then, error = "", None
+        told = failing.get(id_, {})
+        then, error = "", told.get("error")
         try:
             seen = view.look(id_, child["id"] if child else None, age=age)
             then = reconcile.settle(seen, rules).words
             if id_ in listed.doubled:
                 then += "; cancel all children but the first"
         except St2MistralError as failure:
-            error = str(failure)
+            then, error = "it cannot be looked at", str(failure)
         return Pending(
             action_execution_id=id_,
             name=action["name"],
@@ -68,6 +76,7 @@ def pending(
             status=child["status"] if child else None,
             next=then,
             error=error,
+            tries=told.get("times", 0),
         )
 
     with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 from bench import PATIENCE, Bench, eventually, new_bench
-from breaking import refusing
+from breaking import BreakingServer, Exchange, answer, forward, refusing
 
 from st2actions_mistral.sandbox.process import ChildProcess
 
@@ -32,8 +32,7 @@ def typed(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
         [
             str(Path(sys.executable).with_name("st2-mistral")),
             *words,
-            "--config-file",
-            bench.sandbox.relay.args[-1],
+            *(() if "--config-file" in words else ("--config-file", bench.sandbox.relay.args[-1])),
         ],
         capture_output=True,
         text=True,
@@ -83,6 +82,7 @@ def test_what_waits_is_shown_and_settled(quiet: Bench) -> None:
         "status": "running",
         "next": "nothing: it is running",
         "error": None,
+        "tries": 0,
     }
     done = typed(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")
@@ -188,6 +188,37 @@ def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
         assert get(port, "/nothing").status_code == 404
     finally:
         relay.stop()
+
+
+def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> None:
+    """Mistral takes no result: the relay tries, and status says how often and why in vain."""
+    port = free_port()
+    root = quiet.mistral_url.removesuffix("/v2")
+
+    def refuse(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        put = exchange.request.method == "PUT"
+        return (answer(500, {"faultstring": "no"}) if put else forward(root))(exchange)
+
+    workflow = quiet.start(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}"))
+    with BreakingServer(refuse) as mistral:
+        options = f"\nhealth_port = {port}\nreconcile_interval = 0.5\n"
+        relay = relay_with(quiet, tmp_path, options, mistral_url=f"{mistral.url}/v2")
+        relay.start()
+        try:
+            eventually(lambda: "is left as it is" in "\n".join(relay.tail()), "it tried")
+            done = typed(quiet, "status", "--json", "--config-file", relay.args[-1])
+        finally:
+            relay.stop()
+    (row,) = json.loads(done.stdout)
+    assert row["next"] == "complete it as SUCCESS"
+    assert row["tries"] >= 1
+    assert re.fullmatch(r"PUT .*: 500\.", row["error"])
+    assert done.returncode == 1
+    (row,) = rows(quiet)
+    assert row["error"] is None
+    assert typed(quiet, "repair", row["action_execution_id"]).returncode == 0
+    assert quiet.wait(workflow).execution["state"] == "SUCCESS"
 
 
 def test_a_relay_that_reaches_nobody_is_not_well(quiet: Bench, tmp_path: Path) -> None:

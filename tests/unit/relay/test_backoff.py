@@ -42,6 +42,13 @@ def test_a_success_starts_anew() -> None:
     assert backoff.next_due() <= 1
 
 
+def test_it_tells_how_often_and_why() -> None:
+    backoff = Backoff(Clock())
+    backoff.failed("x", "first")
+    backoff.failed("x", "second")
+    assert {item: (f.times, f.reason) for item, f in backoff.failing().items()} == {"x": (2, "second")}
+
+
 def test_what_is_not_kept_is_forgotten() -> None:
     backoff = Backoff(Clock())
     backoff.failed("x")
