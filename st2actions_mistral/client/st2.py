@@ -115,14 +115,17 @@ class St2Client:
         :raises Answered: StackStorm refuses it.
         """
         action_execution_id = child.ids.action_execution_id
-        in_doubt = look_first
+        in_doubt = False
 
         def attempt() -> dict[str, Any]:
             nonlocal in_doubt
-            if in_doubt and action_execution_id:
+            if (in_doubt or look_first) and action_execution_id:
                 try:
                     found = self._find(action_execution_id, since)
                 except RemoteError as error:
+                    if not in_doubt:
+                        # Nothing of ours is on its way.
+                        raise
                     raise OutcomeUnknown(
                         error.what,
                         f"the look-up failed: {error.reason}",

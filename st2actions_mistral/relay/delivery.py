@@ -243,8 +243,8 @@ class Delivery:
         except InputError as error:
             return self._refuse(seen, error)
         except Answered as error:
-            if error.status == 401:
-                # It is us who are not let in, not this action.
+            if error.status == 401 or not error.what.startswith("POST "):
+                # It is us who are not let in, or the look-up that is refused, not this action.
                 raise
             return self._refuse(seen, error)
         self._children.note(action["id"], made["id"])

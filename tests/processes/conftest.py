@@ -20,14 +20,6 @@ from e2e.bench import JOB, Bench
 REQUIRED = "ST2_MISTRAL_E2E"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n``: a version's tests stay together, for they share its processes."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        version = callspec.params.get("version", venvs.versions()[0]) if callspec else ""
-        item.add_marker(pytest.mark.xdist_group(version))
-
-
 @pytest.fixture(scope="session")
 def working_folder() -> Iterator[Path]:
     with venvs.working_folder() as folder:

@@ -477,6 +477,18 @@ def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
         ]
 
 
+def test_who_looks_first_and_reaches_nobody_has_sent_nothing() -> None:
+    with refusing() as url, client(url, "k", FAST, Pauses()) as st2_client, pytest.raises(NotSent):
+        st2_client.schedule(child(), look_first=True)
+    with (
+        BreakingServer(answer(401, {"faultstring": "who?"})) as server,
+        client(server.url, "k", FAST, Pauses()) as st2_client,
+    ):
+        with pytest.raises(Answered, match="401"):
+            st2_client.schedule(child(), look_first=True)
+        assert {call.split()[0] for call in server.calls()} == {"GET"}
+
+
 def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="cancel")
     with client(st2.api_url, key) as st2_client:
