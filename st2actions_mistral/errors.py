@@ -34,12 +34,14 @@ class InputError(St2MistralError):
 
     :param name: the input in question, as its author knows it ("ref", "st2_context.parent").
     :param reason: what is wrong with it and what to do.
+    :param line: where in a text, from 1; None where that is not known.
     """
 
-    def __init__(self, name: str, reason: str) -> None:
+    def __init__(self, name: str, reason: str, *, line: int | None = None) -> None:
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
+        self.line = line
 
 
 class ConfigError(St2MistralError):
@@ -132,6 +134,12 @@ class Answered(RemoteError):
         self.message = message
         self.retry_after = retry_after
         self.advice = advice
+
+    @property
+    def judges_the_request(self) -> bool:
+        """Whether the same request would be answered like that at any time: it says no to what was
+        asked, not to who asks or to the moment, and comes from the service itself."""
+        return self.status in (400, 403, 404, 413, 422) or self.status >= 500
 
     def brief(self) -> str:
         return f"{self.what}: {self.status} {self.advice}".rstrip() if self._has_body() else str(self)

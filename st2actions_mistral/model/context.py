@@ -5,10 +5,13 @@
     {"api_url": "http://127.0.0.1:9101/v1",
      "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin"},
      "notify": {…}, "skip_notify_tasks": ["task name", …],
-     "workflow_execution_id": "…", "signature": "hex"}
+     "workflow_execution_id": "…", "signature": "hex", "runner": "mistral-v2",
+     "task_name": "of the task that the action belongs to"}
 
-Every key is optional. What a child carries back is the header ``st2-context``, see
-:func:`header_value`.
+Every key is optional. ``runner`` stands where a runner of ours started the workflow. ``task_name``
+stands in the input of a task, beside what the environment gives to all of them. So the signature does
+not cover it: all that it decides is which notification is skipped.
+What a child carries back is the header ``st2-context``, see :func:`header_value`.
 """
 
 from __future__ import annotations
@@ -16,18 +19,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.model.ids import is_execution_id
+
+# What a task may add to a context that was signed for all of them, and the signature itself.
+_UNSIGNED: Final = ("signature", "task_name")
 
 # StackStorm 3.9 takes a header line of about 8,190 bytes, the name included; above that it answers
 # 400 with an empty body (measured).
 MAX_HEADER_BYTES: Final = 8150
-
-_OBJECT_ID: Final = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class St2Context:
     skip_notify_tasks: Sequence[str] = ()
     workflow_execution_id: str | None = None
     """The only one that the context is meant for; None: all that it is handed to."""
+    runner: str | None = None
+    """What started the workflow, where the parent is going to name that workflow."""
+    task_name: str | None = None
+    """Of the task, where its author or the runner has put it there."""
 
     @classmethod
     def parse(cls, value: object) -> St2Context:
@@ -68,16 +76,20 @@ class St2Context:
             notify=_optional(value, "notify", Mapping),
             skip_notify_tasks=_task_names(value.get("skip_notify_tasks")),
             workflow_execution_id=_optional(value, "workflow_execution_id", str),
+            runner=_optional(value, "runner", str),
+            task_name=_optional(value, "task_name", str),
         )
 
     def notify_for(self, task_name: str | None) -> Mapping[str, Any] | None:
         """What to put into a child's ``notify``; None where the task is to be skipped.
 
-        Mistral does not tell an action the name of its task; a name that is not known skips nothing.
+        :param task_name: as Mistral tells it, which it does not do by itself; None: the one in the
+            context. A name that is not known at all skips nothing.
         """
+        task_name = task_name or self.task_name
         if task_name is not None and task_name in self.skip_notify_tasks:
             return None
-        return self.notify or None
+        return _without_nulls(self.notify or {}) or None
 
 
 @dataclass(frozen=True)
@@ -143,9 +155,9 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
 
 
 def sign(context: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A copy of a ``st2_context`` with its ``signature``: HMAC-SHA256 over its canonical JSON."""
-    bare = {name: value for name, value in context.items() if name != "signature"}
-    return {**bare, "signature": _signature(bare, key)}
+    """A copy of a ``st2_context`` with its ``signature``: HMAC-SHA256 over its canonical JSON, without
+    ``task_name``."""
+    return {**context, "signature": _signature(context, key)}
 
 
 def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
@@ -153,19 +165,19 @@ def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
     given = context.get("signature")
     if not isinstance(given, str):
         return False
-    bare = {name: value for name, value in context.items() if name != "signature"}
     # A text from JSON may hold half a surrogate pair.
     signature = given.encode(errors="replace")
     try:
         # Every key is tried: how long it takes tells nothing of which one it was.
-        fits = [hmac.compare_digest(signature, _signature(bare, key).encode()) for key in keys]
+        fits = [hmac.compare_digest(signature, _signature(context, key).encode()) for key in keys]
     except (RecursionError, TypeError, ValueError):
         # What has no JSON was never signed.
         return False
     return any(fits)
 
 
-def _signature(bare: Mapping[str, Any], key: str) -> str:
+def _signature(context: Mapping[str, Any], key: str) -> str:
+    bare = {name: value for name, value in context.items() if name not in _UNSIGNED}
     canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"))
     return hmac.new(key.encode(), canonical.encode(), hashlib.sha256).hexdigest()
 
@@ -176,7 +188,7 @@ def _parent(value: object) -> Parent | None:
     if not isinstance(value, Mapping):
         raise InputError("st2_context.parent", f"must be an object, not {_kind(value)}.")
     execution_id = value.get("execution_id")
-    if not isinstance(execution_id, str) or not _OBJECT_ID.fullmatch(execution_id):
+    if not is_execution_id(execution_id):
         raise InputError(
             "st2_context.parent.execution_id",
             f"must be the id of a StackStorm execution (24 hexadecimal digits),"
@@ -215,3 +227,12 @@ def _kind(value: object) -> str:
         dict: "an object",
         type(None): "null",
     }.get(type(value), type(value).__name__)
+
+
+def _without_nulls(notify: Mapping[str, Any]) -> dict[str, Any]:
+    """A re-run leaves null where the run before it had something, see ``runner.environment``."""
+    return {
+        name: _without_nulls(value) if isinstance(value, Mapping) else value
+        for name, value in notify.items()
+        if value is not None
+    }

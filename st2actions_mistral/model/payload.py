@@ -20,8 +20,9 @@ _TOO_DEEP: Final = f"(nested deeper than {DEEPEST} levels, cut)"
 # Python reads and writes integers of up to 4,300 digits.
 _LARGEST_BITS: Final = 14_000
 
-# A string, or what opens or closes a list or an object.
-_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+# A string, or what opens or closes a list or an object. A quote by itself opens a string that does not
+# end: without it each further quote would be tried, each to the end of the text.
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]|"', re.DOTALL)
 
 
 def check(name: str, value: Any) -> None:
@@ -130,9 +131,14 @@ def _integer(digits: str) -> int | str:
 
 
 def _shallow(text: str) -> str:
-    """JSON with a note in the place of each list and object below DEEPEST levels."""
+    """JSON with a note in the place of each list and object below DEEPEST levels.
+
+    :raises ValueError: it ends within a string, a list or an object.
+    """
     pieces, depth, begin = [], 0, 0
     for token in _TOKEN.finditer(text):
+        if token[0] == '"':
+            raise ValueError("the text ends within a string")
         sign = text[token.start()]
         if sign in "[{":
             depth += 1

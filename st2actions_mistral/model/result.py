@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from st2actions_mistral.model import payload
@@ -60,7 +60,7 @@ def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
     cut = _with_cut(
         whole, "The result is larger than Mistral stores.", size_kb=size_kb, limit_kb=limit_kb
     )
-    summary = {name: _shortened(value) for name, value in whole.items() if name != "st2"} | cut
+    summary = {name: shortened(value) for name, value in whole.items() if name != "st2"} | cut
     return summary if _size_kb(summary) <= limit_kb else cut
 
 
@@ -73,16 +73,26 @@ def refused(result: Mapping[str, Any], status: int) -> dict[str, Any]:
 
 
 def parent_result(
-    output: Any, state: str, ids: MistralIds, *, extra: Mapping[str, Any] | None = None
+    output: Any,
+    state: str,
+    ids: MistralIds,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    tasks: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What a parent execution gets from ``st2.callback``: always an object.
+    """What a parent execution gets, from ``st2.callback`` or from the relay: always an object.
 
     :param output: what the workflow reports, anything JSON.
     :param state: the state in the workflow author's word.
-    :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``. What
-        StackStorm or JSON cannot say is replaced; ``mistral`` then has the key ``replaced``.
+    :param extra: what else is under ``mistral``.
+    :param tasks: see ``model.report``.
+    :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``, and
+        ``tasks`` where they are given. What StackStorm or JSON cannot say is replaced; ``mistral`` then
+        has the key ``replaced``.
     """
     whole = {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
+    if tasks is not None:
+        whole["tasks"] = [dict(task) for task in tasks]
     report, replaced = payload.sound(whole, integer_bits=_ST2_INTEGER_BITS)
     assert isinstance(report, dict)
     if replaced:
@@ -92,16 +102,31 @@ def parent_result(
 
 def cut_parent_result(report: Mapping[str, Any]) -> dict[str, Any]:
     """A :func:`parent_result` that StackStorm can store whatever it was: the beginning of ``output``
-    as a text, and under ``mistral`` the key ``cut``: ``{"size_bytes", "message"}``.
+    as a text, no ``tasks``, and under ``mistral`` the key ``cut``: ``{"size_bytes", "message"}``.
     """
     text = json.dumps(report["output"])
     begin = f"{text[: _KEPT_BYTES // 4]}… ({len(text)} bytes of JSON, cut)"
     message = "StackStorm did not take the result."
     action = report["mistral"].get("action_execution_id")
+    workflow = report["mistral"].get("workflow_execution_id")
     if action:
         message += f" The whole of it is in Mistral, in the input of action execution {action}."
+    elif workflow:
+        message += f" The whole of it is in Mistral, in workflow execution {workflow}."
     cut = {"size_bytes": len(text), "message": message}
-    return {**report, "output": begin, "mistral": {**report["mistral"], "cut": cut}}
+    kept = {name: value for name, value in report.items() if name != "tasks"}
+    return {**kept, "output": begin, "mistral": {**report["mistral"], "cut": cut}}
+
+
+def shortened(value: Any) -> Any:
+    """A value as it is up to 2 KiB of JSON; above that its beginning, or a note of its size."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    size = len(text.encode(errors="replace"))
+    if size <= _KEPT_BYTES:
+        return value
+    if isinstance(value, str):
+        return f"{value[: _KEPT_BYTES // 4]}… ({size} bytes, cut)"
+    return f"({size} bytes of JSON, cut)"
 
 
 def _with_cut(result: Mapping[str, Any], why: str, **sizes: int) -> dict[str, Any]:
@@ -114,13 +139,3 @@ def _size_kb(result: Mapping[str, Any]) -> int:
     # Mistral 20 to 23 measures the memory of Python's str() of what it stores, in whole KiB: one
     # character outside Latin-1 makes every other one count two or four bytes.
     return sys.getsizeof(str({"result": result})) // 1024
-
-
-def _shortened(value: Any) -> Any:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    size = len(text.encode(errors="replace"))
-    if size <= _KEPT_BYTES:
-        return value
-    if isinstance(value, str):
-        return f"{value[: _KEPT_BYTES // 4]}… ({size} bytes, cut)"
-    return f"({size} bytes of JSON, cut)"

@@ -34,6 +34,8 @@ def test_every_key_is_read() -> None:
             "skip_notify_tasks": ["one", "two"],
             "workflow_execution_id": "w",
             "signature": "x",
+            "runner": "mistral-v2",
+            "task_name": "one",
             "unknown": "ignored",
         }
     )
@@ -43,6 +45,8 @@ def test_every_key_is_read() -> None:
         {"on-complete": {"routes": ["slack"]}},
         ("one", "two"),
         "w",
+        "mistral-v2",
+        "one",
     )
 
 
@@ -63,6 +67,7 @@ def test_empty_values_stand_for_nothing(nothing: Any) -> None:
         ({"api_url": ["http://x"]}, "st2_context.api_url"),
         ({"notify": "me"}, "st2_context.notify"),
         ({"workflow_execution_id": 5}, "st2_context.workflow_execution_id"),
+        ({"task_name": 5}, "st2_context.task_name"),
         ({"parent": PARENT_ID}, "st2_context.parent"),
         ({"parent": [PARENT_ID]}, "st2_context.parent"),
         ({"parent": {}}, "st2_context.parent.execution_id"),
@@ -87,6 +92,15 @@ def test_a_notification_goes_to_every_task_but_the_skipped_ones() -> None:
     assert context.notify_for("quiet") is None
     assert context.notify_for(None) == {"on-failure": {}}
     assert St2Context().notify_for("loud") is None
+
+
+def test_a_task_may_be_named_in_the_context() -> None:
+    context = St2Context.parse(
+        {"notify": {"on-failure": {}}, "skip_notify_tasks": ["quiet"], "task_name": "quiet"}
+    )
+    assert context.notify_for(None) is None
+    # What Mistral says of it counts more.
+    assert context.notify_for("loud") == {"on-failure": {}}
 
 
 def test_ids_are_read_from_mistrals_own_context() -> None:
@@ -161,6 +175,14 @@ def test_a_signed_context_is_believed_wherever_its_keys_stand() -> None:
     assert is_signed(dict(reversed(list(signed.items()))), "key")
     assert is_signed(json.loads(json.dumps(signed)), "key")
     assert "signature" not in CONTEXT
+
+
+def test_the_name_of_the_task_may_come_after_the_signature() -> None:
+    signed = sign(CONTEXT, "key")
+    assert is_signed({**signed, "task_name": "say"}, "key")
+    assert sign({**CONTEXT, "task_name": "say"}, "key") == {**signed, "task_name": "say"}
+    # Nothing else may.
+    assert not is_signed({**signed, "task_names": "say"}, "key")
 
 
 def test_signing_again_gives_the_same_signature() -> None:

@@ -105,6 +105,12 @@ def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
         payload.decode(text)
 
 
+def test_a_string_that_does_not_end_is_read_once() -> None:
+    # With each of its quotes tried as the beginning of one, this takes minutes.
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
+        payload.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
+
+
 # -- what can be said ----------------------------------------------------------------------------
 
 _ANYTHING = st.recursive(

@@ -1,0 +1,209 @@
+"""What a parent gets of a workflow that has ended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from st2actions_mistral.model.report import Task, in_order, lost_report, workflow_report
+from st2actions_mistral.model.result import cut_parent_result
+from st2actions_mistral.model.workflow import WorkflowRef
+
+REF = WorkflowRef("here", "w-1", "examples.basic.main")
+IDS = {"site": "here", "workflow_execution_id": "w-1", "workflow_name": "examples.basic.main"}
+
+
+def child(number: int, **result: Any) -> dict[str, Any]:
+    return {**result, "st2": {"execution_id": f"c-{number}", "status": "succeeded"}}
+
+
+def task(result: Any = None, **given: Any) -> dict[str, Any]:
+    return {"id": "t", "name": "run", "state": "SUCCESS", "result": json.dumps(result), **given}
+
+
+def workflow(**given: Any) -> dict[str, Any]:
+    return {"id": "w-1", "state": "SUCCESS", "state_info": None, "output": "{}", **given}
+
+
+def test_a_report_has_output_state_ids_and_tasks() -> None:
+    report = workflow_report(workflow(output='{"answer": 42}'), [Task(task(child(1, stdout="x")))], REF)
+    assert report == {
+        "output": {"answer": 42},
+        "state": "SUCCESS",
+        "mistral": IDS,
+        "tasks": [
+            {
+                "name": "run",
+                "state": "SUCCESS",
+                "result": child(1, stdout="x"),
+                "execution_id": "c-1",
+            }
+        ],
+    }
+
+
+def test_an_error_says_why() -> None:
+    failed = task({"error": "no"}, state="ERROR", state_info="because")
+    report = workflow_report(workflow(state="ERROR", state_info="Failure …"), [Task(failed)], REF)
+    assert report["mistral"]["state_info"] == "Failure …"
+    assert report["tasks"][0]["state_info"] == "because"
+    assert "execution_id" not in report["tasks"][0]
+
+
+def test_items_have_a_list_of_children_also_of_one() -> None:
+    items = {"runtime_context": {"with_items": {"count": 1}}}
+    assert Task(task([child(1), child(2)], **items)).entry()["execution_ids"] == ["c-1", "c-2"]
+    assert Task(task([child(1)], **items)).entry()["execution_ids"] == ["c-1"]
+    assert "execution_ids" not in Task(task([], **items)).entry()
+
+
+def test_a_sub_workflow_is_named() -> None:
+    assert Task(task({"a": 1}), ["w-2"]).entry()["workflow_execution_id"] == "w-2"
+
+
+@pytest.mark.parametrize("result", [None, 5, "text", [1, {"st2": 5}], {"st2": {"execution_id": 5}}])
+def test_a_result_of_another_shape_has_no_child(result: Any) -> None:
+    entry = Task(task(result)).entry()
+    assert entry["result"] == result
+    assert entry.keys() == {"name", "state", "result"}
+
+
+def test_a_result_that_is_no_json_is_none() -> None:
+    assert Task(task(), ()).entry()["result"] is None
+    assert Task({**task(), "result": "{"}).entry()["result"] is None
+
+
+def test_a_large_result_is_cut_and_keeps_its_link() -> None:
+    entry = Task(task(child(1, stdout="x" * 20_000, code=0))).entry()
+    assert entry["result"]["code"] == 0
+    assert "20000 bytes, cut" in entry["result"]["stdout"]
+    assert entry["result"]["st2"] == child(1)["st2"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "x" * 100_000,
+        ["x" * 1000] * 1000,
+        [child(n, stdout="x" * 5000) for n in range(500)],
+        {f"key {n}": "x" * 100 for n in range(1000)},
+        {**{f"key {n}": "x" * 100 for n in range(1000)}, **child(1)},
+    ],
+)
+def test_every_large_result_becomes_a_small_one(result: Any) -> None:
+    entry = Task(task(result)).entry()
+    assert len(json.dumps(entry["result"])) < 20_000
+    assert "cut" in json.dumps(entry["result"]) or entry["result"] == {"st2": child(1)["st2"]}
+
+
+def test_many_tasks_leave_room_for_the_rest() -> None:
+    tasks = [Task(task(child(n, stdout="x" * 2000), name=f"task {n}")) for n in range(1000)]
+    report = workflow_report(workflow(), tasks, REF, left_out=7)
+    assert len(json.dumps(report)) < 3 * 2**20
+    assert len(report["tasks"]) == 1000
+    assert "result" in report["tasks"][0]
+    assert "result" not in report["tasks"][-1]
+    assert report["tasks"][-1]["execution_id"] == "c-999"
+    message = report["mistral"]["cut"]["message"]
+    assert "results of tasks, 7 tasks" in message
+    assert "w-1" in message
+
+
+def test_there_is_a_bound_to_the_number_of_tasks_too() -> None:
+    failed = {"state": "ERROR", "state_info": "x" * 2000}
+    report = workflow_report(workflow(), [Task(task(**failed)) for _ in range(1000)], REF)
+    kept = len(report["tasks"])
+    assert 400 < kept < 1000
+    assert f"{1000 - kept} tasks" in report["mistral"]["cut"]["message"]
+
+
+def test_a_large_output_is_cut_and_says_so() -> None:
+    output = json.dumps({"small": 1, "large": "x" * 5_000_000})
+    report = workflow_report(workflow(output=output), [], REF)
+    assert report["output"]["small"] == 1
+    assert "5000000 bytes, cut" in report["output"]["large"]
+    assert "4 MiB" in report["mistral"]["cut"]["message"]
+
+
+def test_what_stackstorm_does_not_take_is_cut_to_almost_nothing() -> None:
+    report = workflow_report(workflow(output='{"a": 1}'), [Task(task({"x": 1}))], REF)
+    cut = cut_parent_result(report)
+    assert "tasks" not in cut
+    assert cut["state"] == "SUCCESS"
+    assert "in workflow execution w-1" in cut["mistral"]["cut"]["message"]
+
+
+def test_what_json_cannot_say_is_replaced() -> None:
+    report = workflow_report(workflow(output='{"n": NaN}'), [Task(task({"n": 2**70}))], REF)
+    assert report["output"] == {"n": "NaN"}
+    assert report["tasks"][0]["result"] == {"n": str(2**70)}
+    assert len(report["mistral"]["replaced"]) == 2
+
+
+def test_a_lost_workflow_says_so() -> None:
+    report = lost_report(REF, "It is gone.")
+    assert report["mistral"] == {**IDS, "state_info": "It is gone."}
+    assert report["state"] == "ERROR"
+
+
+def follows(id_: str, *others: str) -> dict[str, Any]:
+    triggers = [{"task_id": other, "event": "on-success"} for other in others]
+    return {"id": id_, "runtime_context": {"triggered_by": triggers} if others else {}}
+
+
+def test_no_task_comes_before_one_that_it_followed() -> None:
+    tasks = [follows("c", "b"), follows("b", "a", "gone"), follows("x"), follows("a")]
+    assert [found["id"] for found in in_order(tasks)] == ["a", "b", "c", "x"]
+
+
+def test_tasks_that_follow_each_other_are_all_there() -> None:
+    tasks = [follows("a", "b"), follows("b", "a"), {"id": "c", "runtime_context": "{"}]
+    assert {found["id"] for found in in_order(tasks)} == {"a", "b", "c"}
+
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "mistral/expressions/yaql_expression.py", line 158, in evaluate
+    result = get_yaql_engine_class()(expression).evaluate(
+KeyError: 'nokey'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "mistral/engine/task_handler.py", line 83, in run_task
+    task.run(first_run)
+mistral.exceptions.YaqlEvaluationException: Can not evaluate YAQL expression
+"""
+REASON = "Failed to run task [error=Can not evaluate YAQL expression [expression=$.x.y], task=c]"
+
+
+def test_the_reason_of_a_failure_comes_without_mistrals_traceback() -> None:
+    said = f"{REASON}:\n{TRACEBACK}"
+    failed = task([], state="ERROR", state_info=said)
+    shown = workflow(state="ERROR", state_info=said, output=json.dumps({"result": said}))
+    report = workflow_report(shown, [Task(failed)], REF)
+    assert report["mistral"]["state_info"] == REASON
+    assert report["tasks"][0]["state_info"] == REASON
+    assert report["output"] == {"result": REASON}
+
+
+def test_every_reason_of_several_stays() -> None:
+    said = (
+        "Failure caused by error in tasks: a, b\n\n"
+        f"  a [task_ex_id=1] -> {REASON}:\n{TRACEBACK}\n"
+        f"    [wf_ex_id=2, idx=0]: {REASON}:\n{TRACEBACK}\n"
+        "  b [task_ex_id=3] -> another reason\n"
+    )
+    report = workflow_report(workflow(state="ERROR", state_info=said), [], REF)
+    found = report["mistral"]["state_info"]
+    assert "Traceback" not in found
+    assert found.count(REASON) == 2
+    assert "b [task_ex_id=3] -> another reason" in found
+
+
+def test_an_output_of_the_authors_own_keeps_its_tracebacks() -> None:
+    output = {"result": f"mine:\n{TRACEBACK}", "other": 1}
+    shown = workflow(state="ERROR", state_info=REASON, output=json.dumps(output))
+    assert workflow_report(shown, [], REF)["output"] == output
