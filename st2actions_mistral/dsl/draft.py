@@ -1,0 +1,134 @@
+"""A YAML text that is changed where it stands, so that its comments and its layout stay.
+
+Each change is made twice: to the text, by position, and to the tree of nodes. If they differ in the
+end, the tree is right, and is written anew, without comments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from st2actions_mistral.dsl.definition import Loader, dump
+
+_TEXT: Final = "tag:yaml.org,2002:str"
+_UNLIKE: Final = object()
+
+
+class Draft:
+    """One text and what it becomes.
+
+    :param text: YAML that :func:`definition.load` reads. It stays as it is in ``text``.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._loader = Loader(text)
+        self.root = self._loader.get_single_node()
+        self._edits: list[tuple[int, int, str]] = []
+        self._only_anew = False
+
+    def set(self, node: yaml.ScalarNode, value: str, parts: Sequence[tuple[str, str]] = ()) -> None:
+        """Give a key or a value another text.
+
+        :param parts: what changes in it, old and new, in order, where not all of it does.
+        """
+        start, end = node.start_mark.index, node.end_mark.index
+        self._edits.append((start, end, _scalar(self.text[start:end], node.style, value, parts)))
+        node.value, node.tag = value, _TEXT
+
+    def hoist(self, parent: yaml.MappingNode, at: int) -> None:
+        """Put what is in the mapping that is the value of pair ``at`` in its place, one level up."""
+        key, inner = parent.value[at]
+        if parent.flow_style or inner.flow_style:
+            separator = ", " if parent.flow_style else self._line_end() + " " * key.start_mark.column
+            begin = key.start_mark.index
+            for name, value in inner.value:
+                self._drop(begin, name.start_mark.index, "" if name is inner.value[0][0] else separator)
+                begin = value.end_mark.index
+            self._drop(begin, inner.end_mark.index, "")
+        else:
+            self._dedent(key, inner)
+        parent.value[at : at + 1] = inner.value
+
+    def finish(self) -> tuple[str, bool]:
+        """The text as it is now, and whether its layout has stayed."""
+        if not self._edits:
+            return self.text, True
+        data = self._loader.construct_document(self.root)
+        text = None if self._only_anew else self._edited()
+        if text is not None and _read(text) == data:
+            return text, True
+        return dump(data), False
+
+    def _edited(self) -> str | None:
+        done, at = [], 0
+        for start, end, new in sorted(self._edits):
+            if start < end <= at:
+                continue  # the indent of a line in a scalar that was replaced as a whole
+            if start < at:
+                return None
+            done += [self.text[at:start], new]
+            at = end
+        return "".join([*done, self.text[at:]])
+
+    def _drop(self, start: int, end: int, instead: str) -> None:
+        # A comment between the brackets would go with them.
+        if "#" in self.text[start:end]:
+            self._only_anew = True
+        self._edits.append((start, end, instead))
+
+    def _dedent(self, key: yaml.Node, inner: yaml.MappingNode) -> None:
+        first = inner.value[0][0].start_mark
+        by = first.column - key.start_mark.column
+        line = self.text.rfind("\n", 0, key.start_mark.index) + 1
+        below = self._next_line(key.end_mark.index)
+        comment = self.text.find("#", key.end_mark.index, below)
+        if comment >= 0:
+            self._edits.append((key.start_mark.index, comment, ""))
+        else:
+            self._edits.append((line, below, ""))
+        while below < inner.end_mark.index:
+            blanks = len(self.text[below:]) - len(self.text[below:].lstrip(" "))
+            if blanks >= first.column:
+                self._edits.append((below, below + by, ""))
+            below = self._next_line(below)
+
+    def _next_line(self, index: int) -> int:
+        return self.text.find("\n", index) + 1 or len(self.text)
+
+    def _line_end(self) -> str:
+        return "\r\n" if "\r\n" in self.text else "\n"
+
+
+def _scalar(raw: str, style: str | None, value: str, parts: Sequence[tuple[str, str]]) -> str:
+    """A scalar as it may stand in place of ``raw``; in the same style if that can say it."""
+    block = style in ("|", ">")
+    if block and parts:
+        return _block(raw, parts)
+    quote, line_ends = ("", raw[len(raw.rstrip()) :]) if block else (style or "", "")
+    single = "'" + value.replace("'", "''") + "'"
+    for candidate in (single,) if quote == "'" else (f"{quote}{value}{quote}", single):
+        # Within brackets less can be said without quotes.
+        if _read(f"[{candidate}]") == [value] and _read(f"k: {candidate}") == {"k": value}:
+            return candidate + line_ends
+    return json.dumps(value, ensure_ascii=False) + line_ends
+
+
+def _block(raw: str, parts: Sequence[tuple[str, str]]) -> str:
+    done, at = "", 0
+    for old, new in parts:
+        found = raw.find(old, at)
+        if found >= 0:
+            done, at = done + raw[at:found] + new, found + len(old)
+    return done + raw[at:]
+
+
+def _read(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - it is a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return _UNLIKE

@@ -1,0 +1,156 @@
+"""What ``$.name`` meant in a workflow of 2014, and how today's Mistral says it.
+
+Then, ``publish`` saw the result of its task as if it were part of the context, and ``$.task_name`` was
+the result of another task. Today both are ``task('task-name').result``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from st2actions_mistral.dsl import shorthand
+from st2actions_mistral.dsl.definition import inputs_of, tasks_of
+from st2actions_mistral.dsl.wrapping import ST2_ACTION
+from st2actions_mistral.errors import InputError
+
+# Keys of the result of a StackStorm execution: of shell commands, of Python actions and of core.http.
+_OF_STACKSTORM: Final = frozenset(
+    [
+        "stdout",
+        "stderr",
+        "return_code",
+        "succeeded",
+        "failed",
+        "exit_code",
+        "result",
+        "status_code",
+        "body",
+        "headers",
+        "parsed",
+    ]
+)
+# Actions that are no Python actions: their results are what they are.
+_PLAIN: Final = frozenset(
+    f"core.{name}" for name in ("local", "local_sudo", "remote", "remote_sudo", "http")
+)
+
+
+@dataclass(frozen=True)
+class Meanings:
+    """The names of one workflow, or of one ad-hoc action."""
+
+    given: frozenset[str] = frozenset()
+    """Inputs and vars."""
+    publishers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What is published, and the tasks that do."""
+    refs: Mapping[str, str | None] = field(default_factory=dict)
+    """Tasks by name, and the StackStorm action that each calls: "" where that is not known, None where
+    it calls none."""
+    loops: frozenset[str] = frozenset()
+    """Tasks with-items: the result is a list."""
+    any_name: bool = False
+    """Whether ``$`` is no context: anything may be in it."""
+
+    @classmethod
+    def of(cls, workflow: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]]) -> Meanings:
+        """Read them from a workflow.
+
+        :param ad_hoc: the ad-hoc actions of the workbook.
+        """
+        declared = {"input": workflow.get("input", workflow.get("parameters"))}
+        constants = workflow.get("vars")
+        given = {*inputs_of(declared), *(constants if isinstance(constants, dict) else ())}
+        publishers: dict[str, frozenset[str]] = {}
+        tasks = tasks_of(workflow)
+        for name, task in tasks.items():
+            for key in ("publish", "publish-on-error"):
+                published = task.get(key)
+                for variable in published if isinstance(published, dict) else ():
+                    publishers[str(variable)] = publishers.get(str(variable), frozenset()) | {name}
+        refs = {name: _ref(task, "action", "input", ad_hoc) for name, task in tasks.items()}
+        loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
+        return cls(frozenset(map(str, given)), publishers, refs, loops)
+
+    def in_context(
+        self, first: str | None, second: str | None, also: frozenset[str] = frozenset()
+    ) -> tuple[str, str | None]:
+        """``$.first``, of ``$.first.second``, where there is only the context.
+
+        :param also: the variables of with-items.
+        """
+        if first is None:
+            return "$", None
+        here = f"$.{first}"
+        if self.any_name or first in also:
+            return here, None
+        if first.startswith("__") or first == "openstack":
+            return here, f"{here}: today env() and execution() give what Mistral adds to a context"
+        if first in self.given or first in self.publishers:
+            both = f"{here} was taken as the variable; or is it the task?"
+            return here, both if first in self.refs else None
+        if first in self.refs:
+            return self._result(first, second)
+        return here, f"nothing here defines {here}: that was null in 2014, and is an error today"
+
+    def in_result(
+        self, task: str | None, first: str | None, second: str | None, publishes: str | None
+    ) -> tuple[str, str | None]:
+        """``$.first``, of ``$.first.second``, where the result of a task was part of the context.
+
+        :param task: None for whichever task it is, in task-defaults.
+        :param publishes: the name under which it is published, if it is.
+        """
+        if first is None:
+            return self._result(task, None)
+        here = f"$.{first}"
+        others = self.publishers.get(first, frozenset()) - {task}
+        if first in self.given or others:
+            if first != publishes:
+                return here, f"{here} was taken as the variable; or is it of the task's result?"
+            text, _ = self._result(task, first)
+            return f"{text}.{first}", f"{here} was taken from the task's result; or is it the variable?"
+        if first in self.refs:
+            return self._result(first, second)
+        text, doubt = self._result(task, first)
+        return f"{text}.{first}", doubt
+
+    def _result(self, task: str | None, key: str | None) -> tuple[str, str | None]:
+        """The result of a task, as the path goes on with ``key``."""
+        if task is None:
+            words = f"{key} was taken from the result of whichever task it is: is it there in all?"
+            return "task().result", words
+        text, doubt = self._within(f"task('{task}').result", self.refs.get(task), key)
+        if task in self.loops:
+            return text, f"{text} is of a list today: each item of with-items has its result there"
+        return text, doubt
+
+    @staticmethod
+    def _within(text: str, ref: str | None, key: str | None) -> tuple[str, str | None]:
+        """Where ``key`` is in what StackStorm says of an execution."""
+        if ref is None or ref in _PLAIN or key in _OF_STACKSTORM:
+            return text, None
+        if key is None:
+            return text, f"{text} is StackStorm's: what a Python action returned is below its 'result'"
+        return f"{text}.result", (
+            f"{key} was taken for what a Python action returned; write {text}.{key} if"
+            f" {ref or 'the action'} is none"
+        )
+
+
+def _ref(
+    spec: Mapping[str, Any], name_key: str, input_key: str, ad_hoc: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    line = spec.get(name_key)
+    try:
+        name, inline = shorthand.parse(line) if isinstance(line, str) else ("", {})
+    except InputError:
+        return None
+    if name == ST2_ACTION:
+        given = spec.get(input_key, spec.get("parameters"))
+        ref = inline.get("ref", given.get("ref") if isinstance(given, dict) else None)
+        return ref if isinstance(ref, str) and "$" not in ref else ""
+    base = ad_hoc.get(name)
+    # With an output of its own, its result is what that makes of it.
+    return _ref(base, "base", "base-input", {}) if base and "output" not in base else None

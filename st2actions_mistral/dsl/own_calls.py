@@ -1,0 +1,67 @@
+"""What can be known beforehand of calls that stay as they are: ``st2.callback``, and workflows of the
+same workbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from st2actions_mistral.dsl import shorthand
+from st2actions_mistral.dsl.definition import Definition, inputs_of
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import states
+
+ST2_CALLBACK: Final = "st2.callback"
+
+_INPUTS: Final = ("state", "result", "st2_context")
+
+_PARAMS: Final = frozenset({"env", "evaluate_env", "namespace", "notify", "read_only", "task_name"})
+"""How a workflow is to be started: Mistral takes these out of its input."""
+
+
+def of_callback(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the input of an ``st2.callback``, in words."""
+    strange = [str(name) for name in given if name not in _INPUTS]
+    if strange:
+        takes = ", ".join(_INPUTS)
+        yield f"{ST2_CALLBACK} has no input {', '.join(strange)}. It takes: {takes}."
+    if "state" not in given:
+        yield f"{ST2_CALLBACK} needs a state: SUCCESS, ERROR or CANCELLED."
+        return
+    state = given["state"]
+    if isinstance(state, str) and shorthand.is_expression(state):
+        return
+    try:
+        states.callback_status(state)
+    except InputError as error:
+        yield str(error)
+
+
+def of_workflow(task: Mapping[str, Any], definition: Definition) -> Iterator[str]:
+    """What is wrong with a task that calls a workflow of the same workbook, in words.
+
+    Any other workflow may be in Mistral by the time it is called.
+    """
+    line = task.get("workflow")
+    if not isinstance(line, str) or not line:
+        return
+    try:
+        name, inline = shorthand.parse(line)
+    except InputError as error:
+        yield error.reason.replace("action", "workflow")
+        return
+    # As Mistral looks for it: first among those of the workbook.
+    called = definition.workflows.get(f"{definition.name}.{name}", definition.workflows.get(name))
+    written = task.get("input", {})
+    if called is None or not isinstance(written, Mapping):
+        return
+    given = {**written, **inline}
+    declared = inputs_of(called)
+    strange = [str(key) for key in given if key not in declared and key not in _PARAMS]
+    if strange:
+        takes = ", ".join(declared) or "none"
+        # Mistral would pass over them in silence.
+        yield f"the workflow {name} has no input {', '.join(strange)}. It takes: {takes}."
+    missing = [key for key, is_required in declared.items() if is_required and key not in given]
+    if missing:
+        yield f"the workflow {name} needs {', '.join(missing)}."
