@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import requests
 
-from st2actions_mistral.client import retry
+from st2actions_mistral.client import http_date, retry
 from st2actions_mistral.client import session as http
 from st2actions_mistral.client.credentials import HeaderSource
 from st2actions_mistral.client.settings import Patience
@@ -74,11 +73,7 @@ class Api:
 
         :param path: something that a GET gives, see :meth:`once`.
         """
-        header = self._response("GET", path).headers.get("Date")
-        try:
-            return email.utils.parsedate_to_datetime(header) if header else None
-        except ValueError:
-            return None
+        return http_date.read(self._response("GET", path).headers.get("Date"))
 
     def _response(
         self,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from st2actions_mistral.client import redact
+from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent
+
+# What keystoneauth raises over an answer whose parts it takes for granted.
+_STRANGE: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class KeystoneCredential:
@@ -22,15 +33,22 @@ class KeystoneCredential:
         from keystoneauth1.session import Session
 
         self._plugin = plugin
-        verify: bool | str = False if tls.insecure else (tls.cafile or True)
+        http = new_session(tls)
+        # keystoneauth's own session would take proxies and passwords from the environment. It gives the
+        # verify of every request itself.
         self._session = Session(
-            auth=plugin, verify=verify, timeout=patience.read_timeout, redirect=False
+            auth=plugin,
+            session=http,
+            verify=http.verify,
+            timeout=patience.read_timeout,
+            redirect=False,
         )
 
     def headers(self) -> dict[str, str]:
         """The headers for one request; a token that is about to expire is renewed.
 
-        :raises NotSent: keystone cannot be reached; what needed the token has not been sent.
+        :raises NotSent: keystone cannot be reached, or does not answer as it should; what needed the
+            token has not been sent.
         :raises Answered: keystone does not take who we say we are.
         """
         from keystoneauth1 import exceptions
@@ -50,6 +68,11 @@ class KeystoneCredential:
             raise NotSent(
                 self._what(), f"{redact.message(str(error))} {self.hint()}", permanent=True
             ) from error
+        except _STRANGE as error:
+            # keystoneauth would keep that answer, and trip over it each time.
+            self._session.invalidate()
+            reason = f"keystone's answer cannot be read ({type(error).__name__})."
+            raise NotSent(self._what(), reason) from error
 
     def renew(self, refused: dict[str, str]) -> bool:
         """Have keystone make a new token."""

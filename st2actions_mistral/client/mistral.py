@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
-
-import yaml
 
 from st2actions_mistral.client import retry
+from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, HeaderSource
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
-from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.dsl.definition import load
+from st2actions_mistral.dsl.shorthand import name_of
+from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import result as results
 from st2actions_mistral.model import states
 
@@ -64,7 +65,7 @@ class MistralClient:
 
     def get_action(self, action_execution_id: str) -> dict[str, Any] | None:
         """One action execution with its ``input`` and ``output``, or None where there is none."""
-        return self._get(f"/action_executions/{quote(action_execution_id, safe='')}")
+        return self._get(f"/action_executions/{segment(action_execution_id)}")
 
     def unfinished_tasks(self) -> Iterator[dict[str, Any]]:
         """``id``, ``state`` and ``workflow_execution_id`` of all tasks that are at work: RUNNING, or
@@ -82,8 +83,8 @@ class MistralClient:
         return {id_ for id_, row in found.items() if row and row["state"] == states.CANCELLED}
 
     def get_task(self, task_execution_id: str) -> dict[str, Any] | None:
-        """One task execution, or None where there is none."""
-        return self._get(f"/tasks/{quote(task_execution_id, safe='')}")
+        """One task execution with its ``result`` (JSON in a text), or None where there is none."""
+        return self._get(f"/tasks/{segment(task_execution_id)}")
 
     def attempts(self, task_execution_id: str) -> list[dict[str, Any]]:
         """``id``, ``state`` and ``created_at`` of all action executions of a task, the oldest first."""
@@ -99,7 +100,7 @@ class MistralClient:
         The executions of an ad-hoc action bear its name, not the name of its base.
         """
         for _ in range(_DEEPEST_BASE):
-            action = self._get(f"/actions/{quote(action_name, safe='')}", texts=["name"])
+            action = self._get(f"/actions/{segment(action_name)}", texts=["name"])
             base = _base(action["definition"]) if action and action.get("definition") else None
             if base is None:
                 break
@@ -114,7 +115,7 @@ class MistralClient:
         :param output: as ``model.result.fit`` makes it.
         :return: False where it was final already (by whoever), or is not known.
         """
-        path = f"/action_executions/{quote(action_execution_id, safe='')}"
+        path = f"/action_executions/{segment(action_execution_id)}"
 
         def attempt(output: Mapping[str, Any]) -> bool:
             try:
@@ -138,34 +139,94 @@ class MistralClient:
         return done
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:
-        """One workflow execution, or None where there is none."""
-        return self._get(f"/executions/{quote(execution_id, safe='')}")
+        """One workflow execution with its ``output`` and ``params``, or None where there is none."""
+        return self._get(f"/executions/{segment(execution_id)}")
+
+    def execution_state(self, execution_id: str) -> str | None:
+        """The state of one workflow execution, or None where there is none. Costs little."""
+        found = self._get(f"/executions/{segment(execution_id)}?fields=id,state")
+        return str(found["state"]) if found else None
+
+    def unfinished_executions(self) -> Iterator[dict[str, Any]]:
+        """``id``, ``state``, ``description`` and ``root_execution_id`` of all workflow executions that
+        have not ended, the oldest first. The root of an outermost one is null."""
+        fields = "id,state,description,root_execution_id"
+        return self._all("executions", {"state": "in:RUNNING,PAUSED,IDLE", "fields": fields})
 
     def tasks(self, workflow_execution_id: str) -> list[dict[str, Any]]:
-        """The tasks of one workflow execution, the oldest first."""
-        return self._rows("tasks", {"workflow_execution_id": workflow_execution_id})[0]
+        """The tasks of one workflow execution without their results, the oldest first."""
+        return list(self._all("tasks", {"workflow_execution_id": workflow_execution_id}))
 
-    def workbook_definition(self, name: str) -> str | None:
-        """The YAML text of a workbook as it was saved, or None where there is none of the name."""
-        workbook = self._get(f"/workbooks/{quote(name, safe='')}", texts=["definition"])
-        return workbook["definition"] if workbook else None
+    def task_briefly(self, task_execution_id: str) -> dict[str, Any] | None:
+        """One task execution without its result, however large that is."""
+        fields = "id,name,state,type,state_info,runtime_context"
+        return self._get(f"/tasks/{segment(task_execution_id)}?fields={fields}")
 
-    def save_workbook(self, definition: str) -> dict[str, Any]:
-        """Create a workbook from its YAML text, or replace the one of its name.
+    def sub_executions(self, task_execution_id: str) -> list[dict[str, Any]]:
+        """``id`` and ``state`` of the workflow executions that a task has started."""
+        path = f"tasks/{segment(task_execution_id)}/workflow_executions"
+        return self._rows(path, {"fields": "id,state"}, "executions")[0]
 
+    def definition(self, name: str, kind: str = "workbook") -> str | None:
+        """The YAML text of a definition as it was saved, or None where there is none of the name.
+
+        :param kind: ``workbook`` or ``workflow``.
+        """
+        found = self._get(f"/{kind}s/{segment(name)}", texts=["definition"])
+        return found["definition"] if found else None
+
+    def save_definition(
+        self, definition: str, kind: str = "workbook", *, validate: bool = True
+    ) -> None:
+        """Create a workbook, or the workflows of a text, or replace those of the same name.
+
+        :param kind: ``workbook`` or ``workflow``.
+        :param validate: False for one that is known to be valid: Mistral takes a tenth of a second and
+            more for each task that it validates. It heeds that with ``[api] validation_mode =
+            enabled`` only, which is not its default.
         :raises Answered: 400 with Mistral's words where it is not valid.
         """
-        request = {
+        request: dict[str, Any] = {
             "data": definition.encode(),
             "headers": {"Content-Type": "text/plain"},
+            "params": {} if validate else {"skip_validation": "true"},
         }
         try:
-            workbook: dict[str, Any] = self._api.call("POST", "/workbooks", **request)
+            self._save(kind, request)
+        except Answered as error:
+            if error.status != 400:
+                raise
+            # What was refused was not saved; see validate for why it is asked again.
+            self._save(kind, request)
+
+    def _save(self, kind: str, request: Mapping[str, Any]) -> None:
+        try:
+            self._api.call("POST", f"/{kind}s", **request)
         except Answered as error:
             if error.status != 409:
                 raise
-            workbook = self._api.call("PUT", "/workbooks", **request)
-        return workbook
+            self._api.call("PUT", f"/{kind}s", **request)
+
+    def validate(self, definition: str, kind: str = "workbook") -> str | None:
+        """Have a text looked at by Mistral, which saves nothing.
+
+        What is refused is asked again: Mistral 23.0.0 shares one YAQL parser between its threads, so
+        that two texts that it reads at the same moment can spoil each other.
+
+        :param kind: ``workbook`` or ``workflow``.
+        :return: what Mistral finds wrong, in its words; None where it is valid.
+        :raises OutcomeUnknown: some texts make Mistral answer 500.
+        """
+        return self._complaint(definition, kind) and self._complaint(definition, kind)
+
+    def _complaint(self, definition: str, kind: str) -> str | None:
+        found = self._api.call(
+            "POST",
+            f"/{kind}s/validate",
+            data=definition.encode(),
+            headers={"Content-Type": "text/plain"},
+        )
+        return None if found.get("valid") is True else str(found.get("error") or "It is not valid.")
 
     def start_workflow(
         self,
@@ -175,29 +236,117 @@ class MistralClient:
         execution_id: str | None = None,
         env: Mapping[str, Any] | None = None,
         description: str = "",
+        task_name: str | None = None,
     ) -> dict[str, Any]:
         """Start a workflow.
 
         :param execution_id: the id for the new execution (a UUID). With one, starting is safe to
             repeat: Mistral answers with the execution that has it.
         :param env: the environment; nothing in it is evaluated as an expression.
+        :param task_name: the task that a reverse workflow is to reach.
+        :raises Answered: 400 for inputs that it does not take, 404 for an unknown workflow.
         """
+        params: dict[str, Any] = {"env": dict(env or {}), "evaluate_env": False}
+        if task_name:
+            params["task_name"] = task_name
         body: dict[str, Any] = {
             "workflow_name": workflow,
             "input": dict(workflow_input),
-            "params": {"env": dict(env or {}), "evaluate_env": False},
+            "params": params,
             "description": description,
         }
         if execution_id:
             body["id"] = execution_id
-        execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(
-            self._api.once, "POST", "/executions", json=body, texts=["id", "state"]
-        )
+        in_doubt = False
+
+        def attempt() -> dict[str, Any]:
+            nonlocal in_doubt
+            try:
+                made: dict[str, Any] = self._api.once(
+                    "POST", "/executions", json=body, texts=["id", "state"]
+                )
+            except OutcomeUnknown as error:
+                # Mistral answers 500 for an unknown workflow too.
+                if error.status == 500 and not in_doubt and self._lacks_workflow(workflow):
+                    raise Answered(error.what, 404, f"There is no workflow {workflow}.") from error
+                in_doubt = True
+                raise
+            except (Answered, NotSent) as error:
+                if not in_doubt:
+                    raise
+                # An earlier request may have begun it: this one's failure settles nothing.
+                raise OutcomeUnknown(error.what, error.reason, retry_after=error.retry_after) from error
+            return made
+
+        execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(attempt)
         return execution
+
+    def change_state(
+        self, execution_id: str, state: str, *, env: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Pause, resume (RUNNING) or cancel a workflow. Safe to repeat.
+
+        :param env: with RUNNING: merged into the environment, objects within it too.
+        :return: the execution as it is now; in another state where it was final already.
+        :raises Answered: 404 for an unknown execution; 400 where Mistral does not do it.
+        """
+        path = f"/executions/{segment(execution_id)}"
+        body: dict[str, Any] = {"state": state}
+        if env is not None:
+            body["params"] = {"env": dict(env)}
+
+        def attempt() -> dict[str, Any]:
+            try:
+                changed: dict[str, Any] = self._api.once("PUT", path, json=body, texts=["id", "state"])
+            except (Answered, OutcomeUnknown) as error:
+                # Mistral answers 500 both when it is in trouble and when the state does not allow it.
+                if isinstance(error, Answered) and error.status == 404:
+                    raise
+                current = self._api_get_once(path)
+                if current is None:
+                    raise Answered(error.what, 404, "Mistral knows no such execution.") from error
+                if current["state"] != state and current["state"] not in states.MISTRAL_FINAL:
+                    raise
+                return current
+            return changed
+
+        execution: dict[str, Any] = self._api.retrying()(attempt)
+        return execution
+
+    def rerun_task(
+        self, task_execution_id: str, *, reset: bool, env: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run a task in ERROR again, and with it its workflow. Safe to repeat.
+
+        :param reset: run all items of a task with items again; else those that failed.
+        :param env: merged into the workflow's environment, objects within it too; Mistral takes it only
+            while the workflow is not at work.
+        :raises Answered: 400 where Mistral does not do it, with its words.
+        """
+        path = f"/tasks/{segment(task_execution_id)}"
+        body: dict[str, Any] = {"id": task_execution_id, "state": states.RUNNING, "reset": reset}
+        if env is not None:
+            body["env"] = json.dumps(dict(env))
+
+        in_doubt = False
+
+        def attempt() -> None:
+            nonlocal in_doubt
+            try:
+                self._api.once("PUT", path, json=body, texts=["id", "state"])
+            except RemoteError as error:
+                in_doubt = in_doubt or isinstance(error, OutcomeUnknown)
+                if not in_doubt:
+                    raise
+                if not self._is_rerun(path):
+                    # Mistral may be at it yet.
+                    raise OutcomeUnknown(error.what, error.reason) from error
+
+        self._api.retrying()(attempt)
 
     def knows_action(self, name: str) -> bool:
         """Whether Mistral has an action of this name."""
-        return self._get(f"/actions/{quote(name, safe='')}", texts=["name"]) is not None
+        return self._get(f"/actions/{segment(name)}", texts=["name"]) is not None
 
     def run_action(self, name: str, action_input: Mapping[str, Any]) -> dict[str, Any]:
         """Run an action without a workflow; its execution, which is saved."""
@@ -222,6 +371,21 @@ class MistralClient:
         """Close the connections that are kept."""
         self._api.close()
 
+    def _lacks_workflow(self, name: str) -> bool:
+        """Whether Mistral says that it has no such workflow; not where it cannot be asked."""
+        try:
+            return self._api_get_once(f"/workflows/{segment(name)}", ["name"]) is None
+        except RemoteError:
+            return False
+
+    def _is_rerun(self, path: str) -> bool:
+        """Whether a task that was in ERROR is so no more, as far as that can be seen."""
+        try:
+            current = self._api_get_once(path)
+        except RemoteError:
+            return False
+        return current is not None and current["state"] != states.ERROR
+
     def _all(self, name: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """All rows of a listing, page by page, the oldest first."""
         marker: str | None = None
@@ -233,11 +397,16 @@ class MistralClient:
                 return
             marker = rows[-1]["id"]
 
-    def _rows(self, name: str, params: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
-        """One page of a listing, and whether there is more."""
-        page = self._api.call("GET", f"/{name}", params=params)
-        what = f"GET {self._api.url}/{name}"
-        return shaped(page.get(name), name, what, list, ["id"]), "next" in page
+    def _rows(
+        self, path: str, params: Mapping[str, Any], key: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """One page of a listing, and whether there is more.
+
+        :param key: the rows' in the answer; None: the path.
+        """
+        page = self._api.call("GET", f"/{path}", params=params)
+        name = key or path
+        return shaped(page.get(name), name, f"GET {self._api.url}/{path}", list, ["id"]), "next" in page
 
     def _get(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._api.retrying()(self._api_get_once, path, texts)
@@ -258,13 +427,11 @@ class MistralClient:
 def _base(definition: str) -> str | None:
     """The ``base`` in the YAML text of an ad-hoc action, ``NAME: {base: …}``."""
     try:
-        parsed = yaml.safe_load(definition)
-    except yaml.YAMLError:
-        return None
-    for action in parsed.values() if isinstance(parsed, dict) else ():
-        base = action.get("base") if isinstance(action, dict) else None
-        # It may be followed by inputs: "std.echo output='…'".
-        words = base.split() if isinstance(base, str) else []
-        if words:
-            return str(words[0])
+        parsed = load(definition, "definition")
+        for action in parsed.values() if isinstance(parsed, dict) else ():
+            base = action.get("base") if isinstance(action, dict) else None
+            if isinstance(base, str) and base.strip():
+                return name_of(base)
+    except InputError:
+        pass
     return None

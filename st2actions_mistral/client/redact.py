@@ -14,6 +14,11 @@ _MESSAGE_CHARACTERS: Final = 500
 
 _SECRET_HEADERS: Final = ("St2-Api-Key", "X-Auth-Token", "Authorization")
 
+# One character as JSON writes it, once or in a text within a text, or a URL.
+_SIGN: Final = re.compile(
+    r"\\*(?:(?<=\\)u00([0-9a-f]{2})|%([0-9a-f]{2})|([^\\])|\Z)", re.DOTALL | re.IGNORECASE
+)
+
 # StackStorm names the hash of an API key that it does not know.
 _KEY_HASH: Final = re.compile(r"(key_hash=)\w+")
 
@@ -34,13 +39,47 @@ def url(address: str) -> str:
 
 
 def secrets(text: str, headers: Mapping[str, str]) -> str:
-    """A text without what let the request in: some answer with the whole of what they were asked."""
+    """A text without what let the request in: some answer with the whole of what they were asked.
+
+    It is found also as JSON may write it, with escapes, and as a URL may.
+    """
     for name in _SECRET_HEADERS:
         value = headers.get(name)
         if value:
             # "Basic …" is named without its first word too.
-            text = text.replace(value.split()[-1], "…")
+            secret = value.split()[-1]
+            text = text.replace(secret, "…")
+            if "\\" in text or "%" in text:
+                text = _without_escaped(text, secret)
     return text
+
+
+def _without_escaped(text: str, secret: str) -> str:
+    """A text without a secret that is written with escapes."""
+    wanted, _ = _unescaped(secret)
+    signs, starts = _unescaped(text)
+    pieces, done = [], 0
+    at = signs.find(wanted) if wanted else -1
+    while at >= 0:
+        pieces += [text[done : starts[at]], "…"]
+        done = starts[at + len(wanted)]
+        at = signs.find(wanted, at + len(wanted))
+    return "".join([*pieces, text[done:]])
+
+
+def _unescaped(text: str) -> tuple[str, list[int]]:
+    """The characters that a text stands for, and where each of them begins; and last where it ends.
+
+    Backslashes are left out: before one that is meant there may be any number of others.
+    """
+    signs, starts = [], []
+    for match in _SIGN.finditer(text):
+        code = match[1] or match[2]
+        sign = chr(int(code, 16)) if code else match[3]
+        if sign and sign != "\\":
+            signs.append(sign)
+            starts.append(match.start())
+    return "".join(signs), [*starts, len(text)]
 
 
 def message(body: str) -> str:

@@ -7,7 +7,6 @@ passwords from the environment or ``~/.netrc``: what is configured is what is se
 
 from __future__ import annotations
 
-import email.utils
 import functools
 import logging
 import math
@@ -17,7 +16,6 @@ import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -28,7 +26,7 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from st2actions_mistral.client import redact
+from st2actions_mistral.client import http_date, redact
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import payload
@@ -149,8 +147,9 @@ def send(
             raise
         if taken:
             return response
-        body = redact.secrets(response.text, response.request.headers)
-    raise _refusal(what, response, body)
+        # Not response.text: that takes the answer's word for the encoding, and some raise.
+        refusal = _refusal(what, response, response.content.decode(errors="replace"))
+    raise refusal
 
 
 def _read(response: requests.Response, what: str, limit: int, deadline: float, *, cut: bool) -> bytes:
@@ -213,18 +212,27 @@ def translated(what: str) -> Iterator[None]:
             raise NotSent(what, f"no connection ({_words(causes)}).") from error
         raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        if isinstance(error, (ValueError, requests.exceptions.InvalidJSONError)):
+        causes = list(_causes(error, handled))
+        # urllib3's is a header of the answer, such as two lengths; requests' own is one of the request.
+        is_answer = any(isinstance(cause, urllib3.exceptions.InvalidHeader) for cause in causes)
+        if isinstance(error, (ValueError, requests.exceptions.InvalidJSONError)) and not is_answer:
             # requests cannot make a request of it at all. Its text is left out: it would show the
             # header or the body.
             reason = f"the request cannot be made ({type(error).__name__})."
             raise NotSent(what, reason, permanent=True) from None
-        words = _words(list(_causes(error, handled)))
-        raise OutcomeUnknown(what, f"{type(error).__name__} ({words}).") from error
+        raise OutcomeUnknown(what, f"{type(error).__name__} ({_words(causes)}).") from error
     except OSError as error:
         if error.errno is not None:
             raise OutcomeUnknown(what, f"the connection broke ({error.strerror}).") from error
         # Not one of the system's: requests says so where it does not find the cafile.
         raise NotSent(what, f"the request cannot be made ({error}).", permanent=True) from error
+    except UnicodeEncodeError as error:
+        # Half a surrogate pair in a query, say. Nothing that comes in is encoded.
+        reason = f"the request cannot be made ({type(error).__name__})."
+        raise NotSent(what, reason, permanent=True) from None
+    except (ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        # What those below us make of an answer that they did not expect: the request is out.
+        raise OutcomeUnknown(what, f"the answer cannot be read ({type(error).__name__}).") from error
 
 
 def json_body(
@@ -260,7 +268,9 @@ def shaped(body: Any, name: str, what: str, expect: type = dict, texts: Collecti
 
 def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     status = response.status_code
-    message = redact.message(body) or response.reason or ""
+    words = redact.secrets(body, response.request.headers)
+    reason = redact.secrets(response.reason or "", response.request.headers)
+    message = redact.message(words) or reason
     retry_after = _retry_after(response.headers.get("Retry-After"))
     if status >= 500 and _TOO_LARGE not in message:
         return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)
@@ -288,12 +298,10 @@ def _retry_after(header: str | None) -> float | None:
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(header)
-        except ValueError:
+        date = http_date.read(header)
+        if date is None:
             return None
-        # HTTP's dates are in GMT, also in the old form that does not say so.
-        seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time()
+        seconds = date.timestamp() - time.time()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from st2actions_mistral.errors import ConfigError
@@ -115,6 +115,14 @@ class MistralSettings:
     url: str = "http://127.0.0.1:8989/v2"
     tls: Tls = Tls()
     patience: Patience = Patience()
+
+
+_Settings = TypeVar("_Settings", St2Settings, MistralSettings)
+
+
+def impatient(settings: _Settings) -> _Settings:
+    """With one try for each call, for who wants to know what is wrong now."""
+    return replace(settings, patience=replace(settings.patience, retry_deadline=0))
 
 
 def is_header_text(text: str) -> bool:

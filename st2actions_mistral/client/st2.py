@@ -9,17 +9,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
-from urllib.parse import quote
 
 from st2actions_mistral.client import retry
+from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import St2Credential
-from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import payload, states
 from st2actions_mistral.model.context import MistralIds, Parent, header_value
+from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.literals import as_literals
+from st2actions_mistral.model.workflow import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -144,8 +146,9 @@ class St2Client:
             except OutcomeUnknown:
                 in_doubt = True
                 raise
-            except NotSent as error:
-                if in_doubt:
+            except (Answered, NotSent) as error:
+                judged = isinstance(error, Answered) and error.judges_the_request
+                if in_doubt and not judged:
                     # An earlier request may still be on its way: this one's failure settles nothing.
                     raise OutcomeUnknown(
                         error.what, error.reason, retry_after=error.retry_after
@@ -177,7 +180,7 @@ class St2Client:
 
         :raises Answered: 404 for an unknown execution.
         """
-        path = f"/executions/{quote(execution_id, safe='')}/children"
+        path = f"/executions/{segment(execution_id)}/children"
         children: list[dict[str, Any]] = self._api.call(
             "GET", path, expect=list, texts=["id", "status"]
         )
@@ -199,33 +202,34 @@ class St2Client:
 
         :param since: in Mistral's time; :data:`CLOCK_MARGIN` is allowed for.
         """
-        offset = 0
-        while True:
-            page = self._api.call(
-                "GET",
-                "/executions",
-                expect=list,
-                texts=["id", "status"],
-                params={
-                    "filter": f"context.mistral.site:{site}",
-                    "timestamp_gt": _timestamp(since - CLOCK_MARGIN),
-                    "include_attributes": "status,context",
-                    # With timestamp_gt alone, the oldest come first.
-                    "sort_desc": "true",
-                    "limit": _PAGE,
-                    "offset": offset,
-                },
-            )
-            yield from page
-            if len(page) < _PAGE:
-                return
-            # A child made meanwhile shifts the pages by one: seen twice, never missed.
-            offset += len(page)
+        query = {
+            "filter": f"context.mistral.site:{site}",
+            "timestamp_gt": _timestamp(since - CLOCK_MARGIN),
+        }
+        # With timestamp_gt alone, the oldest come first. A child made meanwhile shifts the pages by
+        # one: seen twice, never missed.
+        return self._pages({**query, "sort_desc": "true"})
 
-    def statuses(self, ids: Collection[str]) -> dict[str, str]:
-        """The status of each of these executions by id; those that are gone are left out."""
-        found: dict[str, str] = {}
-        wanted = list(ids)
+    def parents(self, site: str) -> Iterator[dict[str, Any]]:
+        """``id``, ``status`` and ``context`` of all executions that wait for a workflow of a site."""
+        # StackStorm takes one status at a time. Before it runs, nobody has told it of a workflow.
+        for status in ("running", "pausing", "paused", "resuming", "canceling"):
+            query = {"filter": f"context.{CONTEXT_KEY}.site:{site}", "status": status}
+            yield from self._pages({**query, "sort_asc": "true"})
+
+    def nameless_parents(self) -> Iterator[dict[str, Any]]:
+        """``id``, ``status`` and ``context`` of all executions of our runner that wait and name no
+        workflow, of whatever site: those about to start one, and those whose runner died meanwhile."""
+        for status in ("running", "canceling"):
+            for row in self._pages({"runner": RUNNER, "status": status, "sort_asc": "true"}):
+                if WorkflowRef.of(row.get("context")) is None:
+                    yield row
+
+    def statuses(self, ids: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Id and status of each of these executions; those that are gone are left out, and so is what
+        is no id of an execution."""
+        # One that StackStorm does not take would cost the answer about all the others.
+        wanted = [id_ for id_ in ids if is_execution_id(id_)]
         for start in range(0, len(wanted), _PAGE):
             page = self._api.call(
                 "GET",
@@ -238,14 +242,14 @@ class St2Client:
                     "limit": _PAGE,
                 },
             )
-            found.update({row["id"]: row["status"] for row in page})
-        return found
+            for row in page:
+                yield row["id"], row["status"]
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:
         """The whole execution with its result, or None where there is none of that id."""
         try:
             execution: dict[str, Any] = self._api.call(
-                "GET", f"/executions/{quote(execution_id, safe='')}", texts=["id", "status"]
+                "GET", f"/executions/{segment(execution_id)}", texts=["id", "status"]
             )
         except Answered as error:
             if error.status == 404:
@@ -263,7 +267,7 @@ class St2Client:
             already.
         :raises Answered: 404 for an unknown execution.
         """
-        path = f"/executions/{quote(execution_id, safe='')}"
+        path = f"/executions/{segment(execution_id)}"
         request = {
             "json": {"status": status, "result": dict(result)},
             "texts": ["id", "status"],
@@ -286,7 +290,7 @@ class St2Client:
         """
         try:
             # An object where it is taken, or has ended already: 200 and a faultstring then.
-            self._api.call("DELETE", f"/executions/{quote(execution_id, safe='')}")
+            self._api.call("DELETE", f"/executions/{segment(execution_id)}")
         except Answered as error:
             if error.status == 404:
                 return False
@@ -296,6 +300,23 @@ class St2Client:
     def whoami(self) -> str:
         """The name of the user that the credential stands for."""
         return str(self._api.call("GET", "/user", texts=["username"])["username"])
+
+    def action_parameters(self, ref: str) -> dict[str, dict[str, Any]] | None:
+        """The parameters of an action and of its runner by name, each with ``type``, ``required``,
+        ``default``, ``immutable`` …; None where there is no such action.
+
+        :raises Answered: 403 where we may not see it.
+        """
+        # Next to it there is a view of the parameters only, which before 3.9 takes no reference.
+        path = f"/actions/views/overview/{segment(ref)}"
+        try:
+            action = self._api.call("GET", path, texts=["ref"])
+        except Answered as error:
+            if error.status == 404:
+                return None
+            raise
+        found = shaped(action.get("parameters"), "parameters", f"GET {self._api.url}{path}")
+        return {name: about if isinstance(about, dict) else {} for name, about in found.items()}
 
     def may_run(self, ref: str) -> bool:
         """Whether we may run an action, by asking for a run that cannot be: nothing is made.
@@ -324,6 +345,27 @@ class St2Client:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()
+
+    def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """``id``, ``status`` and ``context`` of the executions that a query finds."""
+        offset = 0
+        while True:
+            page = self._api.call(
+                "GET",
+                "/executions",
+                expect=list,
+                texts=["id", "status"],
+                params={
+                    **query,
+                    "include_attributes": "status,context",
+                    "limit": _PAGE,
+                    "offset": offset,
+                },
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+            offset += len(page)
 
     def _find(self, action_execution_id: str, since: datetime | None) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._api.once(

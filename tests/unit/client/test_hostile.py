@@ -4,18 +4,21 @@ and an error of ours."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
 import time
 import tracemalloc
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from breaking import Behaviour, BreakingServer, Exchange, answer, endless_line, raw
+from breaking import Behaviour, BreakingServer, Exchange, answer, endless_line, hang_up, raw
 
-from st2actions_mistral.client.session import json_body, new_session, send
-from st2actions_mistral.client.settings import Patience, Tls
-from st2actions_mistral.errors import Answered, OutcomeUnknown, RemoteError
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.session import json_body, new_session, send, translated
+from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
 PATIENCE = Patience(connect_timeout=2, read_timeout=20)
 MIB = 1024 * 1024
@@ -66,6 +69,98 @@ def test_of_a_refusal_without_end_the_beginning_counts(status: int, kind: type[R
     with BreakingServer(endless(status)) as server, at_most(5), pytest.raises(kind) as caught:
         get(server.url)
     assert len(str(caught.value)) < 1000
+
+
+ODD_HEADERS = [
+    {"Content-Type": "text/plain; charset=undefined"},
+    {"Content-Type": "text/plain; charset=idna"},
+    {"Content-Type": "text/plain; charset=nonsense"},
+    {"Content-Type": "text/plain; charset=base64"},
+    {"Retry-After": "Mon, 99999999999 Jan 2020 00:00:00 GMT"},
+    {"Retry-After": "Mon, 01 Jan 2020 00:00:00 +99999999999999"},
+    {"Retry-After": "9" * 5000},
+    {"Retry-After": "nan"},
+    {"Location": "http://[" + "x" * 5000},
+    {"Set-Cookie": "a=b; expires=Mon, 01 Jan 99999999999 00:00:00 GMT; Max-Age=" + "9" * 5000},
+]
+
+
+@pytest.mark.parametrize("headers", ODD_HEADERS)
+@pytest.mark.parametrize(("status", "kind"), [(302, Answered), (404, Answered), (503, OutcomeUnknown)])
+def test_a_refusal_with_an_odd_header_is_a_refusal(
+    status: int, kind: type[RemoteError], headers: dict[str, str]
+) -> None:
+    body = b"No: \xff\xc3\xa9."
+    with BreakingServer(answer(status, body, headers)) as server, pytest.raises(kind) as caught:
+        get(server.url)
+    assert getattr(caught.value, "status", None) == status
+    assert getattr(caught.value, "retry_after", None) is None
+    assert status == 302 or "No: \ufffdé." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Transfer-Encoding: chunked\r\n\r\n" + "f" * 100,
+        "Transfer-Encoding: chunked\r\n\r\n-5",
+        "Content-Length: " + "9" * 5000,
+        "Content-Length: " + "9" * 30,
+        "Content-Length: -1",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_odd_length_is_an_error(status: int, head: str) -> None:
+    told = f"HTTP/1.1 {status} x\r\n{head}\r\n\r\n".encode()
+    with BreakingServer(raw(told, then=hang_up())) as server, pytest.raises(OutcomeUnknown):
+        get(server.url)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("status", [200, 503])
+def test_two_lengths_are_an_error_of_the_answer_and_not_of_the_request(status: int) -> None:
+    with (
+        BreakingServer(answer(status, {}, {"Content-Length": "1, 2"})) as server,
+        pytest.raises(OutcomeUnknown),
+    ):
+        get(server.url)
+    # urllib3 leaves the connection to the collector of garbage, which says so.
+    gc.collect()
+
+
+@pytest.mark.parametrize("error", [ValueError, OverflowError, IndexError, AttributeError])
+def test_what_a_library_makes_of_an_answer_is_an_unknown_outcome(error: type[Exception]) -> None:
+    words = f"cannot be read .{error.__name__}"
+    with pytest.raises(OutcomeUnknown, match=words) as caught, translated("GET http://x"):
+        raise error("hush")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_query_that_cannot_be_said_is_not_sent() -> None:
+    with BreakingServer(answer(200, {})) as server, contextlib.closing(new_session(Tls())) as session:
+        with pytest.raises(NotSent, match="cannot be made") as caught:
+            send(session, "GET", server.url, PATIENCE, params={"id": "hush\ud800"})
+        assert server.requests == []
+    assert caught.value.permanent
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("date", "hour"),
+    [
+        ("Thu, 01 Oct 2026 12:00:00 GMT", 12),
+        ("Thu Oct  1 12:00:00 2026", 12),
+        ("Mon, 99999999999 Jan 2020 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999", None),
+        ("nonsense", None),
+    ],
+)
+def test_an_odd_date_is_none(date: str, hour: int | None) -> None:
+    with (
+        BreakingServer(answer(200, {}, {"Date": date})) as server,
+        contextlib.closing(MistralClient(MistralSettings(server.url, patience=PATIENCE))) as mistral,
+    ):
+        told = mistral.clock()
+    assert told == (hour and datetime(2026, 10, 1, hour, tzinfo=timezone.utc))
 
 
 def test_what_is_compressed_unasked_is_not_unpacked() -> None:

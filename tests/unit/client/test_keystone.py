@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import itertools
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from breaking import refusing
+from breaking import BreakingServer, answer, refusing
+from certificates import Certificates
+from keystoneauth1.identity.v3 import Password
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from st2actions_mistral import config
+from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
 from st2actions_mistral.sandbox.process import ChildProcess
 
@@ -168,6 +173,93 @@ def test_without_keystone_nothing_is_sent(tmp_path: Path, httpserver: HTTPServer
         mistral = client(tmp_path, f"{auth_url}/v3", httpserver.url_for("/v2"))
         with pytest.raises(NotSent, match="keystone"):
             mistral.tasks("w")
+
+
+def test_keystone_is_asked_without_what_the_environment_says(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login stranger password hush\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with BreakingServer(answer(200, {})) as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
+        assert mistral.tasks("w") == []
+        assert proxy.connections == 0
+    asked = [request for request, _ in httpserver.log]
+    assert any(request.path.startswith("/identity/") for request in asked)
+    assert not any("Authorization" in request.headers for request in asked)
+
+
+def _credential(url: str, tls: Tls) -> KeystoneCredential:
+    plugin = Password(
+        auth_url=f"{url}/v3", username="relay", password="right", user_domain_id="default"
+    )
+    return KeystoneCredential(plugin, tls, PATIENCE)
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_the_certificate_of_keystone_is_checked(tmp_path: Path) -> None:
+    certificates = Certificates()
+    cafile = certificates.cafile(tmp_path)
+    with BreakingServer(answer(401, {}), tls=certificates.good) as server:
+        for tls, kind in (
+            (Tls(), NotSent),
+            (Tls(cafile=cafile), Answered),
+            (Tls(insecure=True), Answered),
+        ):
+            with pytest.raises(kind):
+                _credential(server.url, tls).headers()
+
+
+def _twice(credential: KeystoneCredential) -> None:
+    # When a token expires is looked at when it is used again.
+    credential.headers()
+    credential.headers()
+
+
+@pytest.fixture
+def no_finalizers() -> Iterator[None]:
+    """Else those of the tests before could be run where the interpreter's stack is at its limit."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+TOKEN = {"methods": ["password"], "user": {"id": "u"}, "expires_at": "2100-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"token": {**TOKEN, "expires_at": "nonsense"}},
+        {"token": {**TOKEN, "expires_at": "99999-01-01T00:00:00Z"}},
+        {"token": {**TOKEN, "expires_at": 5}},
+        {"token": {}},
+        {"token": []},
+        {"token": None},
+        [],
+        5,
+        b"<html>",
+        b"[" * 100_000,
+    ],
+)
+@pytest.mark.usefixtures("no_finalizers")
+def test_an_odd_token_is_no_token(body: Any) -> None:
+    headers = {"X-Subject-Token": "t", "Content-Type": "application/json"}
+    with BreakingServer(answer(201, body, headers)) as server:
+        credential = _credential(server.url, Tls())
+        with pytest.raises(NotSent):
+            _twice(credential)
+        asked = len(server.requests)
+        with pytest.raises(NotSent):
+            _twice(credential)
+        assert len(server.requests) > asked, "the odd one was kept"
 
 
 def test_the_relay_is_let_in(tmp_path: Path, identity: Identity, httpserver: HTTPServer) -> None:

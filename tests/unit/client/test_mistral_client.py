@@ -219,21 +219,55 @@ def test_a_circle_of_bases_has_an_end() -> None:
 
 def test_a_workbook_is_created_or_replaced() -> None:
     with BreakingServer(answer(201, {"name": "w"})) as server, client(server.url) as mistral:
-        assert mistral.save_workbook("name: é") == {"name": "w"}
+        assert mistral.save_definition("name: é") is None
         [request] = server.requests
     assert request.body == "name: é".encode()
     assert request.headers["content-type"] == "text/plain"
     script = [reset(), answer(409), answer(200, {"name": "w"})]
     with BreakingServer(*script) as server, client(server.url) as mistral:
-        assert mistral.save_workbook("name: w") == {"name": "w"}
+        assert mistral.save_definition("name: w") is None
         assert [request.method for request in server.requests] == ["POST", "POST", "PUT"]
+
+
+def complains(of: str) -> Behaviour:
+    return answer(200, {"valid": False, "error": of})
+
+
+def test_what_mistral_refuses_only_once_is_valid() -> None:
+    """Two texts that it reads at the same moment can spoil each other."""
+    script = [complains("Parse error"), answer(200, {"valid": True})]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.validate("name: w") is None
+    script = [answer(400, {"faultstring": "Parse error"}), answer(409), answer(200, {"name": "w"})]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        mistral.save_definition("name: w")
+        assert [request.method for request in server.requests] == ["POST", "POST", "PUT"]
+
+
+@pytest.mark.parametrize("kind", ["workbook", "workflow"])
+def test_a_text_is_looked_at(kind: str) -> None:
+    script = [answer(200, {"valid": True}), complains("no tasks")]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.validate("name: é", kind) is None
+        assert mistral.validate("name: é", kind) == "no tasks"
+        assert server.calls()[0] == f"POST /v2/{kind}s/validate"
+        assert server.requests[0].body == "name: é".encode()
+        assert server.requests[0].headers["content-type"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"valid": "true"}, {"valid": False}, {"valid": False, "error": ""}]
+)
+def test_an_answer_that_does_not_say_valid_is_no_yes(found: dict[str, Any]) -> None:
+    with BreakingServer(answer(200, found)) as server, client(server.url) as mistral:
+        assert mistral.validate("name: w") == "It is not valid."
 
 
 def test_a_workbook_is_read_or_there_is_none() -> None:
     script = [answer(200, {"definition": "name: w"}), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as mistral:
-        assert mistral.workbook_definition("a/b") == "name: w"
-        assert mistral.workbook_definition("a") is None
+        assert mistral.definition("a/b") == "name: w"
+        assert mistral.definition("a") is None
         assert server.requests[0].path == "/v2/workbooks/a%2Fb"
 
 
@@ -243,7 +277,7 @@ def test_a_workbook_that_is_not_valid_is_refused_in_mistrals_words() -> None:
         client(server.url) as mistral,
         pytest.raises(Answered, match="Invalid DSL"),
     ):
-        mistral.save_workbook("name: w")
+        mistral.save_definition("name: w")
 
 
 def test_a_workflow_is_started_with_an_environment_that_is_not_evaluated() -> None:
@@ -282,7 +316,7 @@ def test_tasks_and_executions_are_read() -> None:
         assert mistral.tasks("w") == [{"id": "t"}]
         assert mistral.get_execution("w") == action()
         assert mistral.get_execution("w") is None
-        assert server.requests[0].path == "/v2/tasks?workflow_execution_id=w"
+        assert server.requests[0].path.startswith("/v2/tasks?workflow_execution_id=w&")
 
 
 def test_a_mistral_that_asks_who_we_are_is_answered_with_the_question() -> None:
@@ -301,3 +335,76 @@ def test_a_stop_ends_the_tries() -> None:
         with pytest.raises(OutcomeUnknown):
             mistral.get_action("a")
         assert len(server.requests) == 1
+
+
+def test_the_workflows_that_have_not_ended_are_listed() -> None:
+    rows = [{"id": "w", "state": "RUNNING", "description": "x", "root_execution_id": None}]
+    with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
+        assert list(mistral.unfinished_executions()) == rows
+        query = parse_qs(urlsplit(server.requests[0].path).query)
+        assert query["state"] == ["in:RUNNING,PAUSED,IDLE"]
+        assert "root_execution_id" in query["fields"][0]
+
+
+def test_the_state_of_a_workflow_is_read_alone() -> None:
+    found = answer(200, {"id": "w", "state": "PAUSED"})
+    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
+        assert mistral.execution_state("../w") == "PAUSED"
+        assert server.requests[0].path == "/v2/executions/..%2Fw?fields=id,state"
+        assert mistral.execution_state("w") is None
+
+
+def test_what_a_task_has_started_is_listed() -> None:
+    rows = [{"id": "w", "state": "SUCCESS"}]
+    with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
+        assert mistral.sub_executions("t") == rows
+        assert server.requests[0].path.startswith("/v2/tasks/t/workflow_executions?")
+
+
+def test_a_start_that_may_have_arrived_is_never_called_not_sent() -> None:
+    """Mistral dies while it answers, and lets nobody in afterwards."""
+    for after in (answer(401), answer(403, {"faultstring": "no"})):
+        with (
+            BreakingServer(reset(), after) as server,
+            client(server.url, FAST) as mistral,
+            pytest.raises(OutcomeUnknown),
+        ):
+            mistral.start_workflow("wf", {}, execution_id="u")
+
+
+def test_an_unknown_workflow_is_told_from_a_mistral_in_trouble() -> None:
+    missing = answer(500, {"faultstring": "404: Workflow not found"})
+    with (
+        BreakingServer(missing, answer(404)) as server,
+        client(server.url) as mistral,
+        pytest.raises(Answered, match="There is no workflow wf") as caught,
+    ):
+        mistral.start_workflow("wf", {}, execution_id="u")
+    assert caught.value.status == 404
+    there = answer(200, {"name": "wf"})
+    begun = answer(201, {"id": "u", "state": "RUNNING"})
+    for look in (there, answer(502)):
+        with BreakingServer(missing, look, begun) as server, client(server.url) as mistral:
+            assert mistral.start_workflow("wf", {}, execution_id="u")["id"] == "u"
+
+
+def test_a_task_is_run_again_once_whatever_becomes_of_the_answer() -> None:
+    running = answer(200, {"id": "t", "state": "RUNNING"})
+    failed = answer(200, {"id": "t", "state": "ERROR"})
+    refused = answer(400, {"faultstring": "must be in ERROR for rerun"})
+    for script in (
+        [running],
+        [reset(), running],
+        [reset(), failed, running],
+        # The first request was acted on after all, and the look at it failed.
+        [reset(), answer(502), refused, running],
+    ):
+        with BreakingServer(*script) as server, client(server.url) as mistral:
+            mistral.rerun_task("t", reset=True)
+            assert len(server.requests) == len(script)
+    with (
+        BreakingServer(refused) as server,
+        client(server.url) as mistral,
+        pytest.raises(Answered, match="must be in ERROR"),
+    ):
+        mistral.rerun_task("t", reset=True)

@@ -54,9 +54,11 @@ CALLS: dict[str, Callable[[str], object]] = {
     "log in": lambda url: st2(url, password(url)).whoami(),
     "stream": lambda url: EventStream(St2Settings(url, KEY, patience=PATIENCE)),
     "stream log in": lambda url: EventStream(St2Settings(url, password(url), patience=PATIENCE)),
+    "action_parameters": lambda url: st2(url).action_parameters("core.local"),
     "get_action": lambda url: mistral(url).get_action("a"),
     "complete_action": lambda url: mistral(url).complete_action("a", "SUCCESS", {}),
-    "save_workbook": lambda url: mistral(url).save_workbook("version: '2.0'"),
+    "save_definition": lambda url: mistral(url).save_definition("version: '2.0'"),
+    "validate": lambda url: mistral(url).validate("version: '2.0'"),
     "start_workflow": lambda url: mistral(url).start_workflow("w", {}),
     "keystone": lambda url: keystone(url).headers(),
 }

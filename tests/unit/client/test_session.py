@@ -8,15 +8,13 @@ import email.utils
 import logging
 import os
 import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import trustme
 import urllib3
 from breaking import (
     Behaviour,
@@ -36,6 +34,7 @@ from breaking import (
     stall_in_body,
     unread,
 )
+from certificates import Certificates
 
 from st2actions_mistral.client import session as session_module
 from st2actions_mistral.client.session import json_body, new_session, send, shaped
@@ -389,21 +388,13 @@ def test_no_log_holds_a_header_or_a_body(
 
 
 @pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
+def certificates() -> Certificates:
+    return Certificates()
 
 
 @pytest.fixture(scope="module")
-def cafile(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("tls") / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
-def tls_server(cert: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    cert.configure_cert(context)
-    return context
+def cafile(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return certificates.cafile(tmp_path_factory.mktemp("tls"))
 
 
 def get(url: str, patience: Patience = PATIENT, **tls: Any) -> Any:
@@ -411,14 +402,14 @@ def get(url: str, patience: Patience = PATIENT, **tls: Any) -> Any:
         return json_body(send(session, "GET", url, patience, headers=HEADERS), "x")
 
 
-def test_a_certificate_of_a_known_ca_is_taken(ca: trustme.CA, cafile: str) -> None:
-    with BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+def test_a_certificate_of_a_known_ca_is_taken(certificates: Certificates, cafile: str) -> None:
+    with BreakingServer(answer(200, {"a": 1}), tls=certificates.good) as server:
         assert get(server.url, cafile=cafile) == {"a": 1}
 
 
-def test_any_certificate_is_taken_where_insecure_says_so(ca: trustme.CA) -> None:
+def test_any_certificate_is_taken_where_insecure_says_so(certificates: Certificates) -> None:
     with (
-        BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("other"))) as server,
+        BreakingServer(answer(200, {"a": 1}), tls=certificates.of_another_host) as server,
         pytest.warns(urllib3.exceptions.InsecureRequestWarning),
     ):
         assert get(server.url, insecure=True) == {"a": 1}
@@ -426,42 +417,28 @@ def test_any_certificate_is_taken_where_insecure_says_so(ca: trustme.CA) -> None
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_that_certificates_are_not_checked_is_said_once(
-    ca: trustme.CA, caplog: pytest.LogCaptureFixture
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_module._say_insecure.cache_clear()
-    with BreakingServer(answer(200, {"a": 1}), tls=tls_server(ca.issue_cert("other"))) as server:
+    with BreakingServer(answer(200, {"a": 1}), tls=certificates.of_another_host) as server:
         for _ in range(3):
             assert get(server.url, insecure=True) == {"a": 1}
     said = [record for record in caplog.records if "insecure is set" in record.getMessage()]
     assert len(said) == 1
 
 
-def _untrusted(ca: trustme.CA) -> trustme.LeafCert:
-    return trustme.CA().issue_cert("127.0.0.1")
-
-
-def _other_host(ca: trustme.CA) -> trustme.LeafCert:
-    return ca.issue_cert("st2.example")
-
-
-def _expired(ca: trustme.CA) -> trustme.LeafCert:
-    return ca.issue_cert(
-        "127.0.0.1", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
-    )
-
-
 @pytest.mark.parametrize(
-    ("issue", "advice"),
+    ("shown", "advice"),
     [
-        (_untrusted, "set cafile to it"),
-        (_other_host, "set the URL to that name"),
-        (_expired, "has expired: renew it"),
+        ("of_another_ca", "set cafile to it"),
+        ("of_another_host", "set the URL to that name"),
+        ("expired", "has expired: renew it"),
     ],
 )
 def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
-    ca: trustme.CA, cafile: str, issue: Callable[[trustme.CA], trustme.LeafCert], advice: str
+    certificates: Certificates, cafile: str, shown: str, advice: str
 ) -> None:
-    with BreakingServer(answer(200, {}), tls=tls_server(issue(ca))) as server:
+    with BreakingServer(answer(200, {}), tls=getattr(certificates, shown)) as server:
         with pytest.raises(NotSent, match=advice) as caught:
             get(server.url, cafile=cafile)
         assert caught.value.permanent
@@ -469,11 +446,11 @@ def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
 
 
 def test_certificates_of_the_environment_are_not_trusted(
-    ca: trustme.CA, cafile: str, monkeypatch: pytest.MonkeyPatch
+    certificates: Certificates, cafile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", cafile)
     monkeypatch.setenv("CURL_CA_BUNDLE", cafile)
-    with BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+    with BreakingServer(answer(200, {}), tls=certificates.good) as server:
         with pytest.raises(NotSent):
             get(server.url)
         assert server.requests == []
@@ -503,9 +480,9 @@ def test_a_handshake_that_breaks_is_not_sent_and_worth_another_try(behaviour: Be
         assert not caught.value.permanent
 
 
-def test_http_to_a_port_that_speaks_https_gets_no_answer_of_use(ca: trustme.CA) -> None:
+def test_http_to_a_port_that_speaks_https_gets_no_answer_of_use(certificates: Certificates) -> None:
     with (
-        BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server,
+        BreakingServer(answer(200, {}), tls=certificates.good) as server,
         pytest.raises(OutcomeUnknown),
     ):
         get(server.url.replace("https:", "http:"))
@@ -530,9 +507,9 @@ def _unencrypted(exchange: Exchange) -> bool:
     ],
 )
 def test_tls_that_breaks_after_the_request_left_is_of_unknown_outcome(
-    ca: trustme.CA, cafile: str, behaviour: Behaviour
+    certificates: Certificates, cafile: str, behaviour: Behaviour
 ) -> None:
-    with BreakingServer(behaviour, tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+    with BreakingServer(behaviour, tls=certificates.good) as server:
         with pytest.raises(OutcomeUnknown):
             get(server.url, FAST, cafile=cafile)
         assert len(server.requests) == 1
@@ -540,12 +517,12 @@ def test_tls_that_breaks_after_the_request_left_is_of_unknown_outcome(
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
 def test_a_cafile_that_is_none_ends_it_before_anything_is_sent(
-    tmp_path: Path, ca: trustme.CA, content: str | None
+    tmp_path: Path, certificates: Certificates, content: str | None
 ) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    with BreakingServer(answer(200, {}), tls=tls_server(ca.issue_cert("127.0.0.1"))) as server:
+    with BreakingServer(answer(200, {}), tls=certificates.good) as server:
         with pytest.raises(NotSent) as caught:
             get(server.url, cafile=str(path))
         assert caught.value.permanent

@@ -30,6 +30,7 @@ from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.st2 import Child, St2Client
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
+from st2actions_mistral.model.workflow import WorkflowRef
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
@@ -342,6 +343,37 @@ def test_a_second_post_that_cannot_be_sent_leaves_the_outcome_unknown() -> None:
         assert server.calls() == ["POST /executions", "GET /executions"]
 
 
+NOTHING = answer(200, [])
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer(429, {"faultstring": "later"}, {"Retry-After": "120"}),
+        answer(401, {"faultstring": "who?"}),
+        answer(302, b"", {"Location": "/maintenance"}),
+        answer(407, b""),
+    ],
+)
+def test_a_second_post_that_somebody_turns_away_leaves_the_outcome_unknown(refusal: Behaviour) -> None:
+    """The first one may be on its way yet."""
+    with BreakingServer(reset(), NOTHING, refusal) as server:
+        settings = St2Settings(server.url, Credential(api_key="k"), patience=Patience(5, 5, 0.5))
+        with contextlib.closing(St2Client(settings)) as st2_client, pytest.raises(OutcomeUnknown):
+            st2_client.schedule(child())
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
+def test_what_the_second_post_is_refused_for_the_first_one_was_too(status: int) -> None:
+    refusal = answer(status, {"faultstring": "no"})
+    with (
+        BreakingServer(reset(), NOTHING, refusal) as server,
+        client(server.url, "k") as st2_client,
+        pytest.raises(Answered, match=str(status)),
+    ):
+        st2_client.schedule(child())
+
+
 @pytest.mark.parametrize(
     "look", [answer(503, b"", {"Retry-After": "17"}), answer(429, b"", {"Retry-After": "17"})]
 )
@@ -500,6 +532,21 @@ def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, k
         assert not st2_client.cancel("0" * 24)
 
 
+def test_parents_are_listed_by_site() -> None:
+    def workflow(request: RunRequest) -> RunResult:
+        return RunResult("running", {"note": "x"}, WorkflowRef("here", "w-1", "n").as_context())
+
+    with StackStorm(runners={"mistral-v2": workflow}) as st2:
+        st2.register_action({"pack": "test", "name": "wf", "runner_type": "mistral-v2"})
+        with client(st2.api_url, st2.create_api_key()) as st2_client:
+            made = [st2_client.create_execution("test.wf", {})["id"] for _ in range(2)]
+            while not all("mistral_workflow" in st2.executions.get(id_)["context"] for id_ in made):
+                time.sleep(0.01)
+            st2_client.finish(made[1], "succeeded", {"x": 1})
+            assert [row["id"] for row in st2_client.parents("here")] == made[:1]
+            assert list(st2_client.parents("elsewhere")) == []
+
+
 def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key, Patience(5, 5, 10)) as st2_client:
         made = [
@@ -515,9 +562,21 @@ def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: st
         assert list(st2_client.children_since("none", since)) == []
         later = since + timedelta(hours=25)
         assert list(st2_client.children_since("one", later)) == []
-        statuses = st2_client.statuses([*made, "0" * 24])
+        statuses = dict(st2_client.statuses([*made, "0" * 24]))
         assert set(statuses) == set(made)
-        assert st2_client.statuses([]) == {}
+        assert dict(st2_client.statuses([])) == {}
+
+
+def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
+    """One that StackStorm does not take would cost the answer about all the others."""
+    id_ = "6b03c160746e6986596007f7"
+    rows = [{"id": id_, "status": "running"}]
+    with BreakingServer(answer(200, rows)) as server, client(server.url) as st2_client:
+        strange = ["x" * 70_000, "last", id_, f"{id_},{id_}"]
+        assert dict(st2_client.statuses(strange)) == {id_: "running"}
+        assert dict(st2_client.statuses(["x"])) == {}
+        [request] = server.requests
+    assert parse_qs(urlsplit(request.path).query)["id"] == [id_]
 
 
 @pytest.mark.parametrize("body", [[5], [{"id": "x"}], [{"status": "running"}], {}, None])
@@ -528,7 +587,7 @@ def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
     ):
         for read in (
             lambda: list(st2_client.children_since("s", datetime.now(timezone.utc))),
-            lambda: st2_client.statuses(["x"]),
+            lambda: dict(st2_client.statuses(["0" * 24])),
             lambda: st2_client.children("x"),
             lambda: st2_client.find_children("x"),
             lambda: st2_client.get_execution("x"),
@@ -692,3 +751,30 @@ def test_parameters_that_are_too_large_are_refused_at_once(st2: StackStorm, key:
         api.schedule(large)
     assert caught.value.status == 500
     assert not pauses
+
+
+def test_the_parameters_of_an_action() -> None:
+    parameters = {"cmd": {"type": "string", "required": True}, "odd": None}
+    script = [answer(200, {"ref": "core.local", "parameters": parameters}), answer(404)]
+    with BreakingServer(*script) as server, client(server.url) as st2:
+        assert st2.action_parameters("core.local") == {"cmd": parameters["cmd"], "odd": {}}
+        assert st2.action_parameters("a/../b") is None
+        assert server.calls() == [
+            "GET /actions/views/overview/core.local",
+            "GET /actions/views/overview/a%2F..%2Fb",
+        ]
+
+
+@pytest.mark.parametrize("found", [{}, {"ref": "core.local"}, {"ref": "core.local", "parameters": []}])
+def test_parameters_of_something_else(found: dict[str, Any]) -> None:
+    with (
+        BreakingServer(answer(200, found)) as server,
+        client(server.url, patience=Patience(5, 5, 0)) as st2,
+        pytest.raises(OutcomeUnknown),
+    ):
+        st2.action_parameters("core.local")
+
+
+def test_parameters_that_we_may_not_see() -> None:
+    with BreakingServer(answer(403)) as server, client(server.url) as st2, pytest.raises(Answered):
+        st2.action_parameters("core.local")

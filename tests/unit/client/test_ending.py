@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from breaking import BreakingServer, answer, reset
+
+from st2actions_mistral.client import ending
+from st2actions_mistral.client.settings import Patience, St2Settings
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import OutcomeUnknown, RemoteError
+
+ID = "6b03c160746e6986596007f7"
+WORKFLOW = {"site": "mistral", "execution_id": "w-1", "workflow_name": "wf"}
+
+
+def execution(status: str = "running", **context: Any) -> Any:
+    return answer(200, {"id": ID, "status": status, "context": context})
+
+
+def waits(*script: Any) -> list[float]:
+    """The pauses that are made while a parent looks as the script has it."""
+    slept: list[float] = []
+    with BreakingServer(*script) as server:
+        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 5, 0))
+        with contextlib.closing(St2Client(settings)) as client:
+            ending.await_start(client, ID, "w-1", slept.append)
+        assert len(server.requests) == len(script)
+    return slept
+
+
+@pytest.mark.parametrize(
+    "now", [execution(mistral_workflow=WORKFLOW), execution("succeeded"), answer(404)]
+)
+def test_a_parent_that_has_begun_or_ended_is_not_waited_for(now: Any) -> None:
+    assert waits(now) == []
+
+
+def test_a_parent_is_waited_for_until_it_names_its_workflow() -> None:
+    before = execution(mistral_workflow={**WORKFLOW, "execution_id": "w-0"})
+    assert waits(execution(), before, execution(mistral_workflow=WORKFLOW)) == [0.05, 0.1]
+
+
+def test_a_parent_that_never_names_one_is_not_waited_for_for_ever() -> None:
+    slept = waits(*[execution()] * 14)
+    assert 10 <= sum(slept) < 12
+
+
+def test_a_stackstorm_that_is_away_is_an_error() -> None:
+    with pytest.raises(OutcomeUnknown):
+        waits(answer(502))
+
+
+# -- with as much of the result as StackStorm takes ----------------------------------------------
+
+SMALL = {"output": {"a": 1}, "state": "SUCCESS", "mistral": {"workflow_execution_id": "w-1"}}
+LARGE = {**SMALL, "output": {"a": "x" * 70_000}}
+DONE = answer(200, {"id": ID, "status": "succeeded"})
+
+
+def sent(report: Any, *script: Any, tried_enough: bool) -> list[Any]:
+    """The results that were sent while StackStorm answers as the script has it."""
+    with BreakingServer(*script) as server:
+        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
+        with contextlib.closing(St2Client(settings)) as client:
+            ending.end(client, ID, "succeeded", report, tried_enough=tried_enough)
+        return [json.loads(request.body)["result"] for request in server.requests]
+
+
+@pytest.mark.parametrize("tried_enough", [True, False])
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_result_that_is_refused_is_cut(status: int, tried_enough: bool) -> None:
+    refusal, running = answer(status), answer(200, {"id": ID, "status": "running"})
+    script = [refusal, running, DONE] if status == 400 else [refusal, DONE]
+    with BreakingServer(*script) as server:
+        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
+        with contextlib.closing(St2Client(settings)) as client:
+            ending.end(client, ID, "succeeded", SMALL, tried_enough=tried_enough)
+        assert "cut" in json.loads(server.requests[-1].body)["result"]["mistral"]
+
+
+@pytest.mark.parametrize(("report", "trouble"), [(SMALL, answer(500)), (LARGE, reset())])
+def test_what_may_be_a_moments_trouble_costs_no_result(report: Any, trouble: Any) -> None:
+    with pytest.raises(OutcomeUnknown):
+        sent(report, trouble, DONE, tried_enough=False)
+    first, second = sent(report, trouble, DONE, tried_enough=True)
+    assert first == report
+    assert "cut" in second["mistral"]
+
+
+@pytest.mark.parametrize("trouble", [answer(302), answer(401), answer(429), answer(503), reset()])
+def test_what_says_nothing_of_the_result_is_an_error(trouble: Any) -> None:
+    with pytest.raises(RemoteError):
+        sent(SMALL, trouble, DONE, tried_enough=True)
