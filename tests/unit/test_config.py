@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from st2actions_mistral import config
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.config import trust
 from st2actions_mistral.errors import ConfigError, InputError, St2MistralError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, sign
 
@@ -27,9 +28,9 @@ def conf() -> cfg.ConfigOpts:
 
 @pytest.fixture(autouse=True)
 def _say_it_again() -> Iterator[None]:
-    config._say_unsigned.cache_clear()
+    trust._say_unsigned.cache_clear()
     yield
-    config._say_unsigned.cache_clear()
+    trust._say_unsigned.cache_clear()
 
 
 def given(conf: cfg.ConfigOpts, group: str = "st2", **options: Any) -> cfg.ConfigOpts:
@@ -163,6 +164,37 @@ def test_an_option_that_cannot_be_used_is_named_and_its_secret_is_not(
     assert named in str(caught.value)
     assert "hush" not in str(caught.value)
     assert "hush" not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("workers = many", "invalid literal for int() with base 10: 'many'."),
+        ("workers = 0", "Should be greater than or equal to 1."),
+        (
+            "mistral_url = htp:/me:hush@x",
+            "must be a URL that begins with http:// or https://, and names a host.",
+        ),
+    ],
+)
+def test_the_file_and_the_reason_are_told_and_nothing_of_oslo(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    file = written(tmp_path, f"[st2_relay]\n{line}\n")
+    option = line.partition(" ")[0]
+    conf = config.load([file])
+    with pytest.raises(ConfigError) as caught:
+        config.relay_settings(conf)
+    assert str(caught.value) == f"[st2_relay] {option} in {file}: {reason}"
+
+
+def test_a_dollar_sign_in_a_secret_is_explained_without_it(tmp_path: Path) -> None:
+    conf = config.load([written(tmp_path, "[st2]\npassword = x$hush\n")])
+    with pytest.raises(ConfigError) as caught:
+        config.st2_settings(conf)
+    assert "[st2] password: " in str(caught.value)
+    assert "Write $$" in str(caught.value)
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a,b", "a:b", "a/b", "é", "x" * 65])

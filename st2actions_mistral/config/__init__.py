@@ -1,0 +1,53 @@
+"""The options of the package (``options``), what becomes of them (``reading``), and what of a
+workflow's context is believed (``trust``).
+
+``list_opts`` is what ``oslo-config-generator`` asks for.
+"""
+
+from __future__ import annotations
+
+from st2actions_mistral.config.options import (
+    PATIENCE_OPTS,
+    keystone_opts,
+    list_opts,
+    register_opts,
+)
+from st2actions_mistral.config.reading import (
+    RelaySettings,
+    checked_site,
+    keystone_credential,
+    late_after,
+    load,
+    mistral_credential,
+    mistral_settings,
+    patience,
+    relay_settings,
+    render_jinja,
+    site,
+    st2_settings,
+    values,
+)
+from st2actions_mistral.config.trust import believed_parent, context_keys, for_context
+
+__all__ = [
+    "PATIENCE_OPTS",
+    "RelaySettings",
+    "believed_parent",
+    "checked_site",
+    "context_keys",
+    "for_context",
+    "keystone_credential",
+    "keystone_opts",
+    "late_after",
+    "list_opts",
+    "load",
+    "mistral_credential",
+    "mistral_settings",
+    "patience",
+    "register_opts",
+    "relay_settings",
+    "render_jinja",
+    "site",
+    "st2_settings",
+    "values",
+]
