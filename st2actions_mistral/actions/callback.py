@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any, Final
 
@@ -10,20 +9,14 @@ from mistral_lib import actions as mistral
 
 from st2actions_mistral import config
 from st2actions_mistral.actions.clients import client_for, configuration
-from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
+from st2actions_mistral.client import ending
+from st2actions_mistral.errors import Answered, InputError, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds, St2Context
-from st2actions_mistral.model.result import cut_parent_result, parent_result
+from st2actions_mistral.model.result import parent_result
+from st2actions_mistral.model.workflow import RUNNER
 
 LOG: Final = logging.getLogger(__name__)
-
-# What says nothing of the result itself, whatever its size: who we are, which execution it is, whether
-# StackStorm is there at all.
-_NOT_THE_RESULT: Final = frozenset({401, 403, 404, 429, 502, 503, 504})
-
-# Characters of JSON. A connection that breaks under less than that does not break for the size of it.
-_SMALL: Final = 65536
 
 
 class St2Callback(mistral.Action):
@@ -69,31 +62,16 @@ class St2Callback(mistral.Action):
                     "is missing: this workflow was not started for a StackStorm execution.",
                 )
             report = parent_result(self.result, self.state, ids)
-            execution = _tell(client_for(settings), parent.execution_id, status, report)
+            client = client_for(settings)
+            if st2_context.runner == RUNNER:
+                ending.await_start(client, parent.execution_id, ids.workflow_execution_id)
+            execution = ending.end(client, parent.execution_id, status, report)
         except St2MistralError as error:
             failed = error
         else:
             return mistral.Result(data=_told(execution, status))
         LOG.warning("%r failed: %s", self, failed.brief())
         return mistral.Result(error=_error(failed))
-
-
-def _tell(client: St2Client, execution_id: str, status: str, report: dict[str, Any]) -> dict[str, Any]:
-    """Give the parent its end, if need be without the result: a workflow that is over must not leave a
-    parent that waits for ever."""
-    try:
-        return client.finish(execution_id, status, report)
-    except (Answered, OutcomeUnknown) as error:
-        is_small = len(json.dumps(report)) < _SMALL
-        if error.status in _NOT_THE_RESULT or (error.status is None and is_small):
-            raise
-        refused = error.brief()
-    LOG.warning(
-        "StackStorm execution %s did not get the result of its workflow (%s): it gets a summary.",
-        execution_id,
-        refused,
-    )
-    return client.finish(execution_id, status, cut_parent_result(report))
 
 
 def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from st2actions_mistral import config
 from st2actions_mistral.actions import clients
+from st2actions_mistral.config import trust
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 Configure = Callable[..., None]
@@ -33,7 +34,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     # As in an executor: the configuration has been read.
     conf([], project="mistral", default_config_files=[])
     config.register_opts(conf)
-    config._say_unsigned.cache_clear()
+    trust._say_unsigned.cache_clear()
     changed: set[str] = set()
 
     def override(**options: Any) -> None:
@@ -48,7 +49,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
         conf.clear_override(name, group="st2")
     clients.close_all()
     conf.reset()
-    config._say_unsigned.cache_clear()
+    trust._say_unsigned.cache_clear()
 
 
 @pytest.fixture

@@ -128,6 +128,18 @@ def test_a_notification_is_sent_unless_the_task_is_known_and_skipped(
             assert server.requests[-1].json().get("notify") == expected
 
 
+def test_a_task_may_say_its_own_name(configure: Configure, make_context: MakeContext) -> None:
+    parent = {"execution_id": "6b03c160746e6986596007f7"}
+    context = {"parent": parent, "notify": {"on-complete": {}}, "skip_notify_tasks": ["quiet"]}
+    signed = sign(context, "hush")
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url, context_key=["hush"])
+        for task, expected in (("loud", {"on-complete": {}}), ("quiet", None)):
+            action = St2Action("core.noop", st2_context={**signed, "task_name": task})
+            assert action.run(make_context()) is None
+            assert server.requests[-1].json().get("notify") == expected
+
+
 # -- what is refused before anything is sent -----------------------------------------------------
 
 
