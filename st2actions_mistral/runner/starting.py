@@ -1,0 +1,245 @@
+"""From a StackStorm execution to a running workflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.dsl.complaint import complaint
+from st2actions_mistral.dsl.definition import Definition
+from st2actions_mistral.dsl.wrapping import Catalogue
+from st2actions_mistral.errors import (
+    Answered,
+    InputError,
+    OutcomeUnknown,
+    RemoteError,
+    St2MistralError,
+)
+from st2actions_mistral.model import states
+from st2actions_mistral.model.workflow import (
+    DESCRIPTION,
+    WorkflowRef,
+    decoded,
+    has_items,
+    reports_to,
+    started_for,
+    workflow_execution_id,
+)
+from st2actions_mistral.runner import checks
+from st2actions_mistral.runner.environment import environment, is_from_us
+from st2actions_mistral.runner.request import Request, Rerun
+
+LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A workflow that runs for a StackStorm execution."""
+
+    workflow: WorkflowRef
+
+    def result(self) -> dict[str, Any]:
+        """What the execution has as its result meanwhile: StackStorm wants one that is not empty."""
+        return {"mistral": self._ids()}
+
+    def _ids(self) -> dict[str, str]:
+        return {
+            "site": self.workflow.site,
+            "workflow_execution_id": self.workflow.execution_id,
+            "workflow_name": self.workflow.workflow_name,
+        }
+
+
+def failure(error: St2MistralError, request_id: str) -> dict[str, Any]:
+    """The result of an execution whose workflow did not start.
+
+    :param request_id: of the StackStorm execution.
+    :return: ``{"error"}``, with ``status`` and ``message`` where Mistral said no. Where it cannot be
+        known whether Mistral took the start, ``mistral.start`` is ``"unknown"``: the relay then cancels
+        what may have begun.
+    """
+    result: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, Answered):
+        result |= {"status": error.status, "message": error.message}
+    if isinstance(error, OutcomeUnknown):
+        ids = {"workflow_execution_id": workflow_execution_id(request_id), "start": "unknown"}
+        result["mistral"] = ids
+    return result
+
+
+class Starter:
+    """Starts workflows in one Mistral. Safe to share between threads.
+
+    :param site: marks this Mistral, see ``[st2] site``.
+    :param api_url: how Mistral reaches StackStorm; None: as its own options say.
+    :param context_key: signs the contexts, see ``[st2] context_key``.
+    """
+
+    def __init__(
+        self,
+        mistral: MistralClient,
+        catalogue: Catalogue,
+        *,
+        site: str,
+        api_url: str | None = None,
+        context_key: str | None = None,
+    ) -> None:
+        self._mistral = mistral
+        self._catalogue = catalogue
+        self._site = site
+        self._api_url = api_url
+        self._context_key = context_key
+
+    def start(self, request: Request) -> Started:
+        """Publish the definition where it has changed, and start its workflow, or run tasks of an
+        earlier one again. Starting is safe to repeat: the id of the StackStorm execution makes the one
+        of the workflow execution.
+
+        :raises InputError: something given cannot be used, or the id is taken; nothing was started.
+        :raises RemoteError: Mistral cannot be reached, or says no. Of ``OutcomeUnknown``, see
+            :func:`failure`.
+        """
+        if request.rerun:
+            return self._rerun(request, request.rerun)
+        try:
+            text = request.entry_point.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            said = f"{request.entry_point} cannot be read: {reason}."
+            raise InputError("entry_point", said) from error
+        ready = checks.check(request, text, self._catalogue)
+        self._publish(ready.definition, text)
+        try:
+            started = self._begin(request, ready)
+        except Answered as error:
+            if error.status != 404:
+                raise
+            # The workbook is there, but somebody has removed its workflow.
+            self._mistral.save_definition(ready.definition.text, ready.definition.kind.value)
+            started = self._begin(request, ready)
+        return self._started(started["id"], ready.workflow)
+
+    def _begin(self, request: Request, ready: checks.Ready) -> dict[str, Any]:
+        """:raises InputError: another workflow has the id."""
+        id_ = workflow_execution_id(request.execution_id)
+        started = self._mistral.start_workflow(
+            ready.workflow,
+            ready.inputs,
+            execution_id=id_,
+            env=self._environment(request, id_),
+            description=_description(request),
+            task_name=ready.task_name,
+        )
+        # Mistral answers with whatever has the id, and whoever knows of the execution can make it.
+        if not self._is_ours(started, id_, request, ready):
+            raise InputError(
+                f"workflow execution {id_}",
+                f"Mistral has the workflow {started.get('workflow_name')!r:.100} under this id,"
+                " which was not started by this execution: it is left as it is. Run the action again"
+                " (a new execution has another id), and find out who started that one.",
+            )
+        return started
+
+    def _is_ours(
+        self, started: Mapping[str, Any], id_: str, request: Request, ready: checks.Ready
+    ) -> bool:
+        """Whether it is what this start, or an earlier try of it, began. Without a key, only what
+        everybody may write tells."""
+        expected = (ready.workflow, _description(request))
+        if (started.get("workflow_name"), started.get("description")) != expected:
+            return False
+        params = decoded(started.get("params"))
+        env = params.get("env") if isinstance(params, Mapping) else None
+        return self._context_key is None or is_from_us(env, id_, self._context_key)
+
+    def _publish(self, definition: Definition, text: str) -> None:
+        # Mistral takes a second or two to check a workbook. What was a workbook before and is a
+        # workflow now (or the other way) leaves the old one behind, for what still runs it.
+        kind = definition.kind.value
+        if self._mistral.definition(definition.name, kind) == definition.text:
+            return
+        # Mistral looks into the inputs of a task, but not into the parameters within them.
+        refused = self._mistral.validate(text, kind) if definition.text != text else None
+        if refused is None:
+            try:
+                self._mistral.save_definition(definition.text, kind)
+            except Answered as error:
+                if error.status != 400:
+                    raise
+                refused = error.message
+        if refused is not None:
+            raise InputError(definition.name, f"Mistral refuses it: {complaint(refused, text)}")
+        LOG.info("The %s %s is published.", kind, definition.name)
+
+    def _rerun(self, request: Request, rerun: Rerun) -> Started:
+        id_ = rerun.workflow_execution_id
+        execution = self._mistral.get_execution(id_)
+        if execution is None:
+            raise InputError("tasks", f"Mistral does not know the workflow execution {id_} any more.")
+        _check_workflow(request, rerun, execution)
+        tasks = {task["name"]: task for task in self._mistral.tasks(id_)}
+        _check_rerun(rerun, tasks)
+        params = decoded(execution.get("params"))
+        before = params.get("env") if isinstance(params, Mapping) else None
+        env: dict[str, Any] | None = self._environment(request, id_, before)
+        for name in rerun.tasks:
+            reset = name in rerun.reset or not has_items(tasks[name])
+            try:
+                self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
+            except RemoteError as error:
+                if env is not None:
+                    raise
+                # The workflow is at work for this execution, which will hear of its end and its tasks.
+                LOG.warning("Task %s of workflow execution %s: %s", name, id_, error.brief())
+            # Mistral takes an environment only while the workflow is not at work, which it is now.
+            env = None
+        return self._started(id_, str(execution["workflow_name"]))
+
+    def _environment(self, request: Request, id_: str, before: object = None) -> dict[str, Any]:
+        return environment(
+            request, id_, api_url=self._api_url, context_key=self._context_key, before=before
+        )
+
+    def _started(self, id_: str, workflow: str) -> Started:
+        return Started(WorkflowRef(self._site, id_, workflow))
+
+
+def _description(request: Request) -> str:
+    return f"{DESCRIPTION}{request.execution_id}"
+
+
+def _check_workflow(request: Request, rerun: Rerun, execution: Mapping[str, Any]) -> None:
+    """:raises InputError: the workflow is not that of the execution that is re-run, or not in ERROR."""
+    # Whoever may POST executions to StackStorm may write any id into their context.
+    if rerun.execution_id not in (reports_to(execution), started_for(execution)):
+        raise InputError("tasks", f"no workflow ran for execution {rerun.execution_id}.")
+    name = str(execution["workflow_name"])
+    if name != request.ref and not name.startswith(f"{request.ref}."):
+        raise InputError("tasks", f"the workflow {name} is none of the action {request.ref}.")
+    if execution["state"] != states.ERROR:
+        raise InputError(
+            "tasks",
+            f"the workflow is {execution['state']}: only in one in ERROR can tasks be run again."
+            " Give tasks=[] to start anew.",
+        )
+
+
+def _check_rerun(rerun: Rerun, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+    """:raises InputError: with all tasks that cannot be run again as it is asked for."""
+    problems = []
+    for name in rerun.tasks:
+        task = tasks.get(name)
+        if task is None:
+            problems.append(f"there was no task {name!r:.100}")
+        elif task["state"] != states.ERROR:
+            problems.append(f"{name} is {task['state']}")
+    if problems:
+        known = ", ".join(name for name, task in tasks.items() if task["state"] == states.ERROR)
+        raise InputError(
+            "tasks",
+            f"only tasks in ERROR can be run again, but {', '.join(problems)}."
+            f" In ERROR: {known or 'none'}.",
+        )

@@ -1,0 +1,59 @@
+"""The catalogue over both APIs: the stand-in's real answers, and one question for each name."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from breaking import BreakingServer, answer
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.dsl.wrapping import Catalogue
+from st2actions_mistral.runner.catalogue import Actions
+from st2actions_mistral.sandbox.stackstorm import StackStorm
+
+ONE_TRY = Patience(5, 5, 0)
+KEY = Credential(api_key="k")
+
+
+def settings(stackstorm: StackStorm) -> St2Settings:
+    return St2Settings(stackstorm.api_url, Credential(api_key=stackstorm.create_api_key()))
+
+
+def test_what_stackstorm_says_of_its_actions() -> None:
+    with (
+        StackStorm() as stackstorm,
+        closing(St2Client(settings(stackstorm))) as st2,
+        closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", patience=ONE_TRY))) as mistral,
+    ):
+        catalogue: Catalogue = Actions(st2.action_parameters, mistral.knows_action)
+        local = catalogue.parameters("core.local")
+        assert local is not None
+        assert local["cmd"]["required"] is True
+        assert local["timeout"]["default"] == 60
+        # The runner says what it is, the action that nobody may give it.
+        assert local["sudo"]["type"] == "boolean"
+        assert local["sudo"]["immutable"] is True
+        assert catalogue.parameters("core.noop") == {}
+        assert catalogue.parameters("core.lokal") is None
+
+
+def test_each_name_is_asked_for_once() -> None:
+    action = answer(200, {"ref": "a.b", "parameters": {}})
+    with (
+        BreakingServer(action, answer(404)) as st2_server,
+        BreakingServer(answer(200, {"name": "std.echo"}), answer(404)) as mistral_server,
+        closing(St2Client(St2Settings(f"{st2_server.url}/v1", KEY, patience=ONE_TRY))) as st2,
+        closing(
+            MistralClient(MistralSettings(f"{mistral_server.url}/v2", patience=ONE_TRY))
+        ) as mistral,
+    ):
+        catalogue = Actions(st2.action_parameters, mistral.knows_action)
+        for _ in range(2):
+            assert catalogue.parameters("a.b") == {}
+            assert catalogue.parameters("a.c") is None
+            assert catalogue.in_mistral("std.echo")
+            assert not catalogue.in_mistral("std.ekho")
+        assert len(st2_server.requests) == 2
+        assert len(mistral_server.requests) == 2

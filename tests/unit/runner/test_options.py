@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from st2actions_mistral.client.credentials import Anonymous
+from st2actions_mistral.client.keystone import KeystoneCredential
+from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
+from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.runner import options
+
+Read = Callable[[str], cfg.ConfigOpts]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def conf(text: str) -> cfg.ConfigOpts:
+        path = tmp_path / "st2.conf"
+        path.write_text(text)
+        made = cfg.ConfigOpts()
+        made([], default_config_files=[str(path)])
+        options.register_opts(made)
+        options.register_opts(made)
+        return made
+
+    return conf
+
+
+def test_the_defaults_work_on_one_host(read: Read) -> None:
+    settings = options.runner_settings(read(""))
+    assert settings == options.RunnerSettings(
+        MistralSettings("http://127.0.0.1:8989/v2", Tls(), Patience()), site="mistral"
+    )
+
+
+def test_every_option_counts(read: Read) -> None:
+    settings = options.runner_settings(
+        read(
+            "[mistral]\nv2_base_url = https://m.example/v2/\napi_url = https://st2.example/api/v1\n"
+            "cafile = /ca.pem\ninsecure = true\nconnect_timeout = 1\nread_timeout = 2\n"
+            "retry_deadline = 3\nsite = east\ncontext_key = canary-1\ncontext_key = canary-2\n"
+        )
+    )
+    assert settings == options.RunnerSettings(
+        MistralSettings("https://m.example/v2", Tls("/ca.pem", True), Patience(1, 2, 3)),
+        site="east",
+        api_url="https://st2.example/api/v1",
+        context_key="canary-1",
+    )
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("v2_base_url = http://u:canary@m/v2", r"\[mistral\] v2_base_url"),
+        ("api_url = nonsense", r"\[mistral\] api_url"),
+        ("site = a b", r"\[mistral\] site"),
+        ("read_timeout = soon", r"\[mistral\] read_timeout"),
+    ],
+)
+def test_a_bad_value_is_named(read: Read, line: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        options.runner_settings(read(f"[mistral]\n{line}\n"))
+    assert "canary" not in str(caught.value)
+
+
+def test_nobody_without_keystone(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(options.credential(read(""), MistralSettings()), Anonymous)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keystoneauth1"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "keystoneauth1", None)
+    nobody = options.credential(read("[mistral]\nauth_type = v3password\n"), MistralSettings())
+    assert isinstance(nobody, Anonymous)
+    assert "keystoneauth1" in nobody.hint()
+
+
+def test_somebody_with_keystone(read: Read) -> None:
+    somebody = options.credential(
+        read(
+            "[mistral]\nauth_type = v3password\nauth_url = http://127.0.0.1:1/v3\nusername = u\n"
+            "password = canary\nuser_domain_name = d\nproject_name = p\nproject_domain_name = d\n"
+        ),
+        MistralSettings(),
+    )
+    assert isinstance(somebody, KeystoneCredential)
+    assert "canary" not in repr(somebody)
+    with pytest.raises(ConfigError, match=r"\[mistral\] auth_type"):
+        options.credential(read("[mistral]\nauth_type = nonsense\n"), MistralSettings())

@@ -1,0 +1,41 @@
+"""What is said of a re-run that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.dsl.wrapping import Catalogue
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model.workflow import DESCRIPTION, workflow_execution_id
+from st2actions_mistral.runner.request import Request, Rerun
+from st2actions_mistral.runner.starting import Starter
+
+BEFORE = "6b03c160746e6986596007f7"
+WORKFLOW = workflow_execution_id(BEFORE)
+
+
+class Mistral:
+    """One workflow execution."""
+
+    def get_execution(self, id_: str) -> dict[str, Any]:
+        return {
+            "id": id_,
+            "description": f"{DESCRIPTION}{BEFORE}",
+            "workflow_name": "pack.name.main",
+            "state": "SUCCESS",
+        }
+
+
+def test_who_gave_no_tasks_hears_how_to_start_anew() -> None:
+    # Those of the re-run that is re-run: StackStorm hands them on.
+    rerun = Rerun(WORKFLOW, BEFORE, ["slow"])
+    request = Request("6b03c160746e6986596007f8", "pack.name", Path("w.yaml"), rerun=rerun)
+    starter = Starter(cast("MistralClient", Mistral()), cast("Catalogue", None), site="mistral")
+    with pytest.raises(
+        InputError, match=r"the workflow is SUCCESS: .* Give tasks=\[\] to start anew\."
+    ):
+        starter.start(request)
