@@ -8,6 +8,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Left:
+    """The child of an action that does not wait."""
+
+    execution_id: str
+    waited: bool
+    """Whether the action was seen waiting before. Of others it cannot be told that they ever were this
+    Mistral's."""
 
 
 class Children:
@@ -22,7 +33,7 @@ class Children:
         self._of_action: dict[str, str] = {}
         self._waited: set[str] = set()
         self._missed: dict[str, float] = {}
-        self._gone: dict[str, str] = {}
+        self._left: dict[str, Left] = {}
 
     def note(self, action_execution_id: str, execution_id: str) -> bool:
         """Remember a child of an action.
@@ -43,28 +54,27 @@ class Children:
         with self._lock:
             self._of_action.pop(action_execution_id, None)
             self._missed.pop(action_execution_id, None)
-            self._gone.pop(action_execution_id, None)
+            self._left.pop(action_execution_id, None)
 
-    def keep(self, waiting: Collection[str], before: Mapping[str, str]) -> dict[str, str]:
-        """Forget the children of actions that no longer wait.
+    def keep(self, waiting: Collection[str], before: Mapping[str, str]) -> dict[str, Left]:
+        """Take the children of actions that do not wait from the others.
 
         :param before: what was known before Mistral was asked what waits; a child heard of since
             then may belong to an action that was not in Mistral's answer yet.
-        :return: those that this relay has seen waiting, and that are to be looked at once more: they
-            are returned until :meth:`forget`. Of others it cannot be told that they ever were this
-            Mistral's.
+        :return: by action, those that are to be looked at once more, until :meth:`forget`.
         """
         with self._lock:
             for action in (before.keys() & self._of_action.keys()) - set(waiting):
-                if action in self._waited:
-                    self._gone[action] = self._of_action[action]
-                self._of_action.pop(action)
+                # Heard of again while nothing could be done about it, it has waited all the same.
+                left = self._left.get(action)
+                waited = action in self._waited or (left is not None and left.waited)
+                self._left[action] = Left(self._of_action.pop(action), waited)
                 self._missed.pop(action, None)
             self._waited = set(waiting)
-            for action in self._gone.keys() & self._waited:
-                # It had not gone: Mistral's pages were read while they changed.
-                self._of_action.setdefault(action, self._gone.pop(action))
-            return dict(self._gone)
+            for action in self._left.keys() & self._waited:
+                # It waits after all: Mistral's pages were read while they changed.
+                self._of_action.setdefault(action, self._left.pop(action).execution_id)
+            return dict(self._left)
 
     def missed_for(self, action_execution_id: str) -> float:
         """Seconds since an action's child was not found for the first time, which is now if it was."""

@@ -22,7 +22,7 @@ from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.backoff import Backoff
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Seen
+from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Leave, Seen
 from st2actions_mistral.relay.view import View
 
 LOG: Final = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class _Job:
     execution: str | None = None
     child: Mapping[str, Any] | None = None
     age: float = 0
+    waited: bool = False
 
 
 class Delivery:
@@ -52,6 +53,7 @@ class Delivery:
 
     :param requested: how a lost action is read.
     :param room: called once there is room again, after something had to be turned away.
+    :param delivered: called with each child whose action is complete.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Delivery:
         requested: Requested,
         metrics: Metrics,
         room: Callable[[], None] = lambda: None,
+        delivered: Callable[[Mapping[str, Any]], None] = lambda child: None,
     ) -> None:
         self._st2 = st2
         self._mistral = mistral
@@ -74,6 +77,7 @@ class Delivery:
         self._children = children
         self._requested = requested
         self._room = room
+        self._delivered = delivered
         self._workers = settings.workers
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="deliver")
         self._lock = threading.Lock()
@@ -91,17 +95,19 @@ class Delivery:
         *,
         child: Mapping[str, Any] | None = None,
         age: float = 0,
+        waited: bool = False,
     ) -> Future[bool] | None:
         """Have an action and its child looked at, unless that is under way.
 
         :param execution_id: its child, as far as it is known.
         :param child: the whole execution where it is at hand; else it is fetched.
         :param age: seconds since the action was made, or since its child was missed.
+        :param waited: whether the action was seen waiting before.
         :return: a future of whether something was done, None where nothing was begun.
         """
         if not self.backoff.is_due(action_execution_id):
             return None
-        job = _Job(action_execution_id, execution_id, child, age)
+        job = _Job(action_execution_id, execution_id, child, age, waited)
         with self._lock:
             if action_execution_id in self._under_way:
                 # What is offered now may be news to who looked before it happened.
@@ -153,17 +159,43 @@ class Delivery:
         return False
 
     def _settle(self, job: _Job, rules: reconcile.Rules) -> tuple[bool, reconcile.Effect]:
-        seen = self._view.look(job.action, job.execution, child=job.child, age=job.age)
+        seen = self._view.look(
+            job.action, job.execution, child=job.child, age=job.age, waited=job.waited
+        )
         if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
             with self._lock:
                 self._final_since.setdefault(job.action, time.monotonic())
         effect = reconcile.settle(seen, rules)
+        if seen.child is None and not seen.vanished and isinstance(effect, Adopt | Complete):
+            seen, effect = self._make_sure(seen, effect, rules)
         done = self._apply(effect, seen)
         with self._lock:
             self._final_since.pop(job.action, None)
         if seen.action is None or seen.action["state"] != states.RUNNING:
             self._children.forget(job.action)
         return done, effect
+
+    def _make_sure(
+        self, seen: Seen, effect: reconcile.Effect, rules: reconcile.Rules
+    ) -> tuple[Seen, reconcile.Effect]:
+        """Look closer before something follows from a child that is not there.
+
+        It may have been made since StackStorm was asked, or have slipped through the pages of its
+        answer; and that of another StackStorm is not in it at all.
+        """
+        action = seen.action
+        assert action is not None
+        try:
+            if self._requested(inputs_of(action), self._view.ids(action)) is None:
+                return seen, Leave("it is for another StackStorm")
+        except InputError:
+            LOG.debug("Action execution %s cannot be read.", action["id"])
+        found = self._st2.find_children(action["id"], reconcile.made_at(action))
+        if not found:
+            return seen, effect
+        self._children.note(action["id"], found[0]["id"])
+        seen = self._view.look(action["id"], found[0]["id"])
+        return seen, reconcile.settle(seen, rules)
 
     def settle_now(self, action_execution_id: str, execution_id: str | None) -> reconcile.Effect:
         """Settle one action as if it had waited long enough for anything.
@@ -173,6 +205,10 @@ class Delivery:
         """
         job = _Job(action_execution_id, execution_id, age=float("inf"))
         return self._settle(job, self._rules)[1]
+
+    def is_well(self, action_execution_id: str) -> None:
+        """An action was seen to have a child at work: what failed before is over."""
+        self.backoff.succeeded(action_execution_id)
 
     def lag(self) -> float:
         """Seconds since the first of the results was seen that are not in Mistral yet."""
@@ -206,13 +242,15 @@ class Delivery:
         delivered = self._mistral.complete_action(action, effect.state, effect.output)
         # Else it would be looked at again once Mistral does not list it any more.
         self._children.forget(action)
-        if child is None:
+        if child is None and delivered:
             self._metrics.lost.inc()
             LOG.warning(
                 "Closed: action execution %s %s, without an execution in StackStorm: see its output.",
                 action,
                 effect.state,
             )
+        elif child is None:
+            LOG.info("Action execution %s was complete before it was closed.", action)
         elif delivered:
             self._metrics.delivered.inc()
             LOG.info(
@@ -228,6 +266,8 @@ class Delivery:
                 action,
                 child["id"],
             )
+        if child is not None:
+            self._delivered(child)
         return delivered
 
     def _adopt(self, seen: Seen) -> bool:
@@ -236,15 +276,14 @@ class Delivery:
         assert action is not None
         try:
             child = self._requested(inputs_of(action), self._view.ids(action))
-            if child is None:
-                LOG.debug("Action execution %s is for another StackStorm.", action["id"])
-                return False
+            assert child is not None, "seen to be ours by _make_sure"
             made = self._st2.schedule(child, look_first=True, since=reconcile.made_at(action))
         except InputError as error:
             return self._refuse(seen, error)
         except Answered as error:
-            if error.status == 401 or not error.what.startswith("POST "):
-                # It is us who are not let in, or the look-up that is refused, not this action.
+            posted = error.what.startswith("POST ") and error.what.endswith("/executions")
+            if not (posted and error.judges_the_request):
+                # It is us who are not let in, or this moment, not this action.
                 raise
             return self._refuse(seen, error)
         self._children.note(action["id"], made["id"])
@@ -305,7 +344,7 @@ class Delivery:
         if room:
             self._room()
         if again is not None:
-            self.offer(again.action, again.execution, age=again.age)
+            self.offer(again.action, again.execution, age=again.age, waited=again.waited)
 
 
 def rules(settings: RelaySettings) -> reconcile.Rules:

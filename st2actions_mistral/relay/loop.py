@@ -20,7 +20,7 @@ from st2actions_mistral.model import states
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery
-from st2actions_mistral.relay.view import View
+from st2actions_mistral.relay.view import View, alively
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -64,11 +64,12 @@ class Sweeper:
         """
         before = self._children.snapshot()
         waiting = self._view.waiting()
-        gone = self._children.keep(waiting, before)
-        self._delivery.keep(waiting.keys() | gone)
-        for action, execution in gone.items():
-            # Completed by another relay, or given up: deleted, or closed by an operator.
-            self._delivery.offer(action, execution)
+        left = self._children.keep(waiting, before)
+        self._delivery.keep(waiting.keys() | left)
+        for action, child in left.items():
+            # Completed by another relay; or given up: deleted, closed by an operator, or by a relay
+            # before an executor got to it.
+            self._delivery.offer(action, child.execution_id, waited=child.waited)
         if not waiting:
             return 0
         self._alive()
@@ -88,20 +89,30 @@ class Sweeper:
         listed = self._view.children(wanted)
         for action, child in listed.first.items():
             self._children.note(action, child["id"])
+        for action, execution in listed.others.items():
+            # The next sweep tells whether somebody waits for them.
+            self._children.note(action, execution)
         for action in listed.doubled:
             self._delivery.offer_surplus(action)
         return {action: child["id"] for action, child in listed.first.items()}
 
     def _look_at(self, known: Mapping[str, str], given_up: Collection[str]) -> None:
-        statuses = self._st2.statuses(known.values())
+        statuses = dict(alively(self._st2.statuses(known.values()), self._alive))
         for action, execution in known.items():
             status = statuses.get(execution)
             if status is None:
-                self._delivery.offer(action, execution, age=self._children.missed_for(action))
+                age = self._children.missed_for(action)
+                self._delivery.offer(action, execution, age=age, waited=True)
                 continue
             self._children.found(action)
             if action in given_up or status in states.ST2_FINAL:
-                self._delivery.offer(action, execution)
+                # It waited when this comparison began. Deleted since then, it looks like another
+                # Mistral's to whoever does not know that.
+                self._delivery.offer(action, execution, waited=True)
+            else:
+                # Else an adoption of which the outcome was unknown would count as failed for as long
+                # as its child runs.
+                self._delivery.is_well(action)
 
     def _look_at_childless(self, childless: Mapping[str, Any], given_up: Collection[str]) -> None:
         if not childless:
@@ -127,7 +138,10 @@ class Watcher:
         *,
         sweep_now: threading.Event,
         stop: threading.Event,
+        seen: Callable[[Mapping[str, Any]], None] = lambda execution: None,
     ) -> None:
+        """:param seen: called with every execution that has changed."""
+        self._seen = seen
         self._st2_settings = st2_settings
         self._delivery = delivery
         self._children = children
@@ -190,6 +204,7 @@ class Watcher:
                     self._stream = None
 
     def _handle(self, execution: dict[str, Any]) -> None:
+        self._seen(execution)
         action = reconcile.action_of(execution, self._settings.site)
         if action is None:
             return

@@ -34,12 +34,15 @@ class Metrics:
             return Gauge(f"st2_relay_{name}", words, registry=self.registry)
 
         self.delivered = counter("delivered", "Results given to Mistral.")
-        self.retried = counter("retried", "Actions that could not be settled and are tried again.")
+        self.retried = counter("retried", "What could not be settled and is tried again.")
         self.duplicates = counter("duplicates", "Children that were one too many.")
         self.adopted = counter("adopted", "Actions that an executor lost, scheduled by the relay.")
         self.lost = counter("lost", "Actions closed without a result.")
         self.cancelled = counter("cancelled", "Children cancelled whose action was given up.")
+        self.finished = counter("finished", "Executions of workflows that got their end.")
+        self.stopped = counter("stopped", "Workflows cancelled that nobody waits for.")
         self.waiting = gauge("waiting", "Actions that wait, at the last comparison.")
+        self.parents = gauge("parents", "Executions that wait for a workflow, at the last comparison.")
         self._lag = gauge("lag_seconds", "Age of the oldest result that waits to be delivered.")
         self._contact = Gauge(
             "st2_relay_last_contact_timestamp_seconds",
@@ -72,8 +75,8 @@ class Health:
     """``/metrics``, ``/health`` and ``/failing`` on a loopback port.
 
     ``/health`` answers 200 while one of the two systems is in reach, else 503; its body is JSON:
-    ``{"stackstorm": true, "mistral": true}``. ``/failing`` tells of the actions that could not be
-    settled, by id: ``{"times": 3, "error": "…"}``.
+    ``{"stackstorm": true, "mistral": true}``. ``/failing`` tells of the actions and parents that could
+    not be settled, by id: ``{"times": 3, "error": "…"}``.
 
     :param port: 0 takes a free one.
     :param contacts: see :meth:`Metrics.watch`.

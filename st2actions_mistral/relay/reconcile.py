@@ -6,7 +6,6 @@ to look; what is done follows from the action as Mistral has it and the child as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.result import fit, task_result
+from st2actions_mistral.model.workflow import has_items
 
 ACTION_NAME: Final = "st2.action"
 
@@ -101,6 +101,8 @@ class Seen:
     """The id of the child that there was, and that StackStorm does not know any more."""
     age: float = 0
     """Seconds since the action was made, or since its child was missed."""
+    waited: bool = False
+    """Whether the action was seen waiting before: if it is not there, it has been deleted."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ def settle(seen: Seen, rules: Rules) -> Effect:
         if owner is None or (action is not None and owner != action["id"]):
             return Leave("the execution belongs to another action or site")
     if action is None:
+        if not seen.waited:
+            # Another Mistral's of the same site, perhaps.
+            return Leave("this Mistral does not know its action")
         return _orphan(child, "its action is deleted", rules)
     if seen.base != ACTION_NAME:
         # Who may POST executions to StackStorm may write any id into their context; what waits for
@@ -208,17 +213,6 @@ def action_of(child: Mapping[str, Any], site: str) -> str | None:
         return None
     found = mistral.get("action_execution_id")
     return found if isinstance(found, str) and found else None
-
-
-def has_items(task: Mapping[str, Any]) -> bool:
-    """Whether a task runs one action for each of some items, as Mistral's API shows it."""
-    context = task.get("runtime_context")
-    if isinstance(context, str):
-        try:
-            context = json.loads(context)
-        except ValueError:
-            return False
-    return isinstance(context, Mapping) and "with_items" in context
 
 
 def made_at(action: Mapping[str, Any]) -> datetime:

@@ -18,21 +18,24 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery, Requested
+from st2actions_mistral.relay.ends import Ends
 from st2actions_mistral.relay.loop import Sweeper, Watcher
 from st2actions_mistral.relay.metrics import Health, Metrics
+from st2actions_mistral.relay.parent_view import ParentView
 from st2actions_mistral.relay.systemd import Notifier
 from st2actions_mistral.relay.view import View
 
 LOG: Final = logging.getLogger(__name__)
 
-# Seconds after a sweep that failed.
+# Seconds after a sweep that failed, at most.
 _PAUSE_AFTER_FAILURE: Final = 5.0
 
 # Seconds between two sweeps at least, where single actions are due to be tried again.
 _SHORTEST_PAUSE: Final = 1.0
 
-# Seconds over all tries of one call. What fails is tried again by the relay itself, later each time; a
-# call that tried for a minute would keep a worker from what can be done.
+# Seconds over all tries of one call: enough for a gateway that asks to come back in a moment. What
+# still fails is tried again by the relay itself, later each time; a call that tried for a minute would
+# keep a worker from what can be done.
 _ONE_CALL: Final = 5.0
 
 Settings = TypeVar("Settings", St2Settings, MistralSettings)
@@ -56,14 +59,23 @@ class Relay:
         """
         self._stop = threading.Event()
         self._sweep_now = threading.Event()
+        self._everything = False
         self._notifier = Notifier()
         self._st2 = St2Client(_briefly(st2), stop=self._stop)
         self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
         self._settings = settings
         self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
         children = Children()
-        view = View(self._st2, self._mistral, settings.site)
+        view = View(self._st2, self._mistral, settings.site, alive=self._notifier.alive)
         self.metrics = Metrics()
+        self._ends = Ends(
+            self._st2,
+            self._mistral,
+            settings,
+            ParentView(self._st2, self._mistral, settings.site, alive=self._notifier.alive),
+            metrics=self.metrics,
+            given_up=self._sweep_now.set,
+        )
         self._delivery = Delivery(
             self._st2,
             self._mistral,
@@ -73,6 +85,7 @@ class Relay:
             requested=requested,
             metrics=self.metrics,
             room=self._sweep_now.set,
+            delivered=self._ends.delivered,
         )
         self._sweeper = Sweeper(
             self._st2,
@@ -84,7 +97,13 @@ class Relay:
             alive=self._notifier.alive,
         )
         self._watcher = Watcher(
-            st2, self._delivery, children, settings, sweep_now=self._sweep_now, stop=self._stop
+            st2,
+            self._delivery,
+            children,
+            settings,
+            sweep_now=self._sweep_now,
+            stop=self._stop,
+            seen=self._ends.seen,
         )
 
     def run(self) -> None:
@@ -92,18 +111,21 @@ class Relay:
         health = self._health()
         watching = threading.Thread(target=self._watcher.run, name="watch", daemon=True)
         watching.start()
+        threading.Thread(target=self._ends.run, name="ends", daemon=True).start()
         try:
             while not self._stop.is_set():
-                # Asked for, a sweep is there to find what the stream may have missed.
-                everything = self._sweep_now.is_set()
+                # Asked for, a sweep is there to find what the stream may have missed; one that failed
+                # has not found it.
+                self._everything |= self._sweep_now.is_set()
                 self._sweep_now.clear()
-                self._wait(self._sweep(everything))
+                self._wait(self._sweep())
         finally:
             self._stop.set()
             self._notifier.stopping()
             self._watcher.end()
             watching.join(timeout=5)
             self._delivery.close()
+            self._ends.close()
             self._st2.close()
             self._mistral.close()
             if health is not None:
@@ -133,7 +155,7 @@ class Relay:
             self.metrics,
             contacts,
             self._settings.reconcile_interval + self._silence,
-            self._delivery.backoff.failing,
+            lambda: {**self._delivery.backoff.failing(), **self._ends.backoff.failing()},
         )
         LOG.info("%s/metrics and %s/health tell how the relay is.", health.url, health.url)
         return health
@@ -149,20 +171,24 @@ class Relay:
             if self._sweep_now.wait(slice_) or left <= slice_:
                 return
 
-    def _sweep(self, everything: bool) -> float:
+    def _sweep(self) -> float:
         """Sweep once; the seconds until the next time."""
         begun = time.monotonic()
+        pause = min(_PAUSE_AFTER_FAILURE, self._settings.reconcile_interval)
         try:
-            waiting = self._sweeper.sweep(everything=everything)
+            waiting = self._sweeper.sweep(everything=self._everything)
+            self._notifier.alive()
+            self.metrics.parents.set(self._ends.sweep())
         except St2MistralError as error:
             if not self._stop.is_set():
-                LOG.warning("%s Comparing again in %.0f s.", error.brief(), _PAUSE_AFTER_FAILURE)
+                LOG.warning("%s Comparing again in %.0f s.", error.brief(), pause)
                 self._notifier.ready(f"Not connected: {error.brief()}")
-            return _PAUSE_AFTER_FAILURE
+            return pause
         except Exception:
             # A daemon that ends is no help to the actions that the next sweep may well level.
-            LOG.exception("The comparison failed. Comparing again in %.0f s.", _PAUSE_AFTER_FAILURE)
-            return _PAUSE_AFTER_FAILURE
+            LOG.exception("The comparison failed. Comparing again in %.0f s.", pause)
+            return pause
+        self._everything = False
         self.metrics.waiting.set(waiting)
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")

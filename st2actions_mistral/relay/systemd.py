@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import time
+from collections.abc import Callable
 from typing import Final
 
 LOG: Final = logging.getLogger(__name__)
+
+# From each sign of life on, before the first comparison is done: as TimeoutStartSec of the unit.
+_MORE_TIME: Final = "EXTEND_TIMEOUT_USEC=180000000"
 
 
 class Notifier:
@@ -16,7 +22,10 @@ class Notifier:
     The protocol is sd_notify(3)'s: one datagram of ``NAME=value`` lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = -math.inf
+        self._is_ready = False
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             # A name in Linux's abstract namespace.
@@ -36,6 +45,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up."""
+        self._is_ready = True
         self._tell("READY=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
@@ -43,8 +53,13 @@ class Notifier:
         self._tell(f"STATUS={status}")
 
     def alive(self) -> None:
-        """A sign of life."""
-        self._tell("WATCHDOG=1")
+        """A sign of life; before the service is up it asks for time, too. Safe to call often: not more
+        than one a second is told."""
+        now = self._clock()
+        if now - self._told < min(1.0, (self.watchdog_interval or 2.0) / 2):
+            return
+        self._told = now
+        self._tell("WATCHDOG=1", *([] if self._is_ready else [_MORE_TIME]))
 
     def stopping(self) -> None:
         """The service is about to end."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.reconcile import Place, Seen
 
@@ -22,6 +23,17 @@ _TASK_IS_FRESH: Final = 1.0
 _TASKS: Final = 2000
 
 
+Row = TypeVar("Row")
+
+
+def alively(rows: Iterable[Row], alive: Callable[[], None]) -> Iterator[Row]:
+    """The rows of a listing, with a sign of life for each: its pages may take long."""
+    for row in rows:
+        alive()
+        yield row
+    alive()
+
+
 @dataclass(frozen=True)
 class Listed:
     """Children as StackStorm lists them."""
@@ -30,28 +42,40 @@ class Listed:
     """``id`` and ``status`` of the first child that was made, by action."""
     doubled: Collection[str]
     """The actions that have more than one."""
+    others: Mapping[str, str]
+    """The child of each other action that has one at work."""
 
 
 class View:
     """Reads, changes nothing. Safe to share between threads."""
 
-    def __init__(self, st2: St2Client, mistral: MistralClient, site: str) -> None:
+    def __init__(
+        self,
+        st2: St2Client,
+        mistral: MistralClient,
+        site: str,
+        *,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """:param alive: called for each row of a listing, of which there may be many."""
         self._st2 = st2
         self._mistral = mistral
         self._site = site
+        self._alive = alive
         self._lock = threading.Lock()
         self._tasks: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def waiting(self) -> dict[str, dict[str, Any]]:
         """The RUNNING actions that wait for StackStorm by id, see ``MistralClient.running_actions``."""
-        running = list(self._mistral.running_actions())
+        running = list(alively(self._mistral.running_actions(), self._alive))
         names = {str(action["name"]) for action in running}
         ours = {name for name in names if self._base(name) == reconcile.ACTION_NAME}
         return {action["id"]: action for action in running if action["name"] in ours}
 
     def given_up(self, waiting: Collection[Mapping[str, Any]]) -> set[str]:
         """The actions that nobody waits for any more, as it seems; :meth:`look` looks closer."""
-        at_work = {task["id"]: task for task in self._mistral.unfinished_tasks()}
+        unfinished = alively(self._mistral.unfinished_tasks(), self._alive)
+        at_work = {task["id"]: task for task in unfinished}
         of_task: dict[str, list[Mapping[str, Any]]] = {}
         for action in waiting:
             if action.get("task_execution_id"):
@@ -64,7 +88,7 @@ class View:
             task = at_work.get(id_)
             if task is None or task["workflow_execution_id"] in cancelled:
                 found.update(action["id"] for action in actions)
-            elif len(actions) > 1 and not reconcile.has_items(task):
+            elif len(actions) > 1 and not has_items(task):
                 newest = max(str(action["created_at"]) for action in actions)
                 found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
         return found
@@ -76,17 +100,22 @@ class View:
         """
         found: dict[str, dict[str, Any]] = {}
         doubled: set[str] = set()
+        others: dict[str, str] = {}
         if wanted:
             since = reconcile.oldest(wanted.values())
-            for child in self._st2.children_since(self._site, since):
+            for child in alively(self._st2.children_since(self._site, since), self._alive):
                 action = reconcile.action_of(child, self._site)
-                if action is None or action not in wanted:
+                if action is None:
+                    continue
+                if action not in wanted:
+                    if child["status"] not in states.ST2_FINAL:
+                        others[action] = child["id"]
                     continue
                 # The newest come first.
                 if found.get(action, child)["id"] != child["id"]:
                     doubled.add(action)
                 found[action] = child
-        return Listed(found, doubled)
+        return Listed(found, doubled, others)
 
     def look(
         self,
@@ -95,18 +124,20 @@ class View:
         *,
         child: Mapping[str, Any] | None = None,
         age: float = 0,
+        waited: bool = False,
     ) -> Seen:
         """One action and its child.
 
         :param execution_id: the child, as far as it is known.
         :param child: the whole execution where it is at hand; else it is fetched.
+        :param age: see :class:`Seen`, as ``waited``.
         """
         action = self._mistral.get_action(action_execution_id)
         if child is None and execution_id is not None:
             child = self._st2.get_execution(execution_id)
         base = self._base(action["name"]) if action else None
         if action is None or action["state"] != states.RUNNING:
-            return Seen(action, base=base, child=child)
+            return Seen(action, base=base, child=child, waited=waited)
         return Seen(
             action,
             base=base,
@@ -140,7 +171,7 @@ class View:
         if child is None or child["status"] not in states.ST2_FINAL:
             # A result goes home whether the workflow is cancelled or not; else it matters.
             workflow = self._mistral.get_execution(task["workflow_execution_id"])
-        attempts = [] if reconcile.has_items(task) else self._mistral.attempts(task["id"])
+        attempts = [] if has_items(task) else self._mistral.attempts(task["id"])
         return Place.of(action, task, workflow, attempts)
 
     def _task(self, task_id: str) -> dict[str, Any] | None:
@@ -151,7 +182,7 @@ class View:
             return known
         task = self._mistral.get_task(task_id)
         # Only with items are there others that ask for it too, and no attempts to tell apart.
-        if task is not None and reconcile.has_items(task):
+        if task is not None and has_items(task):
             with self._lock:
                 if len(self._tasks) >= _TASKS:
                     self._tasks.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.children import Children, Left
 
 
 def test_the_first_counts_until_it_is_known_better() -> None:
@@ -23,27 +23,28 @@ def test_those_heard_of_meanwhile_are_not_forgotten() -> None:
     children.note("done", "2")
     before = children.snapshot()
     children.note("new", "3")
-    assert children.keep({"waits"}, before) == {}
+    assert children.keep({"waits"}, before) == {"done": Left("2", waited=False)}
     assert children.snapshot() == {"waits": "1", "new": "3"}
 
 
-def test_what_was_seen_waiting_and_waits_no_more_is_told_until_it_is_forgotten() -> None:
+def test_what_waits_no_more_is_told_until_it_is_forgotten() -> None:
     children = Children()
-    for action in ("mine", "other"):
-        children.note(action, f"child of {action}")
+    children.note("mine", "child of mine")
     assert children.keep({"mine"}, {}) == {}
-    told = {"mine": "child of mine"}
+    children.note("other", "child of other")
+    told = {"mine": Left("child of mine", waited=True), "other": Left("child of other", waited=False)}
     assert children.keep(set(), children.snapshot()) == told
     assert children.keep(set(), children.snapshot()) == told
     children.forget("mine")
+    children.forget("other")
     assert children.keep(set(), children.snapshot()) == {}
 
 
-def test_what_had_not_gone_is_kept() -> None:
+def test_what_waits_after_all_is_kept() -> None:
     children = Children()
     children.note("mine", "1")
     children.keep({"mine"}, {})
-    assert children.keep(set(), children.snapshot()) == {"mine": "1"}
+    assert children.keep(set(), children.snapshot()) == {"mine": Left("1", waited=True)}
     assert children.keep({"mine"}, children.snapshot()) == {}
     assert children.snapshot() == {"mine": "1"}
 
@@ -65,3 +66,13 @@ def test_a_child_is_missed_since_it_was_not_found_first() -> None:
     assert children.missed_for("a") == 5
     children.found("a")
     assert children.missed_for("a") == 0
+
+
+def test_what_has_waited_has_done_so_also_when_it_is_heard_of_again() -> None:
+    """As by the event of a child that cannot be cancelled for the moment."""
+    children = Children()
+    children.note("mine", "1")
+    children.keep({"mine"}, {})
+    children.keep(set(), children.snapshot())
+    children.note("mine", "1")
+    assert children.keep(set(), children.snapshot()) == {"mine": Left("1", waited=True)}

@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import OutcomeUnknown
+from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.relay import delivery as delivery_module
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery
@@ -32,7 +35,13 @@ SETTINGS = RelaySettings(
 
 def seen(action: str, status: str) -> Seen:
     return Seen(
-        {"id": action, "name": "st2.action", "state": "RUNNING", "created_at": "2026-11-23 04:16:07"},
+        {
+            "id": action,
+            "name": "st2.action",
+            "state": "RUNNING",
+            "created_at": "2026-11-23 04:16:07",
+            "input": {},
+        },
         base="st2.action",
         child={
             "id": f"child of {action}",
@@ -44,10 +53,13 @@ def seen(action: str, status: str) -> Seen:
 
 
 class Systems:
-    """Instead of View and MistralClient."""
+    """Instead of View and both clients."""
 
     def __init__(self) -> None:
         self.statuses: dict[str, str] = {}
+        self.childless: set[str] = set()
+        self.listed: list[dict[str, Any]] = []
+        self.scheduled: list[Any] = []
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.looks: list[str] = []
@@ -60,7 +72,19 @@ class Systems:
         assert self.may_go_on.wait(10)
         if self.fail:
             raise OutcomeUnknown("GET x", "no")
+        if execution is None and action in self.childless:
+            return replace(found, child=None, age=given["age"])
         return found
+
+    def ids(self, action: Any) -> MistralIds:
+        return MistralIds("here", action_execution_id=action["id"])
+
+    def find_children(self, action: str, since: Any) -> list[dict[str, Any]]:
+        return self.listed
+
+    def schedule(self, child: Any, **given: Any) -> dict[str, Any]:
+        self.scheduled.append(child)
+        return {"id": "made"}
 
     def complete_action(self, action: str, state: str, output: Any) -> bool:
         self.completed.append(action)
@@ -72,18 +96,26 @@ def systems() -> Systems:
     return Systems()
 
 
-@pytest.fixture
-def delivery(systems: Systems) -> Iterator[Delivery]:
-    made = Delivery(
-        None,  # type: ignore[arg-type]
+def new_delivery(
+    systems: Systems, settings: RelaySettings = SETTINGS, *, elsewhere: bool = False
+) -> Delivery:
+    def requested(inputs: Any, ids: MistralIds) -> Child | None:
+        return None if elsewhere else Child("core.noop", {}, ids)
+
+    return Delivery(
         systems,  # type: ignore[arg-type]
-        SETTINGS,
+        systems,  # type: ignore[arg-type]
+        settings,
         systems,  # type: ignore[arg-type]
         Children(),
-        requested=lambda inputs, ids: None,
+        requested=requested,
         metrics=Metrics(),
     )
-    with closing(made):
+
+
+@pytest.fixture
+def delivery(systems: Systems) -> Iterator[Delivery]:
+    with closing(new_delivery(systems)) as made:
         yield made
         systems.may_go_on.set()
 
@@ -106,6 +138,17 @@ def test_what_happens_while_somebody_looks_is_looked_at_again(
     systems.may_go_on.set()
     eventually(lambda: systems.completed == ["a-1"])
     assert systems.looks == ["a-1", "a-1"]
+
+
+def test_whose_result_is_delivered_is_told(systems: Systems, delivery: Delivery) -> None:
+    told: list[Any] = []
+    delivery._delivered = told.append
+    for action, status in (("a-1", "running"), ("a-2", "succeeded")):
+        systems.statuses[action] = status
+        tried = delivery.offer(action, "x")
+        assert tried is not None
+        tried.result(10)
+    assert [child["id"] for child in told] == ["child of a-2"]
 
 
 def test_what_failed_is_not_tried_again_at_once(systems: Systems, delivery: Delivery) -> None:
@@ -165,6 +208,77 @@ def test_the_lag_is_the_age_of_the_oldest_result_that_waits(
     assert 0.1 <= delivery.lag() < 10
     delivery.keep([])
     assert delivery.lag() == 0
+
+
+@pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])
+def test_a_child_that_no_listing_had_is_found_before_anything_follows(
+    systems: Systems, limit: str
+) -> None:
+    systems.childless = {"a-1"}
+    systems.listed = [{"id": "child of a-1", "status": "running"}]
+    with closing(new_delivery(systems, replace(SETTINGS, **{limit: 5}))) as delivery:
+        tried = delivery.offer("a-1", age=9)
+        assert tried is not None
+        assert tried.result(10) is False
+        assert (systems.scheduled, systems.completed) == ([], [])
+        systems.listed = []
+        tried = delivery.offer("a-1", age=9)
+        assert tried is not None
+        assert tried.result(10) is True
+    assert len(systems.scheduled) == (limit == "adopt_after")
+    assert systems.completed == (["a-1"] if limit == "lost_after" else [])
+
+
+@pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])
+def test_what_is_for_another_stackstorm_is_neither_scheduled_nor_called_lost(
+    systems: Systems, limit: str
+) -> None:
+    systems.childless = {"a-1"}
+    settings = replace(SETTINGS, **{limit: 5})
+    with closing(new_delivery(systems, settings, elsewhere=True)) as delivery:
+        tried = delivery.offer("a-1", age=9)
+        assert tried is not None
+        assert tried.result(10) is False
+    assert (systems.scheduled, systems.completed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "closed"),
+    [
+        ("POST http://st2/v1/executions", 400, True),
+        ("POST http://st2/v1/executions", 403, True),
+        ("POST http://st2/v1/executions", 429, False),
+        ("POST http://st2/v1/executions", 401, False),
+        ("POST http://st2/v1/executions", 302, False),
+        ("GET http://st2/v1/executions", 400, False),
+        ("POST http://st2/auth/v1/tokens", 403, False),
+    ],
+)
+def test_what_is_refused_for_good_is_closed_and_what_is_turned_away_is_not(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch, what: str, status: int, closed: bool
+) -> None:
+    def refused(*given: Any, **more: Any) -> Any:
+        raise Answered(what, status, "no")
+
+    monkeypatch.setattr(systems, "schedule", refused)
+    systems.childless = {"a"}
+    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    with closing(new_delivery(systems, settings)) as made:
+        offered = made.offer("a", age=1000)
+        assert offered is not None
+        assert offered.result(10) is closed
+        assert systems.completed == (["a"] if closed else [])
+        assert list(made.backoff.failing()) == ([] if closed else ["a"])
+
+
+def test_a_failure_is_over_once_the_child_is_seen_at_work(systems: Systems, delivery: Delivery) -> None:
+    systems.fail = True
+    offered = delivery.offer("a")
+    assert offered is not None
+    offered.result(10)
+    assert list(delivery.backoff.failing()) == ["a"]
+    delivery.is_well("a")
+    assert delivery.backoff.failing() == {}
 
 
 def _refuse(*given: Any) -> bool:

@@ -213,10 +213,15 @@ def test_a_child_of_an_action_that_is_paused_is_not(state: str) -> None:
 
 
 def test_a_child_of_an_action_that_is_deleted_is_cancelled() -> None:
-    assert isinstance(decide(None, child("running")), Cancel)
-    assert isinstance(decide(None, child("canceling")), Leave)
+    assert isinstance(decide(None, child("running"), waited=True), Cancel)
+    assert isinstance(decide(None, child("canceling"), waited=True), Leave)
     elsewhere = {"mistral": {"site": "there", "action_execution_id": "a-1"}}
-    assert isinstance(decide(None, child("running", context=elsewhere)), Leave)
+    assert isinstance(decide(None, child("running", context=elsewhere), waited=True), Leave)
+
+
+def test_a_child_of_an_action_that_never_waited_here_may_be_another_mistrals() -> None:
+    assert isinstance(decide(None, child("running")), Leave)
+    assert isinstance(decide({**ACTION, "state": "CANCELLED"}, child("running")), Cancel)
 
 
 def test_where_an_action_stands() -> None:

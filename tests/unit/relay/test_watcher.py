@@ -49,6 +49,7 @@ class Watching:
         self.children = Children()
         self.sweep_now = threading.Event()
         self.stop = threading.Event()
+        self.seen: list[str] = []
         self.watcher = Watcher(
             settings,
             self.offers,  # type: ignore[arg-type]
@@ -56,6 +57,7 @@ class Watching:
             SETTINGS,
             sweep_now=self.sweep_now,
             stop=self.stop,
+            seen=lambda execution: self.seen.append(execution["id"]),
         )
         self.thread = threading.Thread(target=self.watcher.run)
 
@@ -115,6 +117,8 @@ def test_what_ends_is_offered_with_its_result(stackstorm: StackStorm) -> None:
     (mine,) = [e for e in stackstorm.executions.all() if "'here'" in str(e["context"])]
     assert seen.offers.made == [("a-1", mine["id"], True)]
     assert seen.children.snapshot() == {"a-1": mine["id"]}
+    # Whether it is a parent is for others to tell.
+    assert set(seen.seen) == {e["id"] for e in stackstorm.executions.all()}
 
 
 def test_of_two_children_the_second_one_is_told(stackstorm: StackStorm) -> None:

@@ -1,0 +1,218 @@
+"""The decisions about parents in every order of events: a small world, and what must hold in it.
+
+The world keeps the rules that Mistral and StackStorm were measured to keep: a final status of an
+execution stays; a workflow in ERROR can be run on, by an operator or for a new parent; a cancelled
+one cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from st2actions_mistral.model import states
+from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
+from st2actions_mistral.relay.parents import Finish, Seen, Stop, settle, wants_no_more
+
+FIRST = f"{0:024x}"
+ID = workflow_execution_id(FIRST)
+LOST_AFTER = 600.0
+UNKNOWN = {"mistral": {"start": "unknown"}}
+
+
+@dataclass
+class Parent:
+    """An execution in StackStorm, and what became of it."""
+
+    id: str
+    status: str = "running"
+    named: bool = False
+    """Whether its runner has come to say what workflow it has."""
+    result: dict[str, Any] = field(default_factory=dict)
+    stranger: bool = False
+    missed_since: float | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.status in states.ST2_FINAL
+
+    def shown(self) -> dict[str, Any]:
+        context = WorkflowRef("here", ID, "n").as_context() if self.named else {}
+        return {"id": self.id, "status": self.status, "context": context, "result": self.result}
+
+
+class World(RuleBasedStateMachine):
+    """One workflow, those that it runs for one after the other, and those that claim it."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.state: str | None = "RUNNING"
+        self.owner = FIRST
+        self.parents = [Parent(FIRST)]
+        self.ends: dict[str, str] = {}
+        self.stopped_for: str | None = None
+
+    def parent(self, which: int) -> Parent:
+        return self.parents[which % len(self.parents)]
+
+    def owned_by(self) -> Parent:
+        return next(parent for parent in self.parents if parent.id == self.owner)
+
+    # -- Mistral -------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.state in ("RUNNING", "PAUSED"))
+    @rule(state=st.sampled_from(["SUCCESS", "CANCELLED", "PAUSED", "RUNNING"]))
+    def the_workflow_changes(self, state: str) -> None:
+        self.state = state
+
+    @precondition(lambda self: self.state in ("RUNNING", "PAUSED"))
+    @rule()
+    def the_workflow_fails(self) -> None:
+        # A rule of its own: all that comes after begins with it.
+        self.state = "ERROR"
+
+    @precondition(lambda self: self.state in states.MISTRAL_FINAL)
+    @rule(sure=st.sampled_from([False, False, False, True]))
+    def the_workflow_is_deleted(self, sure: bool) -> None:
+        if sure:
+            self.state = None
+
+    @precondition(lambda self: self.state == "ERROR")
+    @rule()
+    def an_operator_runs_it_on(self) -> None:
+        self.state = "RUNNING"
+
+    @precondition(lambda self: self.state == "ERROR" and len(self.parents) < 5)
+    @rule()
+    def it_is_run_again_for_another(self) -> None:
+        if self.owned_by().final:
+            self.state = "RUNNING"
+            self.parents.append(Parent(f"{len(self.parents):024x}"))
+            self.owner = self.parents[-1].id
+
+    @precondition(lambda self: self.state == "RUNNING")
+    @rule(status=st.sampled_from(["succeeded", "failed", "canceled"]))
+    def a_callback_speaks(self, status: str) -> None:
+        owner = self.owned_by()
+        if not owner.final:
+            self.end(owner, status, {"output": "a callback's"})
+
+    # -- StackStorm ----------------------------------------------------------------------------------
+
+    @rule(which=st.integers(0, 4))
+    def a_runner_has_started_it(self, which: int) -> None:
+        parent = self.parent(which)
+        if not parent.final and not parent.stranger:
+            parent.named = True
+
+    @rule(which=st.integers(0, 4), sure=st.sampled_from([False, False, True]))
+    def a_runner_does_not_know_what_it_started(self, which: int, sure: bool) -> None:
+        parent = self.parent(which)
+        if sure and not parent.named and not parent.final:
+            self.end(parent, "failed", UNKNOWN)
+
+    @rule(which=st.integers(0, 4), final=st.booleans())
+    def a_parent_is_cancelled(self, which: int, final: bool) -> None:
+        parent = self.parent(which)
+        if not parent.final:
+            parent.status = "canceling"
+            if final:
+                self.end(parent, "canceled", {})
+
+    @precondition(lambda self: len(self.parents) < 5)
+    @rule()
+    def a_stranger_claims_it(self) -> None:
+        self.parents.append(Parent(f"{len(self.parents):024x}", named=True, stranger=True))
+
+    @rule(seconds=st.sampled_from([1, 300, 601]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    def end(self, parent: Parent, status: str, result: dict[str, Any]) -> None:
+        parent.status, parent.result = status, result
+
+    # -- the relays ----------------------------------------------------------------------------------
+
+    @rule(which=st.integers(0, 4))
+    def a_relay_looks(self, which: int) -> None:
+        parent = self.parent(which)
+        workflow = None
+        if self.state is not None:
+            context = {"parent": {"execution_id": self.owner}}
+            env = {"__actions": {"st2.callback": {"st2_context": context}}}
+            workflow = {
+                "id": ID,
+                "state": self.state,
+                "description": f"StackStorm execution {FIRST}",
+                "params": {"env": env},
+            }
+            parent.missed_since = None
+        elif parent.missed_since is None:
+            parent.missed_since = self.now
+        seen = Seen(
+            parent.shown(),
+            workflow,
+            owner=self.owned_by().shown(),
+            age=self.now - (self.now if parent.missed_since is None else parent.missed_since),
+        )
+        effect = settle(seen, "here", LOST_AFTER)
+        if isinstance(effect, Finish):
+            self.check_finish(parent, effect)
+            self.end(parent, effect.status, {"output": "the relay's"})
+        elif isinstance(effect, Stop):
+            assert self.state in ("RUNNING", "PAUSED")
+            assert wants_no_more(self.owned_by().shown()), "somebody waits for it"
+            self.state = "CANCELLED"
+
+    def check_finish(self, parent: Parent, effect: Finish) -> None:
+        assert effect.execution_id == parent.id
+        assert not parent.final, "its end was known"
+        if self.state is None:
+            assert effect.lost
+            assert parent.missed_since is not None
+            assert self.now - parent.missed_since >= LOST_AFTER
+            return
+        assert self.state in states.MISTRAL_FINAL
+        assert not parent.stranger
+        assert parent.id in (self.owner, FIRST)
+        expected = {"SUCCESS": "succeeded", "ERROR": "failed", "CANCELLED": "canceled"}[self.state]
+        assert effect.status == ("canceled" if parent.status == "canceling" else expected)
+
+    # -- what must hold ------------------------------------------------------------------------------
+
+    @invariant()
+    def a_final_status_stays(self) -> None:
+        for parent in self.parents:
+            if parent.final:
+                assert self.ends.setdefault(parent.id, parent.status) == parent.status
+
+    def teardown(self) -> None:
+        """Nothing more goes wrong: both sides come to agree."""
+        if not hasattr(self, "parents"):
+            return
+        everyone = range(len(self.parents))
+        for which in everyone:
+            self.a_runner_has_started_it(which)
+        for _ in range(3):
+            for which in everyone:
+                self.a_relay_looks(which)
+            self.now += 601
+        owner = self.owned_by()
+        # Whoever else claims it.
+        if wants_no_more(owner.shown()):
+            assert self.state not in ("RUNNING", "PAUSED")
+        if self.state in states.MISTRAL_FINAL:
+            assert owner.final
+        if self.state is None:
+            assert all(parent.final for parent in self.parents)
+        if self.state in ("RUNNING", "PAUSED"):
+            assert not any(parent.status == "canceled" for parent in [owner])
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=500, stateful_step_count=30, deadline=None)

@@ -1,0 +1,117 @@
+"""When the relay compares everything, and not only what it does not know."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from st2actions_mistral.client.settings import MistralSettings, St2Settings
+from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.errors import OutcomeUnknown
+from st2actions_mistral.relay import service
+from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.loop import Sweeper
+from st2actions_mistral.relay.service import Relay
+from st2actions_mistral.relay.view import Listed
+
+SETTINGS = RelaySettings(
+    site="here",
+    reconcile_interval=0.01,
+    adopt_after=0,
+    lost_after=0,
+    cancel_orphans=True,
+    workers=2,
+    field_size_limit_kb=1024,
+)
+
+
+def test_a_comparison_of_everything_that_fails_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for because something may have been missed, which is still so."""
+    asked: list[bool] = []
+    # No stream: it would ask for comparisons of its own.
+    monkeypatch.setattr(service.Watcher, "run", lambda self: None)
+    relay = Relay(St2Settings(), MistralSettings(), SETTINGS, requested=lambda inputs, ids: None)
+
+    def sweep(*, everything: bool) -> int:
+        asked.append(everything)
+        if len(asked) == 1:
+            relay._sweep_now.set()
+        if len(asked) == 2:
+            raise OutcomeUnknown("GET x", "no")
+        if len(asked) == 4:
+            relay.stop()
+        return 0
+
+    monkeypatch.setattr(relay._sweeper, "sweep", sweep)
+    monkeypatch.setattr(relay._ends, "sweep", lambda: 0)
+    running: Any = threading.Thread(target=relay.run)
+    running.start()
+    running.join(10)
+    assert not running.is_alive()
+    assert asked == [False, True, True, False]
+
+
+class Waits:
+    """Instead of View and both clients: one action waits for a child."""
+
+    def __init__(self, status: str, given: set[str]) -> None:
+        self.status = status
+        self.given = given
+
+    def waiting(self) -> dict[str, Any]:
+        return {"a": {"id": "a", "created_at": "2026-11-23 04:16:07"}}
+
+    def given_up(self, waiting: Any) -> set[str]:
+        return self.given
+
+    def children(self, wanted: Any) -> Listed:
+        return Listed({"a": {"id": "c", "status": self.status}}, (), {})
+
+    def statuses(self, ids: Any) -> list[tuple[str, str]]:
+        return [(id_, self.status) for id_ in ids]
+
+
+class Offers:
+    """Instead of Delivery: notes what is said of which action."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.waited: set[str] = set()
+
+    def keep(self, actions: Any) -> None:
+        pass
+
+    def offer(self, action: str, *given: Any, **more: Any) -> None:
+        self.said.append(f"offer {action}")
+        if more.get("waited"):
+            self.waited.add(action)
+
+    def is_well(self, action: str) -> None:
+        self.said.append(f"{action} is well")
+
+
+@pytest.mark.parametrize(
+    ("status", "given_up", "said"),
+    [
+        ("running", set(), "a is well"),
+        ("succeeded", set(), "offer a"),
+        ("running", {"a"}, "offer a"),
+    ],
+)
+def test_a_child_at_work_ends_what_failed_before(status: str, given_up: set[str], said: str) -> None:
+    systems: Any = Waits(status, given_up)
+    offers: Any = Offers()
+    sweeper = Sweeper(systems, systems, systems, offers, Children(), SETTINGS)
+    assert sweeper.sweep() == 1
+    assert offers.said == [said]
+
+
+@pytest.mark.parametrize(("status", "given_up"), [("running", {"a"}), ("succeeded", set())])
+def test_what_is_deleted_during_a_comparison_has_waited(status: str, given_up: set[str]) -> None:
+    """Else its child would be taken for another Mistral's, and run on."""
+    systems: Any = Waits(status, given_up)
+    offers: Any = Offers()
+    Sweeper(systems, systems, systems, offers, Children(), SETTINGS).sweep()
+    assert offers.waited == {"a"}
