@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,12 @@ class Progress(Protocol):
 
     def execution(self, ref: str, status: str) -> None:
         """An execution of the example has a new status."""
+
+    def typed(self, line: str) -> None:
+        """A line is typed at a shell's prompt."""
+
+    def told(self, output: str) -> None:
+        """What the line that was typed last printed."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,32 @@ def run_in(
     progress: Progress,
 ) -> Outcome:
     """Run an example in a sandbox that is there, see :func:`run`."""
+
+    def start() -> str:
+        progress.say(f"Running {example.ref}")
+        return str(sandbox.st2.create_execution(example.ref, parameters)["id"])
+
+    return followed(sandbox, example, start, timeout=timeout, progress=progress)
+
+
+def followed(
+    sandbox: Sandbox,
+    example: Example,
+    start: Callable[[], str],
+    *,
+    timeout: float,
+    progress: Progress,
+) -> Outcome:
+    """Follow an example to its end.
+
+    :param start: starts it; returns the id of its execution in StackStorm.
+    :raises SandboxError: it did not end in time.
+    """
     with EventStream(sandbox.st2_settings) as stream:
         happening = stream.events()
         if next(happening, _ENDED) is not None:
             raise SandboxError("StackStorm's event stream ended at once.")
-        progress.say(f"Running {example.ref}")
-        parent_id = sandbox.st2.create_execution(example.ref, parameters)["id"]
+        parent_id = start()
         too_late = threading.Timer(timeout, stream.interrupt)
         too_late.start()
         try:

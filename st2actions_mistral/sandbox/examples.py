@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ class Example:
     description: str
     parameters: dict[str, Any]
     """The action's parameters by name, each with ``type``, ``description``, ``default`` …"""
+    metadata: Path
+    """The file that ``st2 action create`` makes the action of."""
     workbook: Path
 
 
@@ -53,9 +56,23 @@ def load() -> dict[str, Example]:
             ref=ref,
             description=metadata["description"],
             parameters=metadata["parameters"],
+            metadata=path,
             workbook=path.with_name(metadata["entry_point"]),
         )
     return found
+
+
+def add_to(packs: Path) -> Path:
+    """Make the pack ``examples``; what is there already, changed perhaps, stays as it is.
+
+    :return: the folder of its actions.
+    """
+    actions = packs / "examples" / "actions"
+    actions.mkdir(parents=True, exist_ok=True)
+    for path in folder().iterdir():
+        if path.is_file() and not (actions / path.name).exists():
+            shutil.copy(path, actions)
+    return actions
 
 
 def named(name: str) -> Example:

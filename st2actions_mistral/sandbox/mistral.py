@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from st2actions_mistral.errors import SandboxError
+from st2actions_mistral.sandbox import ports
 from st2actions_mistral.sandbox.process import ChildProcess
 
 _CONFIG = """\
@@ -35,6 +36,8 @@ in_memory_workers = 2
 [api]
 host = {host}
 port = {port}
+# Let a client say that a definition is known to be valid: to see that takes a second and more.
+validation_mode = enabled
 
 [pecan]
 auth_enable = false
@@ -64,8 +67,9 @@ class MistralServer:
     """Mistral's API, engine and executor in a child process that cannot outlive this one.
 
     `folder` holds mistral.conf (written at each start), mistral.sqlite (workbooks and executions; kept)
-    and mistral.log (appended to). `port` 0 takes a free one. `extra_config` is appended to the
-    configuration file: the place for the plugin's own `[st2]` section.
+    and mistral.log (appended to). `port` 0 takes a free one; it is ours from the first start on, until
+    `close`. `extra_config` is appended to the configuration file: the place for the plugin's own
+    `[st2]` section.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class MistralServer:
         self._host = host
         self._port = port
         self._extra_config = extra_config
+        self._reserved: socket.socket | None = None
         self._child = ChildProcess(
             "Mistral",
             [
@@ -112,20 +117,24 @@ class MistralServer:
         """The process id of the child; None before the first start."""
         return self._child.pid
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start Mistral and wait up to `timeout` seconds until its API answers.
 
         Raises SandboxError, with the end of the log, if it ends early or does not answer in time, or if
         the port belongs to somebody else; then nothing is left running.
         """
-        # Bound for a moment: that somebody answers there later must mean that it is ours.
-        self._port = _free_port(self._host, self._port)
+        # That somebody answers there later must mean that it is ours.
+        if self._reserved is None:
+            self._reserved = ports.reserve(
+                self._host, self._port, "Mistral", "Choose another one with --mistral-port."
+            )
+            self._port = self._reserved.getsockname()[1]
         self._write_config()
         self._child.start()
         try:
             self._child.wait_until(self._answers, timeout)
         except BaseException:
-            self._child.stop()
+            self.close()
             raise
 
     def must_run(self) -> None:
@@ -135,6 +144,13 @@ class MistralServer:
     def stop(self) -> None:
         """Stop Mistral; what it was executing stays in the database as it was. Idempotent."""
         self._child.stop()
+
+    def close(self) -> None:
+        """Stop Mistral and leave its port to others. Idempotent; it can be started again."""
+        self.stop()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     def __enter__(self) -> MistralServer:
         self.start()
@@ -146,7 +162,7 @@ class MistralServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self.close()
 
     def _write_config(self) -> None:
         database = self._folder / "mistral.sqlite"
@@ -165,17 +181,3 @@ class MistralServer:
             return False
         finally:
             connection.close()
-
-
-def _free_port(host: str, wanted: int) -> int:
-    with socket.socket() as probe:
-        # As servers do: connections of one that has gone are no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, wanted))
-        except OSError as e:
-            raise SandboxError(
-                f"Mistral cannot have port {wanted} of {host}: {e.strerror or e}. Choose another one."
-            ) from e
-        port: int = probe.getsockname()[1]
-        return port

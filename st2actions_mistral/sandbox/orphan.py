@@ -46,7 +46,13 @@ def exit_when_parent_dies(
         (on_orphaned or ask_to_end)()
 
     thread = threading.Thread(target=watch, name="exit-when-parent-dies", daemon=True)
-    thread.start()
+    # A thread inherits the mask. Were a signal open to this one, then it could take one that the module
+    # has blocked in order to wait for it, and end the process.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return thread
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,13 +15,14 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import SandboxError
-from st2actions_mistral.sandbox import examples, starter
+from st2actions_mistral.sandbox import examples, lock, mistral_runner, ports
 from st2actions_mistral.sandbox.mistral import MistralServer
 from st2actions_mistral.sandbox.process import ChildProcess
 from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 _COMMAND: Final = "st2actions_mistral.cli.main"
 _ORPHAN_WATCH: Final = "st2actions_mistral.sandbox.orphan"
+_HOST: Final = "127.0.0.1"
 
 
 class Sandbox:
@@ -34,8 +36,10 @@ class Sandbox:
     :param st2_port: of the stand-in; 0 takes a free one.
     :param st2: a StackStorm to use instead of the stand-in.
     :param relay: whether to start the relay.
-    :param load_examples: whether to give Mistral all examples at once. StackStorm's side gives it each
-        one when it is run.
+    :param load_examples: whether to give Mistral all examples at once. The runner gives it each one
+        when it is run.
+    :param register_examples: whether StackStorm has the examples' actions at once. Their files are in
+        its pack ``examples`` in any case, so that ``st2 action create`` makes them.
     :param context_key: signs the parents of workflows, as ``[st2] context_key``.
     :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
     :param relay_options: further lines for the relay's group ``[st2_relay]``.
@@ -51,6 +55,7 @@ class Sandbox:
         st2: St2Settings | None = None,
         relay: bool = True,
         load_examples: bool = False,
+        register_examples: bool = True,
         context_key: str | None = None,
         options: str = "",
         relay_options: str = "",
@@ -62,13 +67,17 @@ class Sandbox:
         self._real_st2 = st2
         self._with_relay = relay
         self._load_examples = load_examples
+        self._register_examples = register_examples
         self._context_key = context_key
         self._options = options
         self._relay_options = relay_options
         self._say = say
         self._stack = ExitStack()
+        self._stopping = threading.Event()
         self.stackstorm: StackStorm | None = None
         """The stand-in; None where a real StackStorm is used."""
+        self.packs: Path | None = None
+        """Where the files of the stand-in's actions are, in ``PACK/actions``; None without it."""
 
     def start(self) -> None:
         """Start all of it, or nothing.
@@ -80,7 +89,8 @@ class Sandbox:
         except OSError as e:
             self.stop()
             raise SandboxError(f"The sandbox cannot be started: {e}") from e
-        except BaseException:
+        except BaseException as e:
+            self._say_why_it_stops(type(e))
             self.stop()
             raise
 
@@ -92,6 +102,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """Stop whatever runs. Idempotent."""
+        # What starts a workflow just now would try for a while to reach a Mistral that has gone.
+        self._stopping.set()
         self._stack.close()
 
     def start_relay(self) -> None:
@@ -109,10 +121,17 @@ class Sandbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._say_why_it_stops(kind)
         self.stop()
 
+    def _say_why_it_stops(self, kind: type[BaseException] | None) -> None:
+        # Whoever has pressed Ctrl-C waits for it.
+        if kind is KeyboardInterrupt:
+            self._say("Stopping")
+
     def _start(self) -> None:
-        self.folder = self._given_folder or self._temporary_folder()
+        self._stopping.clear()
+        self.folder = self._own_folder() if self._given_folder else self._temporary_folder()
         if self._real_st2 is None:
             self._say("Starting the StackStorm stand-in")
             self.st2_settings = self._start_stand_in()
@@ -123,10 +142,10 @@ class Sandbox:
         self.mistral_server = MistralServer(
             self.folder, port=self._mistral_port, extra_config=self._st2_options()
         )
-        self._stack.callback(self.mistral_server.stop)
+        self._stack.callback(self.mistral_server.close)
         self.mistral_server.start()
         self.mistral_settings = MistralSettings(url=self.mistral_server.url)
-        self.mistral = MistralClient(self.mistral_settings)
+        self.mistral = MistralClient(self.mistral_settings, stop=self._stopping)
         self._stack.callback(self.mistral.close)
         self.st2 = St2Client(self.st2_settings)
         self._stack.callback(self.st2.close)
@@ -134,7 +153,9 @@ class Sandbox:
         if self._load_examples:
             self._say("Loading the examples")
             for example in examples.load().values():
-                self.mistral.save_workbook(example.workbook.read_text(encoding="utf-8"))
+                # Tests say that they are valid.
+                text = example.workbook.read_text(encoding="utf-8")
+                self.mistral.save_definition(text, validate=False)
 
         self.relay = self._relay_process()
         self._stack.callback(self.relay.stop)
@@ -142,14 +163,21 @@ class Sandbox:
             self.start_relay()
 
     def _start_stand_in(self) -> St2Settings:
-        run_workflow = starter.runner(
+        self.packs = self.folder.absolute() / "packs"
+        actions = examples.add_to(self.packs)
+        mistral_v2 = mistral_runner.runner(
             lambda: self.mistral, lambda: self.st2_settings.api_url, self._context_key
         )
-        stackstorm = StackStorm(
-            port=self._st2_port,
-            runners={"mistral-v2": run_workflow},
-            action_dirs=[examples.folder()],
-        )
+        with ports.reserve(
+            _HOST, self._st2_port, "The StackStorm stand-in", "Choose another one with --st2-port."
+        ) as reserved:
+            stackstorm = StackStorm(
+                _HOST,
+                reserved.getsockname()[1],
+                runners={"mistral-v2": mistral_v2},
+                action_dirs=[actions] if self._register_examples else [],
+                packs=self.packs,
+            )
         stackstorm.start()
         self._stack.callback(stackstorm.stop)
         self.stackstorm = stackstorm
@@ -190,6 +218,17 @@ class Sandbox:
         # oslo.config takes $ for a reference to another option.
         lines = [f"{name} = {value.replace('$', '$$')}" for name, value in values.items() if value]
         return "\n".join(["[st2]", *lines, self._options])
+
+    def _own_folder(self) -> Path:
+        folder = self._given_folder
+        assert folder is not None
+        try:
+            # Mistral's configuration in it may hold credentials.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as e:
+            raise SandboxError(f"--folder: {folder} is a file. Name a folder.") from e
+        self._stack.callback(lock.hold(folder).close)
+        return folder
 
     def _temporary_folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="st2-mistral-"))

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from st2actions_mistral.sandbox.stackstorm.fault import Fault, bad_request
+from st2actions_mistral.sandbox.stackstorm.parameters import merged
 from st2actions_mistral.sandbox.stackstorm.schema import ACTION_CREATE, validate
 from st2actions_mistral.sandbox.stackstorm.stamps import from_json, new_id
+
+LOG: Final = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
 
 class Catalog:
-    def __init__(self) -> None:
+    """``packs`` is the folder of all packs: an action that is made over the API has its entry point in
+    ``PACK/actions`` below it."""
+
+    def __init__(self, packs: Path | None = None) -> None:
+        self._packs = packs
         self._lock = threading.Lock()
         self._actions: dict[str, Document] = {}
         self._runners: dict[str, Document] = {}
         self._folders: dict[str, Path] = {}
-        packs = resources.files(__package__).joinpath("packs.yaml").read_text(encoding="utf-8")
-        known = yaml.safe_load(packs)
+        built_in = resources.files(__package__).joinpath("packs.yaml").read_text(encoding="utf-8")
+        known = yaml.safe_load(built_in)
         for runner in known["runner_types"]:
             self.add_runner(runner)
         for action in known["actions"]:
@@ -52,9 +60,17 @@ class Catalog:
         return runner
 
     def add_action(
-        self, metadata: Mapping[str, Any], *, folder: Path | None = None, replace: bool = True
+        self,
+        metadata: Mapping[str, Any],
+        *,
+        folder: Path | None = None,
+        replace: bool = True,
+        instead_of: Document | None = None,
     ) -> Document:
-        """Register an action. Raises Fault: bad metadata or unknown runner 400, existing 409."""
+        """Register an action. Raises Fault: bad metadata or unknown runner 400, existing 409.
+
+        ``instead_of`` is an action that it takes the id of, also under a new name.
+        """
         validate(dict(metadata), ACTION_CREATE)
         pack, name = str(metadata.get("pack") or "default"), str(metadata["name"])
         ref = f"{pack}.{name}"
@@ -85,8 +101,11 @@ class Catalog:
                     "see https://docs.stackstorm.com/upgrade_notes.html#st2-v0-9"
                 )
             known = self._actions.get(ref)
-            if known and not replace:
+            if known and known != instead_of and not replace:
                 raise Fault(409, f'Action "{ref}" already exists.')
+            if instead_of:
+                known = self._actions.pop(instead_of["ref"], instead_of)
+                folder = self._folders.pop(instead_of["ref"], folder)
             action["id"] = known["id"] if known else new_id()
             self._actions[ref] = action
             if folder is not None:
@@ -94,14 +113,19 @@ class Catalog:
         return copy.deepcopy(action)
 
     def add_folder(self, folder: Path) -> None:
-        """Register every ``*.json``, ``*.yaml`` and ``*.yml`` of a folder that describes an action."""
+        """Register every ``*.json``, ``*.yaml`` and ``*.yml`` of a folder that describes an action.
+
+        One that cannot be used is skipped, with a warning: it may be half written, or somebody else's.
+        """
         for path in sorted(folder.iterdir()):
             if path.suffix not in (".json", ".yaml", ".yml"):
                 continue
-            text = path.read_text(encoding="utf-8")
-            metadata = from_json(text) if path.suffix == ".json" else yaml.safe_load(text)
-            if isinstance(metadata, dict) and {"name", "runner_type"} <= metadata.keys():
-                self.add_action(metadata, folder=folder)
+            try:
+                metadata = _read(path)
+                if isinstance(metadata, dict) and {"name", "runner_type"} <= metadata.keys():
+                    self.add_action(metadata, folder=folder)
+            except (OSError, ValueError, RecursionError, yaml.YAMLError, Fault) as error:
+                LOG.warning("%s is skipped: %s", path, error)
 
     def delete_action(self, ref: str) -> None:
         with self._lock:
@@ -118,10 +142,33 @@ class Catalog:
             found = self._runners.get(name_or_id) or _by_id(self._runners.values(), name_or_id)
             return copy.deepcopy(found)
 
+    def parameters(self, ref_or_id: str) -> Document | None:
+        """The parameters of an action, its runner's included; None where there is no such action."""
+        action = self.action(ref_or_id)
+        if action is None:
+            return None
+        runner = self.runner(action["runner_type"]) or {}
+        return merged(action["parameters"], runner.get("runner_parameters", {}))
+
     def folder(self, ref: str) -> Path | None:
-        """Where the action's entry point is looked for, where it came from a folder."""
+        """Where the action's entry point is looked for; None where there are no files."""
         with self._lock:
-            return self._folders.get(ref)
+            return self._folders.get(ref) or self.pack_folder(ref.partition(".")[0])
+
+    def pack_folder(self, pack: str) -> Path | None:
+        """Where the files of a pack's actions are; None where there are no packs."""
+        return self._packs / pack / "actions" if self._packs else None
+
+    def must_be_changeable(self, pack: str) -> None:
+        """Raises Fault 400 for a pack that the API changes no actions of."""
+        if pack == "core":
+            raise bad_request("Resources belonging to system level packs can't be manipulated")
+        folder = self.pack_folder(pack)
+        if folder is not None and pack not in (*_BUILT_IN, "default") and not folder.is_dir():
+            raise bad_request(
+                f'Content pack "{pack}" is not found or doesn\'t contain actions directory. '
+                f"Searched in: {self._packs}"
+            )
 
     def actions(self) -> list[Document]:
         with self._lock:
@@ -133,6 +180,11 @@ class Catalog:
 
 
 _BUILT_IN = ("core", "sandbox", "mongodb")
+
+
+def _read(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    return from_json(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
 def _by_id(documents: Iterable[Document], identifier: str) -> Document | None:

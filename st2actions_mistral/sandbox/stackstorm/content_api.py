@@ -54,22 +54,29 @@ class ContentApi:
         return action
 
     def create_action(self, call: Call) -> Response:
-        return answer(self._state.catalog.add_action(call.object_body(), replace=False), 201)
+        metadata = call.object_body()
+        self._state.catalog.must_be_changeable(str(metadata.get("pack") or "default"))
+        return answer(self._state.catalog.add_action(metadata, replace=False), 201)
+
+    def update_action(self, call: Call, ref_or_id: str) -> Response:
+        old = self._action(ref_or_id)
+        metadata = {"pack": old["pack"], **call.object_body()}
+        self._state.catalog.must_be_changeable(str(metadata["pack"]))
+        return answer(self._state.catalog.add_action(metadata, replace=False, instead_of=old))
 
     def delete_action(self, call: Call, ref_or_id: str) -> Response:
-        self._state.catalog.delete_action(self._action(ref_or_id)["ref"])
+        action = self._action(ref_or_id)
+        self._state.catalog.must_be_changeable(action["pack"])
+        self._state.catalog.delete_action(action["ref"])
         return no_content()
 
     def overview(self, call: Call, ref_or_id: str) -> Response:
         action = self._action(ref_or_id)
-        runner = self._state.catalog.runner(action["runner_type"]) or {}
-        merged = {**runner.get("runner_parameters", {}), **action["parameters"]}
-        return answer({**action, "parameters": merged})
+        return answer({**action, "parameters": self._state.catalog.parameters(action["ref"])})
 
     def parameters(self, call: Call, ref_or_id: str) -> Response:
         action = self._action(ref_or_id)
-        runner = self._state.catalog.runner(action["runner_type"]) or {}
-        return answer({**runner.get("runner_parameters", {}), **action["parameters"]})
+        return answer({"parameters": self._state.catalog.parameters(action["ref"])})
 
     def runner_types(self, call: Call) -> Response:
         name = call.query.get("name")

@@ -14,6 +14,7 @@ from st2actions_mistral.sandbox.stackstorm.rendering import RenderingError
 from st2actions_mistral.sandbox.stackstorm.schema import (
     EXECUTION_CREATE,
     EXECUTION_UPDATE,
+    RE_RUN,
     validate,
 )
 from st2actions_mistral.sandbox.stackstorm.stamps import from_json
@@ -93,10 +94,22 @@ class ExecutionsApi:
         return self._schedule(call, body, _header_context(header) if header else {})
 
     def re_run(self, call: Call, execution_id: str) -> Response:
-        old = self._store.find(execution_id)
         body = call.object_body()
+        validate(body, RE_RUN)
+        tasks, reset = body.get("tasks") or [], body.get("reset") or []
+        if (tasks or reset) and body.get("parameters"):
+            raise bad_request(
+                "Parameters override is not supported when re-running task(s) for a workflow."
+            )
+        if any(task not in tasks for task in reset):
+            raise bad_request("List of tasks to reset does not match the tasks to rerun.")
+        old = self._store.find(execution_id)
+        # A workflow of another runner is sent its tasks as parameters, if that runner takes any.
+        if tasks and old.runner["name"] != "orquesta":
+            raise bad_request("Task option is only supported for Orquesta workflows.")
         kept = {} if call.flag("no_merge") else old.parameters
-        context: Document = {"re-run": {"ref": execution_id}}
+        named = {name: names for name, names in (("tasks", tasks), ("reset", reset)) if names}
+        context: Document = {"re-run": {"ref": execution_id, **named}}
         trace = self._state.traces.id_of(old.id)
         if trace:
             context["trace_context"] = {"id_": trace}

@@ -34,13 +34,25 @@ def check(parameters: dict[str, Any], action: Schema, runner: Schema) -> None:
         raise bad_request(f"Override of immutable parameter(s) {overridden} is unsupported.")
 
 
+def merged(action: Schema, runner: Schema) -> Schema:
+    """The parameters of an action with those of its runner, as the views show them: what both say of a
+    parameter is the action's, but what the runner makes immutable stays so."""
+    shown: Schema = {}
+    for name in {**runner, **action}:
+        ours, theirs = action.get(name) or {}, runner.get(name) or {}
+        shown[name] = {**theirs, **ours}
+        if theirs.get("immutable"):
+            shown[name]["immutable"] = True
+    return shown
+
+
 def _schema_of(action_parameters: Schema, runner_parameters: Schema) -> Schema:
-    merged = _merge(copy.deepcopy(runner_parameters), action_parameters)
-    if not merged:
+    properties = _merge(copy.deepcopy(runner_parameters), action_parameters)
+    if not properties:
         return {}
     return {
         "type": "object",
-        "properties": {name: prop or copy.deepcopy(ANY_TYPE) for name, prop in merged.items()},
+        "properties": {name: prop or copy.deepcopy(ANY_TYPE) for name, prop in properties.items()},
         "additionalProperties": False,
     }
 

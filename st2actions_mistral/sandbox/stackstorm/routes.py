@@ -119,6 +119,7 @@ def services(state: State) -> dict[str, Service]:
         ("GET", "/actions", content.actions),
         ("POST", "/actions", content.create_action),
         ("GET", "/actions/<ref_or_id>", content.action),
+        ("PUT", "/actions/<ref_or_id>", content.update_action),
         ("DELETE", "/actions/<ref_or_id>", content.delete_action),
         ("GET", "/actions/views/overview", content.actions),
         ("GET", "/actions/views/overview/<ref_or_id>", content.overview),

@@ -25,7 +25,7 @@ class RunRequest:
     action: dict[str, Any]
     """The action as ``/v1/actions`` shows it."""
     action_dir: Path | None
-    """The folder that the action was registered from; its entry point is relative to it."""
+    """The folder of its pack's actions, or that it was registered from; its entry point is in it."""
     api_url: str
     auth_token: str = field(repr=False)
     """Of the user of the execution. Revoked when a run ends, unless it ends as ``running``."""
@@ -33,10 +33,14 @@ class RunRequest:
     """Set when the execution is cancelled or the stand-in stops; a runner that waits waits on it."""
     write: Callable[[str, str], None]
     """``write("stdout", text)``: what ``/v1/executions/{id}/output`` shows."""
+    parameters_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
+    """The parameters of any action by its ref, its runner's included; None where there is none."""
+    context_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
+    """The context of any execution by its id; None where there is none."""
 
     @property
     def entry_point(self) -> Path | None:
-        """The path of the action's entry point, if it has one and came from a folder."""
+        """The path of the action's entry point, if it has one and there are files."""
         if self.action_dir is None or not self.action["entry_point"]:
             return None
         return self.action_dir / str(self.action["entry_point"])
@@ -62,7 +66,8 @@ class Runner:
     run: Run
     cancel: Run | None = None
     """Called when an execution that stayed running is cancelled. Status ``canceling`` leaves it
-    so, until somebody PUTs a final one; without this callable it becomes ``canceled``."""
+    so, until somebody PUTs a final one, and so does an exception; without this callable it becomes
+    ``canceled``."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """As in StackStorm's runner.yaml: description, runner_parameters, output_key …"""
 

@@ -85,6 +85,17 @@ EXECUTION_UPDATE: Schema = {
     "additionalProperties": False,
 }
 
+RE_RUN: Schema = {
+    "type": "object",
+    "properties": {
+        "parameters": {"type": "object"},
+        "tasks": {"type": "array"},
+        "reset": {"type": "array"},
+        "user": {"type": "string"},
+        "delay": {"type": "integer"},
+    },
+}
+
 ACTION_CREATE: Schema = {
     "type": "object",
     "properties": {

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from st2actions_mistral.sandbox.stackstorm.auth import Gatekeeper
+from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
 from st2actions_mistral.sandbox.stackstorm.mongodb import ReplicaSet
 from st2actions_mistral.sandbox.stackstorm.routes import Site
 from st2actions_mistral.sandbox.stackstorm.runners import Run, Runner
@@ -22,10 +23,11 @@ class StackStorm:
     """A StackStorm in this process; see the package's docstring for what it is and is not.
 
     ``runners`` maps the names of further runner types to what runs them; ``action_dirs`` are
-    folders with action metadata to register. ``heartbeat`` is in seconds, ``backlog`` the number
-    of events that a slow listener of the stream may have waiting. ``auth=False`` lets everybody
-    in, as StackStorm with authentication turned off. The port is bound at once, so
-    the URLs are known before ``start``.
+    folders with action metadata to register. ``packs`` is the folder of all packs, in whose
+    ``PACK/actions`` the files of an action are that is made over the API. ``heartbeat`` is in
+    seconds, ``backlog`` the number of events that a slow listener of the stream may have waiting.
+    ``auth=False`` lets everybody in, as StackStorm with authentication turned off. The port is
+    bound at once, so the URLs are known before ``start``.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class StackStorm:
         runners: Mapping[str, Run | Runner] | None = None,
         action_dirs: Iterable[str | Path] = (),
         *,
+        packs: Path | None = None,
         heartbeat: float = 25.0,
         backlog: int = 10_000,
         auth: bool = True,
@@ -42,7 +45,8 @@ class StackStorm:
         self.username, self.password = "st2admin", secrets.token_urlsafe(16)
         self._state = State(
             Gatekeeper(self.username, self.password, guarded=auth),
-            Broadcaster(heartbeat=heartbeat, backlog=backlog),
+            broadcaster=Broadcaster(heartbeat=heartbeat, backlog=backlog),
+            catalog=Catalog(packs),
         )
         for name, runner in (runners or {}).items():
             self.register_runner(name, runner)

@@ -99,7 +99,8 @@ def _environment(request: RunRequest) -> dict[str, str]:
     extra = request.parameters.get("env") or {}
     return {
         **os.environ,
-        **{str(name): str(value) for name, value in extra.items()},
+        # As they come, for StackStorm makes no text of them either: a number fails the execution.
+        **extra,
         "ST2_ACTION_PACK_NAME": str(request.action["pack"]),
         "ST2_ACTION_EXECUTION_ID": str(request.execution["id"]),
         "ST2_ACTION_API_URL": request.api_url,

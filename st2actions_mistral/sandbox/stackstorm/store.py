@@ -168,6 +168,12 @@ class ExecutionStore:
     def status(self, execution_id: str) -> str:
         return self.find(execution_id).status
 
+    def context(self, execution_id: str) -> Document | None:
+        """The context of an execution; None where there is none."""
+        with self._lock:
+            execution = self._executions.get(execution_id)
+            return copy.deepcopy(execution.context) if execution else None
+
     def move(
         self,
         execution_id: str,

@@ -177,7 +177,7 @@ class Worker:
             token = self._token(execution_id)
             done = self._attempt(cancel, execution_id, token, threading.Event())
             self._gatekeeper.revoke_token(token)
-            if done.status == "canceling":
+            if done.status in ("canceling", "failed"):
                 self._store.move(execution_id, "canceling", only_from={"canceling"}, result=kept)
                 return
         self._store.move(execution_id, "canceled", only_from={"canceling"}, result=kept)
@@ -217,6 +217,8 @@ class Worker:
             auth_token=token,
             cancelled=cancelled,
             write=partial(self._store.write, execution_id),
+            parameters_of=self._catalog.parameters,
+            context_of=self._store.context,
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
 from st2actions_mistral.sandbox.stackstorm.fault import Fault
-from st2actions_mistral.sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked
+from st2actions_mistral.sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked, merged
 
 RUNNER = {"runner_parameters": {"sudo": {"type": "boolean", "default": False}}}
 ACTION: dict[str, Any] = {
@@ -83,3 +83,20 @@ def test_a_parameter_has_one_known_type(kind: Any) -> None:
     action = {"name": "a", "runner_type": "noop", "parameters": {"value": {"type": kind}}}
     with pytest.raises(Fault, match="is not one of"):
         Catalog().add_action(action)
+
+
+def test_the_views_show_what_action_and_runner_say() -> None:
+    action = {"sudo": {"immutable": True}, "cmd": {"required": True}, "fixed": {"immutable": False}}
+    runner = {
+        "sudo": {"type": "boolean", "default": False},
+        "fixed": {"immutable": True, "default": 1},
+        "timeout": {"default": 60},
+        "any": None,
+    }
+    assert merged(action, runner) == {
+        "sudo": {"type": "boolean", "default": False, "immutable": True},
+        "cmd": {"required": True},
+        "fixed": {"immutable": True, "default": 1},
+        "timeout": {"default": 60},
+        "any": {},
+    }

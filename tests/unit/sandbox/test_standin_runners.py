@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,14 @@ def test_a_command_may_call_back(st2: StackStorm, session: requests.Session) -> 
     cmd = "echo $ST2_ACTION_API_URL $ST2_ACTION_EXECUTION_ID $EXTRA"
     done = run(st2, session, "core.local", cmd=cmd, env={"EXTRA": "x"})
     assert done["result"]["stdout"] == f"{st2.api_url} {done['id']} x"
+
+
+def test_a_variable_is_text(st2: StackStorm, session: requests.Session) -> None:
+    """As a real StackStorm 3.9.0 said it."""
+    done = run(st2, session, "core.local", cmd="true", env={"READY_AT": 1795617255})
+    assert done["status"] == "failed"
+    assert done["result"]["error"] == "expected str, bytes or os.PathLike object, not int"
+    assert done["result"]["traceback"]
 
 
 @pytest.mark.parametrize("value", ["a", 5, None, [1, "{% raw %}"], {"a": {"b": None}}, True])
@@ -98,6 +107,33 @@ def test_a_runner_of_ones_own(tmp_path: Path) -> None:
             f"{st2.api_url}/user", headers={"X-Auth-Token": seen[0].auth_token}, timeout=5
         )
         assert gone.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken.yaml", b"foo: ["),
+        ("broken.json", b"{"),
+        ("latin.yaml", b"name: \xe9"),
+        ("deep.json", b"[" * 100_000),
+        ("strange.yaml", b"name: strange\npack: p\nrunner_type: nosuch"),
+        ("folder.yaml", None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_skipped_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes | None
+) -> None:
+    (tmp_path / "whole.json").write_text(
+        '{"name": "whole", "pack": "p", "runner_type": "local-shell-cmd"}'
+    )
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    catalog = Catalog()
+    catalog.add_folder(tmp_path)
+    assert catalog.action("p.whole")
+    assert f"{tmp_path / name} is skipped: " in caplog.text
 
 
 def test_a_runner_that_raises(tmp_path: Path) -> None:
