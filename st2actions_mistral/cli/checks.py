@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from oslo_config import cfg
 from stevedore import NamedExtensionManager
 
 from st2actions_mistral import config
+from st2actions_mistral.cli.systems import needs_credential, needs_mistral
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import impatient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import ConfigError, SandboxError, St2MistralError
@@ -25,6 +27,11 @@ SKIPPED: Final = "skipped"
 
 ACTIONS: Final = ("st2.action", "st2.callback")
 
+_INSTALL: Final = (
+    "Install the package into Mistral's virtualenv (/path/to/mistral/bin/pip install '.[relay]' in the"
+    " checkout), and run this command from there."
+)
+
 # Seconds that two clocks may differ. Nothing breaks by it (the relay allows for a day), but times in
 # the two systems no longer tell what came first.
 _CLOCKS_APART: Final = 60.0
@@ -35,8 +42,6 @@ _RESULT_WAITS: Final = 10.0
 
 # Seconds for the probe's way there and back.
 _PROBE_TAKES: Final = 30.0
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,9 @@ class Checks:
         )
         for name in ACTIONS:
             if name in broken:
-                raise ConfigError(
-                    f"{name} cannot be loaded ({broken[name]}). Install the package again."
-                )
+                raise ConfigError(f"{name} cannot be loaded ({broken[name]}). {_INSTALL}")
             if name not in found.names():
-                raise ConfigError(
-                    f"{name} is not installed here: pip install st2actions-mistral in Mistral's"
-                    " virtualenv, and run this command from it."
-                )
+                raise ConfigError(f"{name} is not installed here. {_INSTALL}")
         return f"{' and '.join(ACTIONS)} can be loaded"
 
     def _options(self) -> str:
@@ -125,12 +125,7 @@ class Checks:
         config.mistral_settings(self._conf)
         site = config.relay_settings(self._conf).site
         config.mistral_credential(self._conf)
-        credential = settings.credential
-        if not (credential.api_key or credential.auth_token or credential.username):
-            raise ConfigError(
-                "no credential: set [st2] api_key, as 'st2 apikey create -k' prints it. (Is this the"
-                " right --config-file?)"
-            )
+        needs_credential(settings)
         return f"site {site}, StackStorm {settings.api_url}"
 
     def _stackstorm(self) -> str:
@@ -145,7 +140,7 @@ class Checks:
         return "may run core.noop"
 
     def _stream(self) -> str:
-        settings = _impatient(config.st2_settings(self._conf))
+        settings = impatient(config.st2_settings(self._conf))
         with EventStream(settings) as stream:
             if next(stream.events(), "ended") is not None:
                 raise ConfigError(
@@ -158,6 +153,10 @@ class Checks:
         mistral = self._mistral()
         for name in ACTIONS:
             if not mistral.knows_action(name):
+                needs_mistral(
+                    impatient(config.mistral_settings(self._conf)),
+                    config.mistral_credential(self._conf),
+                )
                 raise ConfigError(
                     f"Mistral has no action {name}: install the package on the hosts of API, engines,"
                     " executors, and restart them; see also [legacy_action_provider] in mistral.conf."
@@ -240,18 +239,11 @@ class Checks:
         return f"core.noop came home after {time.monotonic() - begun:.1f} s"
 
     def _st2(self) -> St2Client:
-        return St2Client(_impatient(config.st2_settings(self._conf)))
+        return St2Client(impatient(config.st2_settings(self._conf)))
 
     def _mistral(self) -> MistralClient:
-        settings = _impatient(config.mistral_settings(self._conf))
+        settings = impatient(config.mistral_settings(self._conf))
         return MistralClient(settings, credential=config.mistral_credential(self._conf))
-
-
-def _impatient(settings: Settings) -> Settings:
-    """One try for each call: this is to say what is wrong now."""
-    patience = replace(settings.patience, retry_deadline=0)  # type: ignore[attr-defined]
-    changed: Settings = replace(settings, patience=patience)  # type: ignore[type-var]
-    return changed
 
 
 def _skipped(check: str, needed: str) -> Finding:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from st2actions_mistral.cli.extras import ends_by_interrupt, needs_extra
@@ -16,6 +18,7 @@ Start a sandbox, run an example in it as StackStorm would, and show what came of
 
   st2-mistral demo examples.mistral-basic cmd=date
   st2-mistral demo mongodb-rolling-upgrade duration=2
+  st2-mistral demo --st2 /path/to/st2 examples.mistral-basic cmd=date
   st2-mistral demo --list
 """
 
@@ -38,7 +41,14 @@ def add_to(commands: Any) -> None:
         help="the example's parameters; a list as a,b,c, an object as JSON",
     )
     parser.add_argument("--list", action="store_true", help="list the examples and end")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    shown.add_argument(
+        "--st2",
+        metavar="COMMAND",
+        help="type it all with StackStorm's own command line, and show that: make the action, run it,"
+        " list the executions, show the one",
+    )
     parser.add_argument(
         "--timeout", type=float, default=120, help="seconds to wait for the end (default: 120)"
     )
@@ -49,25 +59,45 @@ def run(args: argparse.Namespace) -> int:
     """Run one example; 0 where it succeeded."""
     with needs_extra("sandbox"):
         from st2actions_mistral.cli import report
-        from st2actions_mistral.sandbox import demo, examples
+        from st2actions_mistral.sandbox import demo, examples, story
 
     if args.list:
         report.examples(examples.load().values())
         return 0
-    name, given = (args.example, args.parameters) if args.example else _DEFAULT
+    name, given = wanted(args.example, args.parameters)
     example = examples.named(name)
     parameters = parse_parameters(given, example.parameters)
+    st2 = _command(args.st2) if args.st2 else None
     ends_by_interrupt()
     with report.Progress() as progress:
-        outcome = demo.run(example, parameters, timeout=args.timeout, progress=progress)
+        if st2:
+            outcome = story.run(
+                example,
+                given,
+                st2,
+                screen=report.screen(),
+                timeout=args.timeout,
+                progress=progress,
+            )
+        else:
+            outcome = demo.run(example, parameters, timeout=args.timeout, progress=progress)
     if args.json:
         print(json.dumps(outcome.as_dict(), indent=2))
-    else:
+    elif not st2:
         report.outcome(outcome)
     if outcome.parent["status"] != "succeeded":
         print(f"{example.ref} {outcome.parent['status']}.", file=sys.stderr)
         return 1
     return 0
+
+
+def wanted(example: str | None, parameters: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The example and its parameters, of what was typed; the default one where none is named."""
+    if example is None:
+        return _DEFAULT
+    if "=" in example:
+        return _DEFAULT[0], [example, *parameters]
+    return example, parameters
 
 
 def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +122,14 @@ def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str
         if schema.get("required") and "default" not in schema and name not in parameters:
             raise InputError(name, f"is required: write {name}=value.")
     return parameters
+
+
+def _command(name: str) -> Path:
+    """:raises InputError: there is none."""
+    found = shutil.which(name)
+    if found is None:
+        raise InputError("--st2", f"{name!r:.200} is no command.")
+    return Path(found)
 
 
 def _value(name: str, text: str, kind: str) -> Any:

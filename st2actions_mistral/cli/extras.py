@@ -41,5 +41,6 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"this command needs {error.name}: pip install 'st2actions-mistral[{extra}]'"
+            f"this command needs {error.name}: pip install '.[{extra}]' in the checkout, or the same"
+            " with the path of the wheel or the sdist in place of the dot."
         ) from error

@@ -36,8 +36,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Settle it and say how."""
     with needs_extra("relay"):
-        from st2actions_mistral.client.mistral import MistralClient
-        from st2actions_mistral.client.st2 import St2Client
+        from st2actions_mistral.cli.systems import both, safe_to_repeat
         from st2actions_mistral.relay.children import Children
         from st2actions_mistral.relay.delivery import Delivery
         from st2actions_mistral.relay.metrics import Metrics
@@ -49,11 +48,7 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(
         settings, adopt_after=settings.adopt_after or 1, lost_after=settings.lost_after or 1
     )
-    credential = config.mistral_credential(conf)
-    with (
-        closing(St2Client(config.st2_settings(conf))) as st2,
-        closing(MistralClient(config.mistral_settings(conf), credential=credential)) as mistral,
-    ):
+    with both(conf) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         action = mistral.get_action(args.action)
         if action is None:
@@ -67,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             requested=scheduling.reader(conf),
             metrics=Metrics(),
         )
-        with closing(delivery):
+        with closing(delivery), safe_to_repeat():
             child = view.children({args.action: action}).first.get(args.action)
             effect = delivery.settle_now(args.action, child["id"] if child else None)
     print(f"{args.action}: {effect.words}")

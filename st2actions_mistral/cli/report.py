@@ -38,6 +38,15 @@ class Progress:
         """An execution of the example has a new status."""
         self._print(f"  {ref} {status}")
 
+    def typed(self, line: str) -> None:
+        """A line is typed at a shell's prompt."""
+        self._out(f"\n$ {line}\n")
+        self._status.update(escape(line))
+
+    def told(self, output: str) -> None:
+        """What the line that was typed last printed."""
+        self._out(output)
+
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
             self._status.start()
@@ -50,6 +59,14 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._status.stop()
+
+    def _out(self, text: str) -> None:
+        # A spinner and standard output share a line of the terminal.
+        self._status.stop()
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if self._console.is_terminal:
+            self._status.start()
 
     def _print(self, words: str) -> None:
         seconds = time.monotonic() - self._begun
@@ -79,6 +96,15 @@ def outcome(found: Outcome) -> None:
     console.print()
     console.print(f"The result of {escape(found.parent['action']['ref'])}:")
     console.print_json(data=found.parent.get("result"))
+
+
+def screen() -> dict[str, str]:
+    """What tells ``st2`` by its environment where its output is shown."""
+    return {
+        "COLUMNS": str(_console().width),
+        # Any word turns colours off.
+        "ST2_COLORIZE": "" if sys.stdout.isatty() else "no",
+    }
 
 
 def _console() -> Console:

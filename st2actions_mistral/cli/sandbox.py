@@ -7,14 +7,15 @@ import os
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
 from st2actions_mistral.cli.extras import ends_by_interrupt, needs_extra
-from st2actions_mistral.client.settings import Credential, St2Settings, checked_url
+from st2actions_mistral.client.settings import Credential, Patience, St2Settings, checked_url
+from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
 
 if TYPE_CHECKING:
     from st2actions_mistral.sandbox.sandbox import Sandbox
@@ -30,6 +31,13 @@ a --config-file: nobody else on this machine can read it there.
 
 _MISTRAL_PORT: Final = 8989
 _ST2_PORT: Final = 9180
+
+_PATIENCE: Final = Patience(connect_timeout=5, read_timeout=10, retry_deadline=0)
+"""For the first call to a StackStorm of one's own: this is to say what is wrong now."""
+
+_BIN: Final = Path(sys.prefix, "bin")
+_ST2_BIN: Final = Path(f"{sys.prefix}-st2client", "bin")
+"""Where the Makefile installs StackStorm's command line: it needs an environment of its own."""
 
 _LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks at whether all parts still run."""
@@ -91,17 +99,41 @@ def real_st2(args: argparse.Namespace) -> St2Settings | None:
     return replace(settings, credential=Credential(auth_token=token)) if token else settings
 
 
+def must_let_in(settings: St2Settings) -> None:
+    """Call StackStorm once.
+
+    :raises ConfigError: it cannot be reached, or does not let us in.
+    """
+    with needs_extra("sandbox"):
+        from st2actions_mistral.client.st2 import St2Client
+
+    try:
+        with closing(St2Client(replace(settings, patience=_PATIENCE))) as st2:
+            st2.whoami()
+    except RemoteError as error:
+        # Without authentication StackStorm lets everybody in, and knows nobody's name.
+        if isinstance(error, OutcomeUnknown) and error.status == 500:
+            return
+        advice = "Is it the URL of its API, with /api/v1 or port 9101 and /v1, and can it be reached?"
+        if isinstance(error, Answered) and error.status in (401, 403):
+            advice = "Here the environment may give it: ST2_API_KEY or ST2_AUTH_TOKEN."
+        raise ConfigError(f"--st2-api-url: {error} {advice}") from error
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the sandbox until it is interrupted."""
     with needs_extra("sandbox"):
         from st2actions_mistral.sandbox.sandbox import Sandbox
 
     ends_by_interrupt()
+    st2 = real_st2(args)
+    if st2 is not None:
+        must_let_in(st2)
     sandbox = Sandbox(
         args.folder,
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
         st2_port=_port(args.st2_port, _ST2_PORT),
-        st2=real_st2(args),
+        st2=st2,
         load_examples=True,
         say=lambda words: print(f"{words} …", file=sys.stderr, flush=True),
     )
@@ -116,35 +148,52 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _how_to(sandbox: Sandbox) -> str:
+    own = _BIN / "st2-mistral"
+    options = sandbox.folder.absolute() / "relay.conf"
     lines = [
         "",
         f"Mistral      {sandbox.mistral_settings.url}",
         f"StackStorm   {sandbox.st2_settings.api_url}{'' if sandbox.stackstorm else '  (yours)'}",
         f"Logs         {sandbox.folder}",
+        *([f"Packs        {sandbox.packs}"] if sandbox.packs else []),
         "",
-        "In another terminal (pip install python-mistralclient):",
-        "",
+        *_command("In another terminal", "mistral", _BIN, "python-mistralclient"),
         f"  export OS_MISTRAL_URL={sandbox.mistral_settings.url}",
         "  mistral workbook-list",
         "  mistral action-list --filter name=st2.action",
         '  mistral run-action --save-result st2.action \'{"ref": "core.noop"}\'',
         "  mistral action-execution-list",
+        "",
+        "with the command line of this package:",
+        "",
+        f"  {own if own.exists() else own.name} status --config-file {options}",
+        "  and so check, validate FILE, pause ID and resume ID",
     ]
     stackstorm = sandbox.stackstorm
     if stackstorm is not None:
         lines += [
             "",
-            "and with StackStorm's own command line (pip install st2client):",
-            "",
+            *_command(
+                "and with StackStorm's own command line", "st2", _ST2_BIN, "st2client 'setuptools<81'"
+            ),
             f"  export ST2_API_URL={stackstorm.api_url}",
             f"  export ST2_STREAM_URL={stackstorm.stream_url.removesuffix('/stream')}",
             f"  export ST2_AUTH_URL={stackstorm.auth_url}",
             f"  export ST2_API_KEY={sandbox.st2_settings.credential.api_key}",
             "  st2 run core.local cmd=date",
             "  st2 run examples.mistral-basic cmd=date -a",
+            "  st2 execution cancel ID",
+            "  st2 execution re-run ID",
             "  st2 execution list --showall",
         ]
     return "\n".join([*lines, "", "Ctrl-C stops all of it."])
+
+
+def _command(words: str, name: str, folder: Path, packages: str) -> list[str]:
+    """The heading for a command, and how to come by it."""
+    if (folder / name).exists():
+        return [f"{words}:", "", f"  export PATH={folder}:$PATH"]
+    return [f"{words} (pip install {packages}):", ""]
 
 
 def _port_number(text: str) -> int:

@@ -44,18 +44,15 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what waits; 1 where something of it cannot be looked at or settled."""
     with needs_extra("relay"):
-        from st2actions_mistral.client.mistral import MistralClient
-        from st2actions_mistral.client.st2 import St2Client
+        from st2actions_mistral.cli.systems import both, needs_credential
         from st2actions_mistral.relay import delivery, status
         from st2actions_mistral.relay.view import View
 
     conf = config.load(args.config_file)
     settings = config.relay_settings(conf)
-    credential = config.mistral_credential(conf)
-    with (
-        closing(St2Client(config.st2_settings(conf))) as st2,
-        closing(MistralClient(config.mistral_settings(conf), credential=credential)) as mistral,
-    ):
+    # Where nothing waits, StackStorm is not asked, and nobody would notice.
+    needs_credential(config.st2_settings(conf))
+    with both(conf) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         rules = delivery.rules(settings)
         failing = _failing(settings.health_port)

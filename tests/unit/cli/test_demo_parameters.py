@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.cli.demo import parse_parameters
+from st2actions_mistral.cli.demo import parse_parameters, wanted
 from st2actions_mistral.errors import InputError
 
 KNOWN = {
@@ -60,3 +60,18 @@ def test_what_is_immutable_is_not_offered() -> None:
     known = {"cmd": {}, "workflow": {"immutable": True, "required": True, "default": "main"}}
     with pytest.raises(InputError, match="workflow: is no parameter of this example; it has cmd"):
         parse_parameters(["workflow=other"], known)
+
+
+@pytest.mark.parametrize(
+    ("example", "parameters", "found"),
+    [
+        (None, [], ("examples.mistral-basic", ["cmd=date"])),
+        ("cmd=ls", [], ("examples.mistral-basic", ["cmd=ls"])),
+        ("cmd=ls", ["timeout=3"], ("examples.mistral-basic", ["cmd=ls", "timeout=3"])),
+        ("retry", ["seconds=1"], ("retry", ["seconds=1"])),
+    ],
+)
+def test_without_an_example_it_is_the_default_one(
+    example: str | None, parameters: list[str], found: tuple[str, list[str]]
+) -> None:
+    assert wanted(example, parameters) == found

@@ -1,0 +1,85 @@
+"""``st2-mistral pause`` and ``st2-mistral resume``"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from st2actions_mistral import config
+from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import states
+from st2actions_mistral.model.workflow import WorkflowRef
+
+if TYPE_CHECKING:
+    from st2actions_mistral.client.mistral import MistralClient
+
+_PAUSE: Final = """\
+Pause the workflow of a StackStorm execution: what runs runs on, and nothing further is started until
+st2-mistral resume. The execution stays running.
+
+StackStorm's own "st2 execution pause" refuses every runner but its own ones.
+"""
+
+_RESUME: Final = """\
+Let the workflow of a StackStorm execution run on that st2-mistral pause has paused.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add both commands to the parser."""
+    for name, what, description in (
+        ("pause", "pause the workflow of a StackStorm execution", _PAUSE),
+        ("resume", "let a paused workflow run on", _RESUME),
+    ):
+        parser: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=what,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("execution", metavar="EXECUTION_ID", help="as st2 execution list shows it")
+        add_config_file(parser)
+        parser.set_defaults(run=partial(run, name))
+
+
+def run(name: str, args: argparse.Namespace) -> int:
+    """Do it and say in which state the workflow is then."""
+    with needs_extra("relay"):
+        from st2actions_mistral.cli.systems import both
+
+    conf = config.load(args.config_file)
+    with both(conf) as (st2, mistral):
+        execution = st2.get_execution(args.execution)
+        if execution is None:
+            raise InputError(args.execution, "is no execution that StackStorm knows.")
+        workflow = WorkflowRef.of(execution.get("context"))
+        if workflow is None:
+            raise InputError(args.execution, "no Mistral workflow runs for this execution.")
+        if workflow.site != config.site(conf):
+            raise InputError(
+                args.execution, f"its workflow runs in the Mistral of site {workflow.site!r:.80}."
+            )
+        state = _changed(name, args.execution, workflow.execution_id, mistral)
+    print(f"{args.execution}: workflow execution {workflow.execution_id} is {state}")
+    return 0
+
+
+def _changed(name: str, execution: str, workflow: str, mistral: MistralClient) -> str:
+    """:raises InputError: there is nothing to change any more."""
+    from st2actions_mistral.cli.systems import safe_to_repeat
+    from st2actions_mistral.runner import control
+
+    # Looked up first: Mistral says the same of what ends by being resumed and of what had ended before.
+    state = mistral.execution_state(workflow)
+    ended = state in states.MISTRAL_FINAL
+    if state is not None and not ended:
+        with safe_to_repeat():
+            state = (control.pause if name == "pause" else control.resume)(mistral, workflow)
+        ended = name == "pause" and state in states.MISTRAL_FINAL
+    if ended:
+        raise InputError(execution, f"has ended already ({state}): nothing to {name}.")
+    if state is None:
+        raise InputError(execution, f"Mistral does not know its workflow {workflow} any more.")
+    return state

@@ -1,0 +1,65 @@
+"""``st2-mistral`` itself: how it begins and ends, whatever the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from st2actions_mistral.cli.main import main
+
+COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main"]
+
+OF_2014 = "version: '2.0'\nname: a\nworkflows: {main: {tasks: {one: {action: std.echo output=$.x}}}}\n"
+
+# Interrupts the import of a command.
+INTERRUPTED = """\
+import sys
+class Interrupts:
+    def find_spec(name, *_):
+        if name == "st2actions_mistral.cli.demo":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts)
+from st2actions_mistral.cli.main import main
+sys.exit(main(["convert", "--help"]))
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["convert", "FILE"], ["convert", "--json", "FILE"]])
+def test_a_reader_that_goes_away_ends_it_quietly(words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(OF_2014)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *(str(file) if word == "FILE" else word for word in words)],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            # Unbuffered, there would be nothing left to write at the end.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_interrupt_at_the_very_beginning_is_heeded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"st2-mistral {metadata.version('st2actions-mistral')}\n"
