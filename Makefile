@@ -13,26 +13,28 @@ VERSIONS := 23.0.0 20.2.0
 
 .PHONY: demo sandbox test lint faults soak e2e e2e-all bench clean
 
-demo: $(VENV)/.sandbox
-	@$(BIN)/st2-mistral demo examples.mistral-basic cmd=date
+demo: $(VENV)/.sandbox $(VENV)-st2client/.made
+	@$(BIN)/st2-mistral demo --st2 $(VENV)-st2client/bin/st2 examples.mistral-basic cmd=date
 
-sandbox: $(VENV)/.sandbox
+sandbox: $(VENV)/.sandbox $(VENV)-st2client/.made
 	@$(BIN)/st2-mistral sandbox
 
-# As many tests at once as there are processors; those of one file share a sandbox.
+# Those of one file share a sandbox. Three files at once suit two processors, for they wait much of the time; the
+# long ones go first.
 test: lint $(VENV)-st2client/.made
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
 
-# What breaks on purpose: sockets, processes, clocks. soak is the long form, and prints what it did.
+# What breaks on purpose: sockets, processes, clocks. soak is the long form, and prints what it did. They
+# wait most of the time, so that four at once suit two processors.
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults
+	$(BIN)/python -m pytest -n 4 --dist loadfile tests/faults
 
 soak: $(VENV)/.test
 	ST2_MISTRAL_SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/faults/test_every_result.py
 
 e2e: $(VENV)/.test
-	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest tests/processes
+	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadgroup tests/processes
 
 e2e-all:
 	$(MAKE) e2e VERSIONS="23.0.0 22.0.0 21.0.0 20.2.0"
@@ -63,6 +65,7 @@ $(VENV)/.test: setup.cfg | $(BIN)/python
 
 # Its pins contradict Mistral's, so that it needs an environment of its own.
 $(VENV)-st2client/.made:
-	$(PYTHON) -m venv $(VENV)-st2client
-	$(VENV)-st2client/bin/pip install --quiet --disable-pip-version-check st2client==3.9.0 'setuptools<81'
+	@echo "Installing StackStorm's command line into $(VENV)-st2client."
+	@$(PYTHON) -m venv $(VENV)-st2client
+	@$(VENV)-st2client/bin/pip install --quiet --disable-pip-version-check st2client==3.9.0 'setuptools<81'
 	@touch $@

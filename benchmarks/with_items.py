@@ -54,7 +54,7 @@ def main() -> None:
     taken: dict[str, list[float]] = {name: [] for name in ACTIONS}
     with Sandbox(say=lambda words: print(f"{words} …", file=sys.stderr)) as sandbox:
         for name, action in ACTIONS.items():
-            sandbox.mistral.save_workbook(workbook(name.replace(".", "-"), action, args.items))
+            sandbox.mistral.save_definition(workbook(name.replace(".", "-"), action, args.items))
         for number in range(1, args.rounds + 1):
             # One after the other, in turn: whatever else the machine does meets both alike.
             for name, times in taken.items():
