@@ -9,7 +9,8 @@ many connections; its last one stays in force. What came is in ``server.requests
 Behaviours: :func:`answer`, :func:`redirect`, :func:`reset`, :func:`hang_up`, :func:`stall`,
 :func:`raw`, :func:`stall_in_body`, :func:`break_in_body`, :func:`endless_line`, :func:`garbage`, and
 :func:`forward`, which passes a request on to a server that works, and may lose its answer. With
-:func:`unread` one acts on a connection before anything is read from it.
+:func:`unread` one acts on a connection before anything is read from it. :func:`refuse` and :func:`show`
+also meet who connects next.
 
 Places where nobody answers: :func:`refusing` and :func:`deaf`.
 """
@@ -23,6 +24,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -56,8 +58,12 @@ class Exchange:
     sock: socket.socket
     request: Request | None
     """None for a behaviour that is :func:`unread`."""
-    stopping: threading.Event
-    """Set when the server stops; who waits waits on it."""
+    server: BreakingServer
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the server stops; who waits waits on it."""
+        return self.server.stopping
 
     def send(self, data: bytes) -> None:
         # The client may be gone: that is its right.
@@ -102,6 +108,26 @@ def reset() -> Behaviour:
     def act(exchange: Exchange) -> bool:
         exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
+
+    return act
+
+
+def refuse(seconds: float) -> Behaviour:
+    """TCP RST, and for so long nobody listens: who connects is refused."""
+
+    def act(exchange: Exchange) -> bool:
+        exchange.server.refuse(seconds)
+        return reset()(exchange)
+
+    return act
+
+
+def show(tls: ssl.SSLContext, seconds: float) -> Behaviour:
+    """TCP RST, and who connects is shown another certificate for so long."""
+
+    def act(exchange: Exchange) -> bool:
+        exchange.server.show(tls, seconds)
+        return reset()(exchange)
 
     return act
 
@@ -221,11 +247,12 @@ class BreakingServer:
         """How often somebody connected."""
         self._script = list(script)
         self._tls = tls
+        self._shown = (tls, 0.0)
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((_HOST, port), backlog=128)
+        self._listener: socket.socket | None = socket.create_server((_HOST, port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
 
@@ -233,15 +260,43 @@ class BreakingServer:
         """The requests so far as ``METHOD /path``, without queries."""
         return [f"{request.method} {urlsplit(request.path).path}" for request in self.requests]
 
-    def refuse(self) -> None:
-        """Refuse every connection from now on; those that are open stay."""
+    def refuse(self, seconds: float | None = None) -> None:
+        """Refuse every connection from now on, or for so long; those that are open stay."""
+        with self._lock:
+            listener, self._listener = self._listener, None
+        if listener is None:
+            return
         # close() alone would leave accept() waiting.
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        if seconds is not None:
+            self._spawn(self._listen_again, seconds)
+
+    def show(self, tls: ssl.SSLContext, seconds: float = float("inf")) -> None:
+        """Use another side of TLS for what connects from now on, or for so long."""
+        self._shown = (tls, time.monotonic() + seconds)
+
+    def drop(self) -> None:
+        """End every connection that is open."""
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def holding(self, sock: socket.socket) -> Iterator[None]:
+        """Have a connection to somebody else end with those to us: who reads from it would wait on."""
+        with self._lock:
+            self._open.add(sock)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(sock)
 
     def __enter__(self: _Server) -> _Server:
-        self._spawn(self._accept)
+        self._spawn(self._accept, self._listener)
         return self
 
     def __exit__(
@@ -250,12 +305,9 @@ class BreakingServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
+        self.stopping.set()
         self.refuse()
-        with self._lock:
-            for sock in self._open:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+        self.drop()
         for thread in self._threads:
             thread.join(_LONGEST)
             assert not thread.is_alive(), "a behaviour does not end"
@@ -265,10 +317,18 @@ class BreakingServer:
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self) -> None:
+    def _listen_again(self, seconds: float) -> None:
+        self.stopping.wait(seconds)
+        with self._lock:
+            if self.stopping.is_set():
+                return
+            self._listener = socket.create_server((_HOST, self.port), backlog=128)
+        self._accept(self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             with self._lock:
@@ -284,11 +344,13 @@ class BreakingServer:
         plain = sock
         try:
             if early is not None:
-                early.behaviour(Exchange(sock, None, self._stopping))
+                early.behaviour(Exchange(sock, None, self))
                 return
-            if self._tls is not None:
+            shown, until = self._shown
+            tls = shown if time.monotonic() < until else self._tls
+            if tls is not None:
                 sock.settimeout(_LONGEST)
-                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 with self._lock:
                     # Wrapping has taken the plain one's descriptor away.
                     self._open.add(sock)
@@ -301,7 +363,7 @@ class BreakingServer:
                         if len(self._script) > 1:
                             self._script.pop(0)
                     assert not isinstance(behaviour, _Unread), "this connection has been read from"
-                    if not behaviour(Exchange(sock, request, self._stopping)):
+                    if not behaviour(Exchange(sock, request, self)):
                         return
         except OSError:
             # The client is gone, or did not like our certificate.

@@ -42,7 +42,7 @@ def check(checked: Bench, tmp_path: Path) -> Check:
             [*COMMAND, "--config-file", str(file), "--json", *words],
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
@@ -142,9 +142,15 @@ def test_mistral_is_away(check: Check) -> None:
 def test_mistral_without_the_actions(check: Check) -> None:
     # Mistral hides a plug-in that its options forbid, with this answer.
     hidden = answer(404, {"faultstring": "Action not found"})
-    with BreakingServer(hidden) as server:
+    with BreakingServer(hidden, answer(200, {"uri": "http://mistral/v2"})) as server:
         found = check(relay=f"mistral_url = {server.url}")
     assert "Mistral has no action st2.action: install the package" in found["Mistral"][1]
+
+
+def test_mistral_is_somebody_else(check: Check, checked: Bench) -> None:
+    stackstorm = checked.sandbox.st2_settings.api_url.removesuffix("/api/v1")
+    found = check(relay=f"mistral_url = {stackstorm}/v2")
+    assert "is [st2_relay] mistral_url Mistral's" in found["Mistral"][1]
 
 
 def test_sizes_that_disagree(check: Check) -> None:

@@ -64,7 +64,12 @@ def test_demo_that_fails_says_so_and_speaks_json() -> None:
         (["demo", "retry", "seconds=soon"], "seconds: 'soon' is not of type"),
         (["relay", "--config-file", "/nonexistent"], "/nonexistent"),
         (["sandbox", "--st2-api-url", "ftp://x"], "--st2-api-url: 'ftp://x' is not an http"),
+        (
+            ["sandbox", "--st2-api-url", "http://127.0.0.1:1/v1"],
+            "--st2-api-url: GET http://127.0.0.1:1/v1",
+        ),
         (["sandbox", "--folder", "/dev/null/x"], "Not a directory"),
+        (["sandbox", "--folder", __file__], f"--folder: {__file__} is a file"),
         (["demo", "mistral-basic", "workflow=other"], "workflow: is no parameter of this example"),
     ],
 )
@@ -83,13 +88,16 @@ def test_what_is_no_port_is_told(port: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--mistral-port", "--st2-port"])
-def test_a_port_of_somebody_elses_is_told(option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "owner"), [("--mistral-port", "Mistral"), ("--st2-port", "The StackStorm stand-in")]
+)
+def test_a_port_of_somebody_elses_is_told(option: str, owner: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = typed("st2-mistral", "sandbox", option, str(port))
     assert done.returncode == 1
-    assert "in use" in done.stderr
+    assert f"{owner} cannot have port {port} of 127.0.0.1: Address already in use" in done.stderr
+    assert f"Choose another one with {option}." in done.stderr
     assert "Ctrl-C" not in done.stdout
 
 
@@ -151,10 +159,14 @@ def test_sandbox_is_used_as_it_says_and_stops(tmp_path: Path) -> None:
         mistral = Mistral(said)
         assert "examples.mistral-basic" in {row["Name"] for row in mistral("workbook-list")}
         mistral.run_action()
+        command = re.search(r"\S*st2-mistral (status --config-file \S+)", said)
+        assert command
+        status = typed("st2-mistral", *command[1].split())
+        assert status.returncode == 0, status.stderr
         children = processes_below(process.pid)
         assert len(children) == 2
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
@@ -170,7 +182,7 @@ def processes_below(pid: int) -> list[int]:
 def test_sandbox_ends_when_a_part_of_it_does(tmp_path: Path, part: int) -> None:
     with sandbox(tmp_path) as (process, _):
         os.kill(processes_below(process.pid)[part], signal.SIGKILL)
-        assert process.wait(timeout=20) == 1
+        assert process.wait(timeout=60) == 1
         name = ["Mistral", "The relay"][part]
         assert f"{name} has ended, exit code -9" in (tmp_path / "said").read_text()
 
@@ -189,13 +201,37 @@ def test_a_terminal_that_goes_away_leaves_nothing_of_a_demo(tmp_path: Path) -> N
         below = processes_below(process.pid)
         assert len(below) == 3
         process.send_signal(signal.SIGHUP)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["said"]
     assert not any(Path(f"/proc/{pid}").exists() for pid in below)
+
+
+@pytest.mark.parametrize(
+    ("words", "until"),
+    [
+        (["sandbox"], "Starting Mistral"),
+        (["demo", "mistral-basic", "cmd=sleep 600"], "examples.mistral-basic running"),
+    ],
+)
+def test_who_interrupts_is_told_and_need_not_wait(tmp_path: Path, words: list[str], until: str) -> None:
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [str(HERE / "st2-mistral"), *words], stdout=subprocess.DEVNULL, stderr=output
+        )
+    try:
+        eventually(lambda: until in said.read_text(), "it is there")
+        process.send_signal(signal.SIGINT)
+        # Less than the 10 seconds that the stand-in waits for what it runs.
+        assert process.wait(timeout=8) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert "Stopping …" in said.read_text()
 
 
 def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:

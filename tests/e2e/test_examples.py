@@ -115,6 +115,15 @@ def test_error_handling(bench: Bench) -> None:
     assert output(outcome)["failed_execution"]["execution_id"] == outcome.children[0]["id"]
 
 
+def test_without_callback(bench: Bench) -> None:
+    outcome, _ = run(bench, "without-callback", person="Ada")
+    assert outcome.parent["status"] == "succeeded"
+    assert output(outcome) == {"greeting": "Hello, Ada!", "today": date.today().isoformat()}
+    told = {task["name"]: task for task in outcome.parent["result"]["tasks"]}
+    assert {task["execution_id"] for task in told.values()} == {c["id"] for c in outcome.children}
+    assert told["greet"]["result"]["stdout"] == "Hello, Ada!"
+
+
 def test_each_example_is_run_here() -> None:
     here = {name.removeprefix("test_").replace("_", "-") for name in globals()}
     ours = {ref.removeprefix("examples.") for ref in examples.load()}

@@ -14,12 +14,18 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "examples" / "actions"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+# The relay reports the end of the other.
+WITH_CALLBACK = [name for name in NAMES if name != "without-callback"]
 
 # In a process of its own: importing Mistral changes the process (logging, options, warnings). This is
-# what POST /v2/workbooks/validate does.
+# what POST /v2/workbooks/validate does, but for the validation of Mistral's own schemas, which is done
+# again for each part of a workbook and takes nearly all of the time.
 VALIDATE = """
 import sys
+import jsonschema
 from mistral.lang import parser
+
+jsonschema.Draft202012Validator.check_schema = lambda schema: None
 
 for path in sys.argv[1:]:
     with open(path, encoding="utf-8") as workbook:
@@ -87,7 +93,7 @@ def test_metadata_and_workbook_agree(name: str) -> None:
             assert parameter["default"] == inputs[key]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_CALLBACK)
 def test_every_workflow_ends_in_a_callback(name: str) -> None:
     tasks = workbook_of(name)["workflows"]["main"]["tasks"]
     callbacks = [task for task in tasks.values() if task.get("action") == "st2.callback"]
@@ -99,7 +105,7 @@ def test_every_workflow_ends_in_a_callback(name: str) -> None:
     assert failed["on-complete"] == ["fail"], "an error reported to StackStorm is one in Mistral too"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_CALLBACK)
 def test_every_error_leads_to_the_callback(name: str) -> None:
     main = workbook_of(name)["workflows"]["main"]
     default = main.get("task-defaults", {}).get("on-error", [])

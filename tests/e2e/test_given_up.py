@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,12 @@ SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox that compares often."""
-    yield from new_bench(tmp_path_factory.mktemp("given-up"), relay_options="reconcile_interval = 0.5")
+    """A sandbox whose relay compares often, and says what it saw."""
+    folder = tmp_path_factory.mktemp("given-up")
+    for bench in new_bench(folder, relay=False, relay_options="reconcile_interval = 0.5"):
+        bench.sandbox.relay.args.append("--debug")
+        bench.sandbox.relay.start()
+        yield bench
 
 
 def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
@@ -135,7 +138,14 @@ def test_a_workflow_is_deleted(bench: Bench) -> None:
     (child,) = running(bench, workflow)
     # The relay must have seen it: what it never saw may be another Mistral's.
     eventually(lambda: bench.action_state(action_of(child)) == "RUNNING", "the action runs")
-    time.sleep(1.5)
+    comparisons = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
+
+    def seen() -> bool:
+        # One may have been under way.
+        done = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
+        return done >= comparisons + 2
+
+    eventually(seen, "the relay has compared")
     requests.delete(
         f"{bench.mistral_url}/executions/{workflow}?force=true", timeout=30
     ).raise_for_status()

@@ -63,7 +63,7 @@ def test_what_an_executor_lost_is_scheduled_after_all(bench: Bench) -> None:
     before = len(children(bench, workflow))
     assert before < MANY
     bench.sandbox.mistral_server.start()
-    run = bench.wait(workflow, timeout=120)
+    run = bench.wait(workflow, timeout=300)
     assert run.execution["state"] == "SUCCESS"
     results = [action["output"]["result"] for action in run.actions]
     assert sorted(result["result"]["value"] for result in results) == list(range(MANY))
@@ -260,3 +260,20 @@ def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
     assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
     lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
     assert lossy.wait(workflow).result("wait")["output"] == "first"
+
+
+def test_a_child_that_comes_after_its_workflow_was_cancelled_is_cancelled_too(
+    lossy: LossyBench,
+) -> None:
+    """An executor takes its time: the relay has closed the action before the child is made."""
+    workflow = lossy.lost(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
+    (task,) = lossy.mistral.tasks(workflow)
+    (action,) = lossy.actions(task["id"])
+    lossy.request("PUT", f"/executions/{workflow}", {"state": "CANCELLED"})
+    eventually(lambda: lossy.action_state(action["id"]) == "CANCELLED", "the action is closed")
+    # Compared twice more, the relay has forgotten it.
+    time.sleep(1.5)
+    assert children(lossy, workflow) == []
+    ids = MistralIds("mistral", workflow, "late", task["id"], action["id"])
+    late = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+    assert lossy.stackstorm.executions.wait(late["id"])["status"] == "canceled"

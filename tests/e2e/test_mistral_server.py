@@ -206,3 +206,61 @@ def test_a_module_that_knows_nothing_of_it_ends_with_its_parent_too(tmp_path: Pa
         child.stop()
     with pytest.raises(SandboxError, match="has ended"):
         child.wait_until(lambda: False, 1)
+
+
+def test_a_signal_that_the_module_blocks_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "waiter.py").write_text(
+        "import signal, time\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "print('blocked', flush=True)\n"
+        "while not signal.sigpending():\n"
+        "    time.sleep(0.05)\n"
+        "print(signal.sigwait({signal.SIGTERM}).name, flush=True)\n"
+    )
+    child = ChildProcess(
+        "The waiter",
+        ["st2actions_mistral.sandbox.orphan", "waiter"],
+        tmp_path / "waiter.log",
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    child.start()
+    try:
+        child.wait_until(lambda: child.tail() == ["blocked"], 10)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGTERM)
+        until(lambda: child.poll() is not None, 10)
+        assert (child.poll(), child.tail()) == (0, ["blocked", "SIGTERM"])
+    finally:
+        child.stop()
+
+
+MANY_EXPRESSIONS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from st2actions_mistral.sandbox.mistral_process import cfg, parse_one_at_a_time, yaql_expression
+
+sys.setswitchinterval(1e-5)
+cfg.CONF([], project="mistral")
+parse_one_at_a_time()
+
+def wrong(i):
+    evaluate = yaql_expression.YAQLEvaluator.evaluate
+    try:
+        return evaluate(f"$.a{i} + {i}", {f"a{i}": i}) != 2 * i
+    except Exception as error:
+        return error
+
+with ThreadPoolExecutor(4) as pool:
+    print([found for found in pool.map(wrong, range(1000)) if found])
+"""
+
+
+def test_threads_that_evaluate_at_once_have_each_their_own_value() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_EXPRESSIONS],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bench import Bench, eventually
-
-from st2actions_mistral.sandbox.starter import environment
+from bench import Bench, environment, eventually
 
 
 def report(state: str, result: str = "<% $.result %>") -> str:

@@ -27,7 +27,7 @@ from st2actions_mistral.sandbox.stackstorm import Runner, RunResult, StackStorm
 TESTS = Path(__file__).parents[1]
 RECORDINGS = TESTS / "contract" / "recordings"
 ST2 = Path(os.environ.get("ST2_COMMAND") or TESTS.parent.joinpath(".venv-st2client", "bin", "st2"))
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _PATTERNS = [

@@ -15,7 +15,10 @@ import pytest
 import requests
 from bench import PATIENCE, Bench, eventually, new_bench
 from breaking import BreakingServer, Exchange, answer, forward, refusing
+from own_ports import own_port
 
+from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox.process import ChildProcess
 
 WAIT = "wait: {action: st2.action, input: {ref: tests.job}}"
@@ -120,12 +123,6 @@ def test_what_mistral_does_not_know_is_named(quiet: Bench) -> None:
     assert "4b4f5be9-0000-0000-0000-000000000000: is no action execution" in done.stderr
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def relay_with(bench: Bench, folder: Path, options: str, **replaced: str) -> ChildProcess:
     text = Path(bench.sandbox.relay.args[-1]).read_text(encoding="utf-8") + options
     for old, new in replaced.items():
@@ -160,14 +157,16 @@ def metric(port: int, name: str) -> float:
 
 
 def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
-    port = free_port()
-    relay = relay_with(quiet, tmp_path, f"\nhealth_port = {port}\nreconcile_interval = 0.5\n")
+    port = own_port()
+    options = f"health_port = {port}\nreconcile_interval = 0.5\nadopt_after = 2\nlost_after = 4\n"
+    relay = relay_with(quiet, tmp_path, f"\n{options}")
     relay.start()
     try:
         await_health(port)
         eventually(lambda: "Following" in "\n".join(relay.tail()), "the relay watches")
-        health = get(port, "/health")
-        assert (health.status_code, health.json()) == (200, {"stackstorm": True, "mistral": True})
+        both = {"stackstorm": True, "mistral": True}
+        eventually(lambda: get(port, "/health").json() == both, "it reaches both")
+        assert get(port, "/health").status_code == 200
         assert (
             quiet.run(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}")).execution[
                 "state"
@@ -178,6 +177,7 @@ def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
         for name in ("retried", "duplicates", "adopted", "lost", "cancelled"):
             assert metric(port, f"{name}_total") == 0
         assert metric(port, "lag_seconds") == 0
+        eventually(lambda: metric(port, "waiting") == 0, "nothing waits")
         for system in ("stackstorm", "mistral"):
             assert metric(port, f'last_contact_timestamp_seconds{{system="{system}"}}') > 1.7e9
         workflow = quiet.start(
@@ -185,14 +185,48 @@ def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
         )
         child_of(quiet, workflow)
         eventually(lambda: metric(port, "cancelled_total") == 1, "a child is cancelled")
+
+        workflow = quiet.start(quiet.workbook(WAIT))
+        child = child_of(quiet, workflow)
+        eventually(lambda: metric(port, "waiting") == 1, "an action waits")
+        ids = MistralIds(**child["context"]["mistral"])
+        second = quiet.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+        assert quiet.stackstorm.executions.wait(second["id"])["status"] == "canceled"
+        eventually(lambda: metric(port, "duplicates_total") == 1, "a child is one too many")
+        for made in (child, second):
+            quiet.stackstorm.executions.remove(made["id"])
+        eventually(lambda: metric(port, "lost_total") == 1, "the child is missed")
+        assert quiet.wait(workflow).execution["state"] == "ERROR"
+        assert metric(port, "adopted_total") == 0
+        # That of the child that was cancelled, too.
+        eventually(lambda: metric(port, "delivered_total") == 2, "both results are counted")
         assert get(port, "/nothing").status_code == 404
+    finally:
+        relay.stop()
+
+
+def test_the_relay_tells_what_it_adopts(quiet: Bench, tmp_path: Path) -> None:
+    workflow = quiet.start(quiet.workbook(WAIT))
+    # A relay that has not seen it cannot tell it from one that never was.
+    quiet.stackstorm.executions.remove(child_of(quiet, workflow)["id"])
+    port = own_port()
+    options = f"health_port = {port}\nreconcile_interval = 0.5\nadopt_after = 1\n"
+    relay = relay_with(quiet, tmp_path, f"\n{options}")
+    relay.start()
+    try:
+        await_health(port)
+        eventually(lambda: metric(port, "adopted_total") == 1, "it is adopted")
+        quiet.st2.finish(child_of(quiet, workflow)["id"], "succeeded", {"output": "late"})
+        assert quiet.wait(workflow).result("wait")["output"] == "late"
+        eventually(lambda: metric(port, "delivered_total") == 1, "it is counted")
+        assert metric(port, "adopted_total") == 1
     finally:
         relay.stop()
 
 
 def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> None:
     """Mistral takes no result: the relay tries, and status says how often and why in vain."""
-    port = free_port()
+    port = own_port()
     root = quiet.mistral_url.removesuffix("/v2")
 
     def refuse(exchange: Exchange) -> bool:
@@ -207,6 +241,9 @@ def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> N
         relay.start()
         try:
             eventually(lambda: "is left as it is" in "\n".join(relay.tail()), "it tried")
+            eventually(lambda: metric(port, "retried_total") >= 1, "that is counted")
+            assert metric(port, "lag_seconds") > 0
+            assert metric(port, "delivered_total") == 0
             done = typed(quiet, "status", "--json", "--config-file", relay.args[-1])
         finally:
             relay.stop()
@@ -222,7 +259,7 @@ def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> N
 
 
 def test_a_relay_that_reaches_nobody_is_not_well(quiet: Bench, tmp_path: Path) -> None:
-    port = free_port()
+    port = own_port()
     with refusing() as nobody:
         relay = relay_with(
             quiet,

@@ -1,0 +1,97 @@
+"""``st2-mistral convert``, and what becomes of workbooks of 2014 in a Mistral of today."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import Bench, Run, eventually, new_bench
+
+COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "convert"]
+OF_2014 = Path(__file__).parents[1] / "data" / "2014"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A sandbox whose replica set nobody has upgraded yet."""
+    yield from new_bench(tmp_path_factory.mktemp("convert"))
+
+
+@pytest.fixture
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of a workbook of 2014."""
+    return Path(shutil.copy(OF_2014 / f"{request.param}.yaml", tmp_path))
+
+
+def convert(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=180, check=False
+    )
+
+
+def run(bench: Bench, file: Path, workflow: str, **given: Any) -> Run:
+    """Convert a file as its user does, and run what it holds then."""
+    convert("-w", file)
+    assert bench.mistral.validate(file.read_text()) is None
+    bench.mistral.save_definition(file.read_text())
+    return bench.run(workflow, given, parent=bench.parent())
+
+
+@pytest.mark.parametrize("file", ["rolling-upgrade"], indirect=True)
+def test_the_rolling_upgrade_of_2014(bench: Bench, file: Path) -> None:
+    assert convert("-w", file).returncode == 1
+    bench.mistral.save_definition(file.read_text())
+    parent = bench.parent()
+    given = {"primary": "mongo1", "members": ["mongo1", "mongo2", "mongo3"], "duration": 2}
+    done = bench.run("mongodb.rolling-upgrade.main", given, parent=parent)
+    assert done.execution["state"] == "SUCCESS", done.execution
+    assert "callback-on-error" not in done.tasks
+
+    def ended() -> Any:
+        found = bench.st2.get_execution(parent["id"])
+        return found if found and found["status"] != "running" else None
+
+    found = eventually(ended, "the parent ends")
+    assert found["status"] == "succeeded", found["result"]
+    assert found["result"]["output"] == "Replica set upgraded. Promoted mongo2 to primary."
+    replica_set = bench.stackstorm.replica_set
+    assert replica_set.primary == "mongo2"
+    assert {member["version"] for member in replica_set.members()} == {"7.0"}
+
+
+@pytest.mark.parametrize("file", ["reverse"], indirect=True)
+def test_a_reverse_workflow_of_2014(bench: Bench, file: Path) -> None:
+    convert("-w", file)
+    assert bench.mistral.validate(file.read_text()) is None
+    bench.mistral.save_definition(file.read_text())
+    started = bench.mistral.start_workflow(
+        "tests.reverse-2014.main", {"name": "Ada"}, task_name="report"
+    )
+    done = bench.wait(started["id"])
+    assert done.execution["state"] == "SUCCESS", done.execution
+    output = json.loads(done.execution["output"])
+    assert (output["greeting"], output["answer"]) == ("Hello Ada!", "Ada?")
+    assert done.result("report") == "Hello Ada! Ada?"
+
+
+@pytest.mark.parametrize("file", ["with-items"], indirect=True)
+def test_with_items_of_2014(bench: Bench, file: Path) -> None:
+    hosts = [{"name": "a", "up": True}, {"name": "b", "up": False}, {"name": "c", "up": True}]
+    done = run(bench, file, "tests.with-items-2014.main", hosts=hosts, tries=1, delay=1)
+    assert done.execution["state"] == "SUCCESS", done.execution
+    assert done.result("done") == ["a\none\ntwo", "c\none\ntwo"]
+    assert "none" not in done.tasks
+
+
+@pytest.mark.parametrize("file", ["ad-hoc"], indirect=True)
+def test_ad_hoc_actions_of_2014(bench: Bench, file: Path) -> None:
+    done = run(bench, file, "tests.ad-hoc-2014.main", name="Ada")
+    assert done.execution["state"] == "SUCCESS", done.execution
+    assert json.loads(done.execution["output"])["greeting"] == "Hello Ada"
+    assert json.loads(done.tasks["second"]["published"]) == {"said": "Hello Ada"}

@@ -1,0 +1,440 @@
+"""The end of a workflow comes to the StackStorm execution that it runs for, and its cancellation comes
+to the workflow: also without ``st2.callback``, and with no help of StackStorm's runner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bench import Bench, environment, eventually, new_bench
+
+from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.model.workflow import DESCRIPTION, WorkflowRef, workflow_execution_id
+from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult
+
+WORKFLOW = {
+    "pack": "tests",
+    "name": "workflow",
+    "runner_type": "mistral-v2",
+    "enabled": True,
+    "parameters": {"workflow": {"type": "string"}},
+}
+HELLO = "{ref: sandbox.echo, parameters: {value: hello}}"
+SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
+FAIL = "{ref: core.local, parameters: {cmd: exit 3}}"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A sandbox that compares seldom: what is quick here is quick without that."""
+    options = "reconcile_interval = 20\nlost_after = 2"
+    for made in new_bench(tmp_path_factory.mktemp("parents"), relay_options=options):
+        made.stackstorm.register_runner("mistral-v2", starting(made))
+        made.stackstorm.register_action(WORKFLOW)
+        yield made
+
+
+def starting(bench: Bench) -> Any:
+    """A runner that starts whatever workflow it is told, which Mistral has already."""
+
+    def start(request: RunRequest) -> RunResult:
+        execution = request.execution
+        id_ = workflow_execution_id(execution["id"])
+        name = request.parameters["workflow"]
+        try:
+            bench.mistral.start_workflow(
+                name,
+                {},
+                execution_id=id_,
+                env=environment(bench.sandbox.st2_settings.api_url, execution),
+                description=f"{DESCRIPTION}{execution['id']}",
+            )
+        except St2MistralError as error:
+            return RunResult("failed", {"error": str(error)})
+        ref = WorkflowRef("mistral", id_, name)
+        return RunResult("running", {"mistral": {"site": "mistral"}}, ref.as_context())
+
+    return start
+
+
+@pytest.fixture
+def eager(tmp_path: Path) -> Iterator[Bench]:
+    """A sandbox of a test's own that compares often."""
+    options = "reconcile_interval = 1\nlost_after = 2"
+    for made in new_bench(tmp_path / "sandbox", relay_options=options):
+        made.stackstorm.register_runner("mistral-v2", starting(made))
+        made.stackstorm.register_action(WORKFLOW)
+        yield made
+
+
+def run(bench: Bench, workflow: str) -> str:
+    """Run a workflow as StackStorm does; the id of the parent."""
+    return str(bench.st2.create_execution("tests.workflow", {"workflow": workflow})["id"])
+
+
+def ended(bench: Bench, parent: str, timeout: float = 30) -> dict[str, Any]:
+    found: dict[str, Any] = bench.stackstorm.executions.wait(parent, timeout=timeout)
+    return found
+
+
+def children(bench: Bench, parent: str, number: int = 1) -> list[dict[str, Any]]:
+    """Wait until that many children run."""
+
+    def all_run() -> list[dict[str, Any]] | None:
+        found = [e for e in bench.stackstorm.executions.all() if e.get("parent") == parent]
+        return found if [child["status"] for child in found] == ["running"] * number else None
+
+    found: list[dict[str, Any]] = eventually(all_run, f"{number} children run")
+    return found
+
+
+def workflow_of(bench: Bench, parent: str) -> str:
+    """The workflow execution of a parent, once the parent names it."""
+
+    def named() -> str | None:
+        ref = WorkflowRef.of(bench.stackstorm.executions.get(parent)["context"])
+        return ref.execution_id if ref else None
+
+    return str(eventually(named, "the parent names its workflow"))
+
+
+def cancel_in_mistral(bench: Bench, workflow: str) -> None:
+    bench.request("PUT", f"/executions/{workflow}", {"state": "CANCELLED"})
+
+
+def log(bench: Bench) -> str:
+    return (bench.sandbox.folder / "relay.log").read_text(encoding="utf-8")
+
+
+def test_a_workflow_succeeds(bench: Bench) -> None:
+    name = bench.workbook(
+        f"""
+        hello: {{action: st2.action, input: {HELLO}, on-success: [each, below, nothing]}}
+        each:
+          with-items: i in [1, 2]
+          action: st2.action
+          input: {{ref: sandbox.echo, parameters: {{value: <% str($.i) %>}}}}
+        below: {{workflow: inner}}
+        nothing: {{action: std.noop}}
+        """,
+        more="""
+        inner:
+          output: {deep: true}
+          tasks:
+            noop: {action: std.noop}
+        """,
+    )
+    begun = time.monotonic()
+    parent = run(bench, name)
+    done = ended(bench, parent)
+    assert time.monotonic() - begun < 15, "it waited for a comparison"
+    assert done["status"] == "succeeded"
+    result = done["result"]
+    assert result["state"] == "SUCCESS"
+    assert result["mistral"] == {
+        "site": "mistral",
+        "workflow_execution_id": workflow_execution_id(parent),
+        "workflow_name": name,
+    }
+    tasks = {task["name"]: task for task in result["tasks"]}
+    assert {task["state"] for task in tasks.values()} == {"SUCCESS"}
+    mine = {e["id"]: e for e in bench.stackstorm.executions.all() if e.get("parent") == parent}
+    assert mine[tasks["hello"]["execution_id"]]["result"]["result"] == {"value": "hello"}
+    assert tasks["hello"]["result"]["result"] == {"value": "hello"}
+    assert len(tasks["each"]["execution_ids"]) == 2
+    assert set(tasks["each"]["execution_ids"]) < mine.keys()
+    assert tasks["below"]["result"] == {"deep": True}
+    assert bench.mistral.execution_state(tasks["below"]["workflow_execution_id"]) == "SUCCESS"
+    assert tasks["nothing"]["result"] is None
+    said = f"Finished: StackStorm execution {parent} succeeded"
+    eventually(lambda: said in log(bench), "the relay says so")
+
+
+def test_a_workflow_has_an_output(bench: Bench) -> None:
+    book = bench.workbook(
+        "noop: {action: std.noop}",
+        more="""
+        told:
+          output: {answer: <% 6 * 7 %>}
+          tasks:
+            noop: {action: std.noop}
+        """,
+    )
+    done = ended(bench, run(bench, book.replace(".main", ".told")))
+    assert done["result"]["output"] == {"answer": 42}
+
+
+def test_a_workflow_fails(bench: Bench) -> None:
+    parent = run(bench, bench.workbook(f"fail: {{action: st2.action, input: {FAIL}}}"))
+    done = ended(bench, parent)
+    assert done["status"] == "failed"
+    assert done["result"]["state"] == "ERROR"
+    assert "fail" in done["result"]["mistral"]["state_info"]
+    (task,) = done["result"]["tasks"]
+    assert (task["name"], task["state"]) == ("fail", "ERROR")
+    assert task["result"]["return_code"] == 3
+    assert task["state_info"]
+    assert bench.stackstorm.executions.get(task["execution_id"])["status"] == "failed"
+
+
+def test_an_error_that_is_dealt_with_is_none(bench: Bench) -> None:
+    tasks = f"""
+    fail: {{action: st2.action, input: {FAIL}, on-error: [mend]}}
+    mend: {{action: std.noop}}
+    """
+    done = ended(bench, run(bench, bench.workbook(tasks)))
+    assert done["status"] == "succeeded"
+    assert [task["state"] for task in done["result"]["tasks"]] == ["ERROR", "SUCCESS"]
+
+
+def test_the_word_of_a_callback_stands(bench: Bench) -> None:
+    tasks = f"""
+    hello: {{action: st2.action, input: {HELLO}, on-success: [say]}}
+    say: {{action: st2.callback, input: {{state: ERROR, result: our own word}}}}
+    """
+    parent = run(bench, bench.workbook(tasks))
+    done = ended(bench, parent)
+    assert (done["status"], done["result"]["output"]) == ("failed", "our own word")
+    bench.wait(workflow_of(bench, parent))
+    time.sleep(2)
+    assert bench.stackstorm.executions.get(parent)["result"] == done["result"]
+    assert f"Finished: StackStorm execution {parent}" not in log(bench)
+
+
+def test_a_workflow_is_cancelled_in_mistral(bench: Bench) -> None:
+    parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    (child,) = children(bench, parent)
+    cancel_in_mistral(bench, workflow_of(bench, parent))
+    # Nothing tells the relay but a comparison.
+    assert ended(bench, child["id"])["status"] == "canceled"
+    assert ended(bench, parent)["status"] == "canceled"
+
+
+def test_a_parent_is_cancelled(bench: Bench) -> None:
+    begun = time.monotonic()
+    parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    (child,) = children(bench, parent)
+    assert bench.st2.cancel(parent)
+    assert ended(bench, child["id"])["status"] == "canceled"
+    assert time.monotonic() - begun < 15, "it waited for a comparison"
+    assert ended(bench, parent)["status"] == "canceled"
+    run_ = bench.wait(workflow_of(bench, parent))
+    assert run_.execution["state"] == "CANCELLED"
+    eventually(
+        lambda: bench.mistral.tasks(run_.execution["id"])[0]["state"] == "CANCELLED", "the task ends"
+    )
+
+
+def test_the_parent_of_a_paused_workflow_is_cancelled(bench: Bench) -> None:
+    parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    (child,) = children(bench, parent)
+    workflow = workflow_of(bench, parent)
+    bench.request("PUT", f"/executions/{workflow}", {"state": "PAUSED"})
+    assert bench.st2.cancel(parent)
+    assert ended(bench, child["id"])["status"] == "canceled"
+    assert bench.mistral.execution_state(workflow) == "CANCELLED"
+
+
+def test_a_parent_with_a_sub_workflow_is_cancelled(bench: Bench) -> None:
+    name = bench.workbook(
+        "below: {workflow: inner, input: {env: <% env() %>, evaluate_env: false}}",
+        more=f"""
+        inner:
+          tasks:
+            sleep: {{action: st2.action, input: {SLEEP}}}
+        """,
+    )
+    parent = run(bench, name)
+    (child,) = children(bench, parent)
+    assert bench.st2.cancel(parent)
+    assert ended(bench, child["id"])["status"] == "canceled"
+    workflow = workflow_of(bench, parent)
+    below = child["context"]["mistral"]["workflow_execution_id"]
+    assert below != workflow
+    assert bench.mistral.execution_state(workflow) == "CANCELLED"
+    assert bench.mistral.execution_state(below) == "CANCELLED"
+
+
+def nested(bench: Bench) -> tuple[str, str, str]:
+    """A workflow that runs another one by way of StackStorm: the ids of both parents and of the child
+    of the inner one."""
+    inner = bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}")
+    call = f"{{ref: tests.workflow, parameters: {{workflow: {inner}}}}}"
+    outer = run(bench, bench.workbook(f"call: {{action: st2.action, input: {call}}}"))
+    (middle,) = children(bench, outer)
+    (child,) = children(bench, middle["id"])
+    return outer, middle["id"], child["id"]
+
+
+def test_the_outer_one_of_two_is_cancelled(bench: Bench) -> None:
+    outer, middle, child = nested(bench)
+    assert bench.st2.cancel(outer)
+    for execution in (child, middle, outer):
+        assert ended(bench, execution)["status"] == "canceled"
+    assert bench.mistral.execution_state(workflow_of(bench, middle)) == "CANCELLED"
+    assert bench.mistral.execution_state(workflow_of(bench, outer)) == "CANCELLED"
+
+
+@pytest.mark.parametrize("where", ["StackStorm", "Mistral"])
+def test_the_inner_one_of_two_is_cancelled(bench: Bench, where: str) -> None:
+    outer, middle, child = nested(bench)
+    if where == "StackStorm":
+        assert bench.st2.cancel(middle)
+    else:
+        cancel_in_mistral(bench, workflow_of(bench, middle))
+    for execution in (child, middle, outer):
+        assert ended(bench, execution)["status"] == "canceled"
+    done = bench.wait(workflow_of(bench, outer))
+    assert done.tasks["call"]["state"] == "CANCELLED"
+    assert bench.mistral.execution_state(workflow_of(bench, middle)) == "CANCELLED"
+
+
+def test_a_nested_workflow_brings_its_output_home(bench: Bench) -> None:
+    inner = bench.workbook(f"hello: {{action: st2.action, input: {HELLO}}}")
+    call = f"{{ref: tests.workflow, parameters: {{workflow: {inner}}}}}"
+    outer = run(bench, bench.workbook(f"call: {{action: st2.action, input: {call}}}"))
+    (task,) = ended(bench, outer)["result"]["tasks"]
+    assert task["result"]["state"] == "SUCCESS"
+    assert task["result"]["tasks"][0]["result"]["result"] == {"value": "hello"}
+
+
+def test_results_are_cut_to_what_is_read_with_patience(bench: Bench) -> None:
+    large = "{ref: core.local, parameters: {cmd: 'head -c 300000 /dev/zero | tr \"\\\\0\" x'}}"
+    parent = run(bench, bench.workbook(f"large: {{action: st2.action, input: {large}}}"))
+    done = ended(bench, parent)
+    assert done["status"] == "succeeded", done
+    (task,) = done["result"]["tasks"]
+    assert "300000 bytes, cut" in task["result"]["stdout"]
+    assert task["result"]["return_code"] == 0
+    assert task["execution_id"] == task["result"]["st2"]["execution_id"]
+
+
+def test_a_workflow_is_deleted(eager: Bench) -> None:
+    parent = run(eager, eager.workbook("wait: {action: std.async_noop}"))
+    other = run(eager, eager.workbook("wait: {action: std.async_noop}"))
+    for id_ in (parent, other):
+        workflow = workflow_of(eager, id_)
+        url = f"{eager.mistral_url}/executions/{workflow}?force=true"
+        requests.delete(url, timeout=30).raise_for_status()
+    begun = time.monotonic()
+    assert eager.st2.cancel(other)
+    done = ended(eager, parent)
+    assert done["status"] == "failed"
+    assert "does not know the workflow execution" in done["result"]["mistral"]["state_info"]
+    assert time.monotonic() - begun > 1
+    assert ended(eager, other)["status"] == "canceled"
+
+
+def test_the_relay_was_away(eager: Bench) -> None:
+    eager.sandbox.relay.stop()
+    done = run(eager, eager.workbook("noop: {action: std.noop}"))
+    cancelled = run(eager, eager.workbook("wait: {action: std.async_noop}"))
+    eager.wait(workflow_of(eager, done))
+    workflow = workflow_of(eager, cancelled)
+    assert eager.st2.cancel(cancelled)
+    assert ended(eager, cancelled)["status"] == "canceled"
+    assert eager.stackstorm.executions.get(done)["status"] == "running"
+    assert eager.mistral.execution_state(workflow) == "RUNNING"
+    eager.sandbox.relay.start()
+    assert ended(eager, done)["status"] == "succeeded"
+    assert eager.wait(workflow).execution["state"] == "CANCELLED"
+
+
+def test_mistral_is_away_while_a_parent_is_cancelled(eager: Bench) -> None:
+    parent = run(eager, eager.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    (child,) = children(eager, parent)
+    workflow = workflow_of(eager, parent)
+    eager.sandbox.mistral_server.stop()
+    assert eager.st2.cancel(parent)
+    time.sleep(4)
+    # Longer than lost_after: nothing is concluded.
+    assert eager.stackstorm.executions.get(child["id"])["status"] == "running"
+    eager.sandbox.mistral_server.start()
+    assert eager.wait(workflow).execution["state"] == "CANCELLED"
+    assert ended(eager, child["id"])["status"] == "canceled"
+
+
+def test_a_runner_that_leaves_it_canceling_is_helped(eager: Bench) -> None:
+    eager.stackstorm.register_runner(
+        "mistral-v2", Runner(starting(eager), cancel=lambda request: RunResult("canceling", {"a": 1}))
+    )
+    parent = run(eager, eager.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    children(eager, parent)
+    assert eager.st2.cancel(parent)
+    done = ended(eager, parent)
+    assert done["status"] == "canceled"
+    # StackStorm takes our result only here.
+    assert done["result"]["state"] == "CANCELLED"
+
+
+def test_a_start_of_which_nobody_knows_is_cancelled(eager: Bench) -> None:
+    """The runner has lost Mistral's answer, and says so."""
+    start = starting(eager)
+
+    def run_and_lose(request: RunRequest) -> RunResult:
+        assert start(request).status == "running"
+        return RunResult("failed", {"error": "x", "mistral": {"start": "unknown"}})
+
+    eager.stackstorm.register_runner("mistral-v2", Runner(run_and_lose))
+    parent = run(eager, eager.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
+    assert ended(eager, parent)["status"] == "failed"
+    assert eager.wait(workflow_execution_id(parent)).execution["state"] == "CANCELLED"
+
+
+def test_a_workflow_that_was_run_again_is_the_new_parents(eager: Bench) -> None:
+    """Its old parent is canceled, which says nothing of the new one."""
+    name = eager.workbook(
+        """
+        first: {action: std.noop, fail-on: "<% not env().get(go, false) %>", on-success: [then]}
+        then: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 4}}}
+        """
+    )
+    # Nobody is there to tell the old one of the failure.
+    eager.sandbox.relay.stop()
+    old = run(eager, name)
+    workflow = workflow_of(eager, old)
+    assert eager.wait(workflow).execution["state"] == "ERROR"
+    assert eager.st2.cancel(old)
+    assert ended(eager, old)["status"] == "canceled"
+
+    def run_again(request: RunRequest) -> RunResult:
+        env = environment(request.api_url, request.execution)
+        (task,) = eager.mistral.tasks(workflow)
+        eager.mistral.rerun_task(task["id"], reset=True, env={**env, "go": True})
+        return RunResult("running", {"a": 1}, WorkflowRef("mistral", workflow, name).as_context())
+
+    eager.stackstorm.register_runner("mistral-v2", Runner(run_again))
+    new = run(eager, name)
+    children(eager, new)
+    eager.sandbox.relay.start()
+    done = ended(eager, new)
+    assert done["status"] == "succeeded", done
+    assert done["result"]["mistral"]["workflow_execution_id"] == workflow
+    assert [task["state"] for task in done["result"]["tasks"]] == ["SUCCESS", "SUCCESS"]
+
+
+def test_who_only_claims_a_workflow_has_no_say(eager: Bench) -> None:
+    """An execution of a stranger that names it is neither given its output nor cancels it, nor keeps it
+    at work."""
+    victim = run(eager, eager.workbook("wait: {action: std.async_noop}"))
+    workflow = workflow_of(eager, victim)
+
+    def claim(request: RunRequest) -> RunResult:
+        return RunResult("running", {"a": 1}, WorkflowRef("mistral", workflow, "x").as_context())
+
+    eager.stackstorm.register_runner("mistral-v2", Runner(claim))
+    stranger, other = run(eager, "x"), run(eager, "x")
+    assert workflow_of(eager, stranger) == workflow_of(eager, other) == workflow
+    assert eager.st2.cancel(stranger)
+    time.sleep(3)
+    assert eager.mistral.execution_state(workflow) == "RUNNING"
+    # The runner of both has no part in it.
+    assert eager.st2.cancel(victim)
+    assert eager.wait(workflow).execution["state"] == "CANCELLED"
+    assert ended(eager, victim)["status"] == "canceled"
+    time.sleep(2)
+    assert eager.stackstorm.executions.get(other)["status"] == "running"

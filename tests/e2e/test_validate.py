@@ -1,0 +1,244 @@
+"""``st2-mistral validate`` against real servers, and what it says to be valid made to run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bench import Bench
+from breaking import refusing
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.dsl.definition import Definition
+from st2actions_mistral.dsl.wrapping import wrap
+from st2actions_mistral.runner.catalogue import Actions
+
+COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "validate"]
+EXAMPLES = Path(__file__).parents[2] / "examples" / "actions"
+
+Validate = Callable[..., subprocess.CompletedProcess[str]]
+
+WELL = """\
+version: '2.0'
+name: NAME
+actions:
+  shell:
+    base: core.local timeout=5
+    base-input: {cmd: "echo <% $.line %>"}
+    input: [line]
+    output: <% $.stdout %>
+workflows:
+  main:
+    input: [cmd]
+    output: {said: <% $.said %>, also: <% $.also %>, whole: <% $.whole %>}
+    tasks:
+      short:
+        action: core.local cmd=<% $.cmd %>
+        publish: {said: <% task().result.stdout %>}
+        on-success: long
+      long:
+        action: shell
+        input: {line: a blank}
+        publish: {also: <% task().result %>}
+        on-success: whole
+      whole:
+        action: core.local
+        input: <% dict(cmd => $.cmd) %>
+        publish: {whole: <% task().result.stdout %>}
+"""
+
+ILL = """\
+version: '2.0'
+name: tests.ill
+workflows:
+  main:
+    tasks:
+      first:
+        action: core.local
+        on-success: second
+      second:
+        action: core.local cmd='date' cdw='/tmp'
+      third:
+        action: st2.action
+        input:
+          ref: core.lokal
+      fourth:
+        action: std.echo output='x'
+        on-success: nowhere
+"""
+
+
+def known(bench: Bench) -> Actions:
+    return Actions(bench.st2.action_parameters, bench.mistral.knows_action)
+
+
+@pytest.fixture
+def validate(bench: Bench) -> Validate:
+    """Run the command on the sandbox's configuration."""
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        config = bench.sandbox.folder / "relay.conf"
+        return subprocess.run(
+            [*COMMAND, "--config-file", str(config), *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    return run
+
+
+def test_what_is_wrong_is_told_at_once_with_its_line(validate: Validate, tmp_path: Path) -> None:
+    ill = tmp_path / "ill.yaml"
+    ill.write_text(ILL)
+    done = validate(ill)
+    assert done.returncode == 1, done.stderr
+    place = "workflow tests.ill.main, task"
+    assert done.stdout.splitlines() == [
+        f"invalid  {ill}:6  {place} first: core.local needs cmd.",
+        f"invalid  {ill}:9  {place} second: core.local has no parameter cdw."
+        " It takes: cmd, cwd, env, kwarg_op, sudo_password, timeout.",
+        f"invalid  {ill}:11  {place} third: StackStorm has no action core.lokal.",
+        f"invalid  {ill}:17  Mistral: Task 'nowhere' not found.",
+    ]
+
+
+def test_files_that_hold_no_workflow(validate: Validate, tmp_path: Path) -> None:
+    yaml_error = tmp_path / "broken.yaml"
+    yaml_error.write_text("version: '2.0'\nname: [\n")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe")
+    done = validate("--json", yaml_error, binary, tmp_path / "missing.yaml")
+    assert done.returncode == 1, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["file"], row["holds"], row["valid"]) for row in rows] == [
+        (str(tmp_path / name), "", False) for name in ("broken.yaml", "binary.yaml", "missing.yaml")
+    ]
+    [broken], [undecodable], [absent] = (row["problems"] for row in rows)
+    assert broken["line"] == 3
+    assert broken["problem"].startswith("is no YAML: line 3, column 1: ")
+    assert undecodable == {"line": None, "problem": "cannot be read: it is not UTF-8."}
+    assert absent["problem"] == "cannot be read: No such file or directory."
+
+
+def test_the_examples_are_valid(validate: Validate) -> None:
+    files = sorted(EXAMPLES.glob("*.yaml"))
+    done = validate(*files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(files) > 0
+    assert f"valid    {EXAMPLES}/mistral-basic.yaml  workbook examples.mistral-basic" in lines
+
+
+def test_an_expression_in_a_parameter_is_looked_at(validate: Validate, tmp_path: Path) -> None:
+    file = tmp_path / "expression.yaml"
+    task = "{action: core.local, input: {cmd: <% $.x( %>}}"
+    file.write_text(f"version: '2.0'\nmain: {{tasks: {{say: {task}}}}}\n")
+    done = validate(file)
+    assert done.returncode == 1
+    assert "Mistral: Parse error" in done.stdout
+
+
+def test_what_mistral_chokes_on(validate: Validate, tmp_path: Path) -> None:
+    file = tmp_path / "choke.yaml"
+    task = "{action: std.echo output='x', input: <% $.x %>}"
+    file.write_text(f"version: '2.0'\nmain: {{tasks: {{say: {task}}}}}\n")
+    done = validate(file)
+    assert done.returncode == 1
+    [ours, theirs] = sorted(done.stdout.splitlines())
+    assert "cannot make anything of this text" in ours
+    assert "task say: input is an expression, so output cannot be given in action as well" in theirs
+
+
+def test_a_system_that_is_away(bench: Bench, validate: Validate, tmp_path: Path) -> None:
+    file = tmp_path / "well.yaml"
+    file.write_text(WELL.replace("NAME", "tests.away"))
+    away = tmp_path / "away.conf"
+    with refusing() as nobody:
+        away.write_text(f"[st2_relay]\nmistral_url = {nobody}/v2\n")
+        done = validate("--config-file", away, file)
+    assert done.returncode == 1
+    assert "st2-mistral: GET" in done.stderr
+    assert "no connection" in done.stderr
+
+
+def test_nothing_is_published(bench: Bench, validate: Validate, tmp_path: Path) -> None:
+    file = tmp_path / "well.yaml"
+    name = f"tests.{uuid.uuid4().hex[:12]}"
+    file.write_text(WELL.replace("NAME", name))
+    done = validate(file)
+    assert done.stdout == f"valid    {file}  workbook {name}\n", done.stderr
+    assert bench.mistral.definition(name) is None
+
+
+def test_actions_by_their_plain_names_run(bench: Bench) -> None:
+    name = f"tests.{uuid.uuid4().hex[:12]}"
+    definition = Definition.parse(WELL.replace("NAME", name), "well.yaml")
+    wrapped, problems = wrap(definition, known(bench))
+    assert problems == []
+    bench.mistral.save_definition(wrapped.text)
+    parent = bench.parent()
+    run = bench.run(f"{name}.main", {"cmd": "echo hello"}, parent=parent)
+    assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
+    output: Any = run.execution["output"]
+    output = json.loads(output) if isinstance(output, str) else output
+    assert output == {"said": "hello", "also": "a blank", "whole": "hello"}
+    # The ad-hoc action's child as well belongs to the execution that the workflow runs for.
+    for action in run.actions:
+        [child] = bench.children_of(action["id"])
+        assert child["action"]["ref"] == "core.local"
+        assert child["context"]["parent"]["execution_id"] == parent["id"]
+    # Mistral cuts its own copy of each part out of the text.
+    cut = bench.get(f"/workflows/{name}.main")["definition"]
+    assert yaml.safe_load(cut)["main"]["tasks"]["short"]["action"] == "st2.action"
+
+
+def test_the_notification_of_a_task_is_skipped(bench: Bench) -> None:
+    name = f"tests.{uuid.uuid4().hex[:12]}"
+    text = f"""\
+        version: '2.0'
+        name: {name}
+        workflows:
+          main:
+            tasks:
+              quiet: {{action: core.noop}}
+              loud: {{action: core.noop}}
+              written: {{action: st2.action ref='core.noop'}}
+        """
+    definition = Definition.parse(textwrap.dedent(text), "quiet.yaml")
+    skipped = ["quiet", "written"]
+    wrapped, problems = wrap(definition, known(bench), skipped)
+    assert problems == []
+    bench.mistral.save_definition(wrapped.text)
+    parent = bench.parent()
+    context = {
+        "parent": {"execution_id": parent["id"]},
+        "notify": {"on-complete": {"routes": ["nobody"]}},
+        "skip_notify_tasks": skipped,
+    }
+    env = {"__actions": {"st2.action": {"st2_context": context}}}
+    started = bench.mistral.start_workflow(f"{name}.main", {}, env=env)
+    run = bench.wait(started["id"])
+    assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
+    notified = {
+        action["task_name"]: "notify" in bench.children_of(action["id"])[0]["liveaction"]
+        for action in run.actions
+    }
+    assert notified == {"quiet": False, "loud": True, "written": False}
+
+
+def test_mistral_is_asked_in_both_kinds(bench: Bench) -> None:
+    mistral: MistralClient = bench.mistral
+    assert (
+        mistral.validate("version: '2.0'\nmain: {tasks: {say: {action: std.noop}}}", "workflow") is None
+    )
+    assert mistral.validate("version: '2.0'\nname: w\nworkflows: 5") is not None
