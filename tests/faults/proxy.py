@@ -29,16 +29,21 @@ from breaking import (
     forward,
     hang_up,
     raw,
+    refuse,
     reset,
+    show,
     stall,
     stall_in_body,
 )
+from certificates import Certificates
 
 _HOST: Final = "127.0.0.1"
 # Seconds between two bytes of a trickle.
 _TRICKLE: Final = 0.002
 # Bytes of an event stream that pass before it is cut: some frames, and a part of one.
 _CUT_AFTER: Final = 5000
+# Seconds for which who connects meets the same: two or three tries.
+_A_WHILE: Final = 0.5
 
 
 def passed_on(target: str) -> Behaviour:
@@ -86,6 +91,7 @@ def _before(instead: Behaviour) -> Callable[[str], Behaviour]:
 _UNAVAILABLE: Final = {"faultstring": "not now"}
 
 FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
+    "refuse before": _before(refuse(_A_WHILE)),
     "reset before": _before(reset()),
     "hang up before": _before(hang_up()),
     "silence before": _before(stall()),
@@ -103,7 +109,23 @@ FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
 }
 """By name: what becomes of a request to a server, given its URL."""
 
-STREAM_FAULTS: Final = ("reset before", "hang up before", "503 before", "cut", "half-close", "trickle")
+TLS_FAULTS: Final[Mapping[str, Callable[[Certificates], Behaviour]]] = {
+    "expired before": lambda given: show(given.expired, _A_WHILE),
+    "another host before": lambda given: show(given.of_another_host, _A_WHILE),
+    "another CA before": lambda given: show(given.of_another_ca, _A_WHILE),
+    "self-signed before": lambda given: show(given.self_signed, _A_WHILE),
+}
+"""By name: what becomes of a request over TLS, and of the connections after it."""
+
+STREAM_FAULTS: Final = (
+    "refuse before",
+    "reset before",
+    "hang up before",
+    "503 before",
+    "cut",
+    "half-close",
+    "trickle",
+)
 """Those that make sense for an answer that never ends."""
 
 
@@ -111,7 +133,7 @@ class Plan:
     """Which request is broken how: one in so many, drawn from a seed. Safe to share between threads.
 
     :param share: of the requests, 0 to 1.
-    :param faults: names of :data:`FAULTS`.
+    :param faults: names of :data:`FAULTS`, and of :data:`TLS_FAULTS` where there is TLS.
     :param only: which requests may be broken.
     """
 
@@ -144,22 +166,32 @@ class Plan:
 class FaultProxy(BreakingServer):
     """A server in front of another, which breaks requests by a plan. A context manager.
 
-    :param target: scheme, host and port of the other one.
+    :param target: scheme, host and port of the other one, which speaks HTTP.
+    :param certificates: for TLS with the clients.
     """
 
-    def __init__(self, target: str, plan: Plan, **given: Any) -> None:
+    def __init__(self, target: str, plan: Plan, certificates: Certificates | None = None) -> None:
         self.plan = plan
         self._target = target
-        super().__init__(self._act, **given)
+        self._certificates = certificates
+        super().__init__(self._act, tls=certificates.good if certificates else None)
 
     def _act(self, exchange: Exchange) -> bool:
         assert exchange.request is not None
         fault = self.plan.choose(exchange.request)
         try:
-            return (FAULTS[fault](self._target) if fault else passed_on(self._target))(exchange)
+            return self._behaviour(fault)(exchange)
         except (OSError, http.client.HTTPException):
             # The server is away.
             return reset()(exchange)
+
+    def _behaviour(self, fault: str | None) -> Behaviour:
+        if fault is None:
+            return passed_on(self._target)
+        if fault in FAULTS:
+            return FAULTS[fault](self._target)
+        assert self._certificates is not None
+        return TLS_FAULTS[fault](self._certificates)
 
 
 class Door:
@@ -271,7 +303,8 @@ def _stream(
     where = urlsplit(target)
     assert where.hostname is not None
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
-    with contextlib.closing(connection):
+    connection.connect()
+    with contextlib.closing(connection), exchange.server.holding(connection.sock):
         headers = {k: v for k, v in request.headers.items() if k not in ("connection", "host")}
         connection.request(
             request.method, request.path, request.body, {**headers, "Connection": "close"}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import requests
-from bench import JOB, Bench, eventually
+from bench import JOB, Bench, environment, eventually
 from breaking import (
     Behaviour,
     BreakingServer,
@@ -41,11 +41,10 @@ from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.st2 import Child, St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.sandbox import examples, starter
+from st2actions_mistral.sandbox import examples, mistral_runner
 from st2actions_mistral.sandbox.process import ChildProcess
 from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
-from st2actions_mistral.sandbox.starter import environment
 
 PARAMETER = f"canary-parameter-{uuid.uuid4().hex}"
 
@@ -140,7 +139,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     canaries = Canaries()
     started: dict[str, Sandbox] = {}
     api_url: list[str] = []
-    runner = starter.runner(lambda: started["it"].mistral, lambda: api_url[0], canaries.context_key)
+    runner = mistral_runner.runner(
+        lambda: started["it"].mistral, lambda: api_url[0], canaries.context_key
+    )
     with StackStorm(runners={"mistral-v2": runner}, action_dirs=[examples.folder()]) as stackstorm:
         stackstorm.create_api_key(canaries.api_key)
         canaries.password = stackstorm.password
@@ -264,7 +265,7 @@ def _job(stage: Stage) -> str:
 def _succeed(stage: Stage) -> None:
     """The main job, as StackStorm starts it."""
     started = stage.bench.st2.create_execution("examples.mistral-basic", {"cmd": f"true {PARAMETER}"})
-    ended = stage.stackstorm.executions.wait(started["id"], timeout=60)
+    ended = stage.stackstorm.executions.wait(started["id"], timeout=180)
     assert ended["status"] == "succeeded", ended["result"]
     _pair(stage, "core.local", {"cmd": f"true {PARAMETER}"})
 
@@ -360,7 +361,7 @@ def _commands(stage: Stage) -> None:
                 ],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
                 stdin=subprocess.DEVNULL,
             )
             assert done.stdout + done.stderr

@@ -33,7 +33,7 @@ def test_stackstorms_clock_is_an_hour_off(
             return datetime.now(tz) + apart
 
     monkeypatch.setattr(stamps, "datetime", Shifted)
-    options = "reconcile_interval = 0.5\nadopt_after = 5\nlost_after = 8"
+    options = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
         workflow = bench.start(bench.workbook(SAY))
         assert bench.wait(workflow).result("say")["stdout"] == "hello"
@@ -47,7 +47,7 @@ def test_stackstorms_clock_is_an_hour_off(
         bench.sandbox.relay.start()
         assert bench.wait(workflow).result("say")["stdout"] == "hello"
 
-        long = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 12}}}"
+        long = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 6}}}"
         assert bench.run(bench.workbook(long)).execution["state"] == "SUCCESS"
         assert len(bench.stackstorm.executions.all()) == 3
         said = "\n".join(bench.sandbox.relay.tail(10_000))
@@ -59,9 +59,9 @@ def test_stackstorms_clock_is_an_hour_off(
 def test_a_zone_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     """Mistral and the relay live in a zone that is hours from UTC."""
     monkeypatch.setitem(os.environ, "TZ", zone)
-    options = "reconcile_interval = 0.5\nadopt_after = 4\nlost_after = 6"
+    options = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
-        long = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 9}}}"
+        long = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 6}}}"
         assert bench.run(bench.workbook(long)).execution["state"] == "SUCCESS"
         assert len(bench.stackstorm.executions.all()) == 1
 
@@ -74,7 +74,7 @@ def sandbox_of(stackstorm: StackStorm, folder: Path, site: str) -> Sandbox:
             credential=Credential(api_key=stackstorm.create_api_key()),
         ),
         options=f"site = {site}",
-        relay_options="reconcile_interval = 0.5\nadopt_after = 4\nlost_after = 6",
+        relay_options="reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4",
     )
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import requests
-from bench import Bench, eventually, new_bench
+from bench import Bench, environment, eventually, new_bench
 from breaking import Behaviour, BreakingServer, Exchange, answer
 
 from st2actions_mistral.client.settings import Credential, St2Settings
+from st2actions_mistral.model.payload import DEEPEST
 from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
-from st2actions_mistral.sandbox.starter import environment
+from st2actions_mistral.sandbox.stackstorm.executions_api import MAX_DOCUMENT
 
 LIMIT_KB = 1024
 RUN = """
@@ -104,7 +105,7 @@ def nested(levels: int, leaf: Any = 1) -> Any:
         {"list": [], "object": {}, "null": None, "yes": True, "zero": 0, "text": ""},
         {"a.b": 1, "$c": {"$.d": "$"}, "": 3, "é😀": "😀", "nul": "\x00", "<% 1 %>": "{{ 2 }}"},
         {"large": 2**63, "larger": 10**300, "small": -(2**200), "float": 1e308},
-        {"deep": nested(97)},
+        {"deep": nested(DEEPEST - 1)},
         {"st2": "is ours"},
     ],
     ids=["plain", "odd", "numbers", "deep", "ours"],
@@ -177,10 +178,11 @@ def test_a_huge_result_is_cut_and_the_workflow_goes_on(
     assert whole["result"] == result
 
 
+@pytest.mark.parametrize("levels", [DEEPEST, 300])
 def test_a_deep_result_is_cut_where_mistral_would_stumble(
-    bench: Bench, workflow: str, giver: Giver
+    bench: Bench, workflow: str, giver: Giver, levels: int
 ) -> None:
-    got = given(bench, workflow, giver, "failed", {"deep": nested(300), "stdout": "kept"})
+    got = given(bench, workflow, giver, "failed", {"deep": nested(levels), "stdout": "kept"})
     assert got["stdout"] == "kept"
     assert "nested deeper than 100 levels, cut" in json.dumps(got["deep"])
     assert "nested deeper" in got["st2"]["replaced"][0]
@@ -199,6 +201,9 @@ RAW: dict[str, tuple[str, Any]] = {
     "text": ('"text"', {"result": "text"}),
     "null": ("null", {}),
     "false": ("false", {"result": False}),
+    "number": ("-1.5e3", {"result": -1500.0}),
+    "no number": ("NaN", {"result": "NaN"}),
+    "emoji": (r'"\ud83d\ude00 \ude00"', {"result": "😀 \\ude00"}),
     "endless": ('{"a": %s, "b": 1}' % ("[" * 100_000 + "]" * 100_000), None),
 }
 
@@ -281,7 +286,7 @@ def reported(bench: Bench, raw: str) -> dict[str, Any]:
         f"{bench.mistral_url}/executions",
         data=json.dumps(body).replace('"RAW"', raw),
         headers={"Content-Type": "application/json"},
-        timeout=60,
+        timeout=180,
     )
     assert started.status_code == 201, started.text[:500]
     run = bench.wait(started.json()["id"])
@@ -300,9 +305,13 @@ def reported(bench: Bench, raw: str) -> dict[str, Any]:
         ('{"a": [NaN, -Infinity]}', {"a": ["NaN", "-Infinity"]}),
         (r'{"a\udfff": "\ud800", "b": "\ud83d\ude00"}', {"a\\udfff": "\\ud800", "b": "😀"}),
         (f'{{"a": {2**63}, "b": {2**62}}}', {"a": str(2**63), "b": 2**62}),
-        ('{"a.b": {"$c": null, "": []}}', {"a.b": {"$c": None, "": []}}),
+        ('{"a.b": {"$c": null, "": [], "😀": 1}}', {"a.b": {"$c": None, "": [], "😀": 1}}),
         ("[]", []),
         ("0", 0),
+        ("1.5", 1.5),
+        ("true", True),
+        ("NaN", "NaN"),
+        ('"😀"', "😀"),
         ("null", None),
     ],
 )
@@ -316,13 +325,14 @@ def test_a_parent_gets_a_deep_result_as_far_as_it_goes(unlimited: Bench) -> None
     assert "nested deeper" in result["mistral"]["replaced"][0]
 
 
-def test_a_parent_of_a_huge_result_ends_with_its_beginning(unlimited: Bench) -> None:
-    result = reported(unlimited, json.dumps("y" * 17_000_000))
+def test_a_parent_gets_all_that_stackstorm_stores_and_of_one_byte_more_the_beginning(
+    unlimited: Bench,
+) -> None:
+    around = len(json.dumps({"status": "failed", "result": reported(unlimited, '""')}))
+    largest = "y" * (MAX_DOCUMENT - around)
+    assert reported(unlimited, json.dumps(largest))["output"] == largest
+    result = reported(unlimited, json.dumps(f"{largest}y"))
     assert result["state"] == "ERROR"
     assert result["output"].startswith('"yyyy')
-    assert result["mistral"]["cut"]["size_bytes"] == 17_000_002
+    assert result["mistral"]["cut"]["size_bytes"] == len(largest) + 3
     assert result["mistral"]["action_execution_id"] in result["mistral"]["cut"]["message"]
-
-
-def test_a_parent_of_a_large_result_gets_all_of_it(unlimited: Bench) -> None:
-    assert reported(unlimited, json.dumps("y" * 15_000_000))["output"] == "y" * 15_000_000

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bench import Bench, new_bench
+from bench import Bench, environment, new_bench
 
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult
-from st2actions_mistral.sandbox.starter import environment
 
 KEY, OLD_KEY = "hush-new", "hush-old"
 ID = "00000000-0000-4000-8000-000000000001"
@@ -86,7 +85,7 @@ def test_a_signed_workflow_runs_with_its_sub_workflow_and_ends_its_parent(
 
 def test_the_sandbox_signs_what_it_starts(signed: Bench) -> None:
     started = signed.st2.create_execution("examples.mistral-basic", {"cmd": "echo hi"})
-    ended = signed.stackstorm.executions.wait(started["id"], timeout=60)
+    ended = signed.stackstorm.executions.wait(started["id"], timeout=180)
     assert ended["status"] == "succeeded", ended["result"]
 
 

@@ -1,0 +1,162 @@
+"""A StackStorm that is put back from a backup: what it has made since then is gone, and what has ended
+since then runs again."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from bench import JOB, Bench, eventually
+
+from st2actions_mistral.client.settings import Credential, St2Settings
+from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
+from st2actions_mistral.sandbox.stackstorm.store import Execution
+
+KEY = "of-the-backup-too"
+# What a relay would adopt it adopts long before it would call something else lost.
+LOST_AFTER = 6
+TASK = "job: {action: st2.action, input: {ref: tests.job}}"
+
+
+class World:
+    """A Mistral with its relay, and a StackStorm that can be put back."""
+
+    def __init__(self, stackstorm: StackStorm) -> None:
+        self.stackstorm = stackstorm
+        self.bench: Bench
+
+    def job(self) -> tuple[str, dict[str, Any]]:
+        """A workflow, and its child, which runs until somebody finishes it."""
+        workflow = self.bench.start(self.bench.workbook(TASK))
+
+        def running() -> dict[str, Any] | None:
+            for child in self.stackstorm.executions.all():
+                ids = child["context"].get("mistral", {})
+                if ids.get("workflow_execution_id") == workflow and child["status"] == "running":
+                    return child
+            return None
+
+        return workflow, eventually(running, "the child runs")
+
+    def finish(self, child: dict[str, Any], output: str, status: str = "succeeded") -> None:
+        self.bench.st2.finish(child["id"], status, {"output": output})
+
+    def outcome(self, workflow: str) -> tuple[str, str]:
+        """How a workflow ended, and with what."""
+        run = self.bench.wait(workflow)
+        return run.execution["state"], run.result("job").get("output")
+
+    def backup(self) -> list[Execution]:
+        return copy.deepcopy(self.stackstorm.executions.live())
+
+    def restore(self, backup: list[Execution]) -> None:
+        """End this StackStorm, and start one that knows what was in the backup, at the same place."""
+        self.stackstorm.stop()
+        self.stackstorm = stackstorm(urlsplit(self.stackstorm.base_url).port or 0, backup)
+        self.stackstorm.start()
+
+    def configure(self, options: str) -> None:
+        """Give the relay further options, for its next start."""
+        config = Path(self.bench.sandbox.relay.args[-1])
+        config.write_text(f"{config.read_text()}\n{options}\n")
+
+
+def stackstorm(port: int = 0, executions: list[Execution] | None = None) -> StackStorm:
+    made = StackStorm(port=port)
+    made.create_api_key(KEY)
+    made.register_runner("tests-async", lambda request: RunResult("running", {"note": "started"}))
+    made.register_action(JOB)
+    for execution in executions or ():
+        made.executions.add(execution, publish=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(stackstorm())
+    made.stackstorm.start()
+    try:
+        st2 = St2Settings(made.stackstorm.api_url, Credential(api_key=KEY))
+        options = f"reconcile_interval = 0.5\nadopt_after = 3\nlost_after = {LOST_AFTER}"
+        folder = tmp_path_factory.mktemp("backup")
+        with Sandbox(folder, st2=st2, relay_options=options) as sandbox:
+            made.bench = Bench(sandbox)
+            yield made
+    finally:
+        made.stackstorm.stop()
+
+
+def test_the_relay_runs_on(world: World) -> None:
+    before, child = world.job()
+    world.finish(child, "before")
+    assert world.outcome(before) == ("SUCCESS", "before")
+    again, again_child = world.job()
+    waits, waits_child = world.job()
+    backup = world.backup()
+    world.finish(again_child, "first")
+    assert world.outcome(again) == ("SUCCESS", "first")
+    after, child = world.job()
+    world.finish(child, "after")
+    assert world.outcome(after) == ("SUCCESS", "after")
+    gone, gone_child = world.job()
+    # The relay compares, and so knows which child it is to miss.
+    time.sleep(1.5)
+
+    world.restore(backup)
+    restored = time.monotonic()
+    world.finish(waits_child, "at last")
+    assert world.outcome(waits) == ("SUCCESS", "at last")
+    run = world.bench.wait(gone)
+    assert time.monotonic() - restored > LOST_AFTER - 1
+    assert run.execution["state"] == "ERROR"
+    error = run.result("job")["error"]
+    assert error == f"StackStorm does not know its execution {gone_child['id']} any more."
+    # What has ended stays as it was; nobody waits for what runs once more.
+    assert world.stackstorm.executions.wait(again_child["id"])["status"] == "canceled"
+    time.sleep(1.5)
+    assert world.outcome(before) == ("SUCCESS", "before")
+    assert world.outcome(again) == ("SUCCESS", "first")
+    assert world.outcome(after) == ("SUCCESS", "after")
+    assert len(world.stackstorm.executions.all()) == len(backup)
+
+
+@pytest.mark.parametrize("adopts", [False, True])
+def test_the_relay_is_started_after_it(world: World, adopts: bool) -> None:
+    """It cannot tell what is gone from what never was: that runs again, unless it may not."""
+    waits, waits_child = world.job()
+    backup = world.backup()
+    world.bench.sandbox.relay.stop()
+    # It ends, which nobody hears of, and has not ended any more.
+    world.finish(waits_child, "unheard")
+    gone, gone_child = world.job()
+
+    world.restore(backup)
+    world.configure(f"adopt_after = {3 if adopts else 0}")
+    world.bench.sandbox.start_relay()
+    if adopts:
+
+        def made() -> dict[str, Any] | None:
+            found = [child for child in world.stackstorm.executions.all() if child["id"] not in known]
+            return found[0] if found and found[0]["status"] == "running" else None
+
+        known = {execution.id for execution in backup}
+        child = eventually(made, "the child is made again")
+        assert child["context"]["mistral"] == gone_child["context"]["mistral"]
+        world.finish(child, "again")
+        assert world.outcome(gone) == ("SUCCESS", "again")
+    else:
+        run = world.bench.wait(gone)
+        assert run.execution["state"] == "ERROR"
+        assert run.result("job")["error"] == "It was lost before it reached StackStorm."
+    assert len(world.stackstorm.executions.all()) == len(backup) + adopts
+    assert (
+        world.bench.action_state(waits_child["context"]["mistral"]["action_execution_id"]) == "RUNNING"
+    )
+    world.finish(waits_child, "heard")
+    assert world.outcome(waits) == ("SUCCESS", "heard")
