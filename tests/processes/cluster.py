@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import re
-import signal
-import socket
-import subprocess
+import time
 import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
-from faults.proxy import Door
-from venvs import Venv, clean_environment
+from own import Broker, Database, Server
+from own_ports import own_port
+from venvs import Venv
+from watched import Process, Steward
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.sandbox import examples, starter
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2actions_mistral.sandbox import examples, mistral_runner
+from st2actions_mistral.sandbox.process import POLL_INTERVAL, STOP_TIMEOUT
 from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
-
-STEWARD = Path(__file__).with_name("steward.py")
 
 EXECUTORS = ("executor-1", "executor-2")
 WITHOUT_DATABASE = "executor-2"
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT = 120.0
 """Seconds for all services together."""
 
 # Port 1 answers nobody: whoever asks the database there fails, and says so in its log.
@@ -58,6 +52,8 @@ rabbit_transient_queues_ttl = 60
 host = 127.0.0.1
 port = {port}
 api_workers = 1
+# So that the tests need not wait for the validation of what the unit tests validate.
+validation_mode = enabled
 
 [pecan]
 auth_enable = false
@@ -96,109 +92,14 @@ adopt_after = 15
 """
 
 
-class Process(ChildProcess):
-    """A program of a virtualenv, and whatever it starts, with a log of its own."""
-
-    def __init__(self, name: str, command: Sequence[str], folder: Path, steward: Steward) -> None:
-        super().__init__(name, command, folder / f"{name}.log")
-        self._folder = folder
-        self._steward = steward
-
-    def start(self) -> None:
-        super().start()
-        assert self.pid is not None
-        self._steward.watch(self.pid)
-
-    def ask_to_end(self) -> None:
-        """Send SIGTERM to all of it, and do not wait."""
-        self._kill_group(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """All of it at once, as when its host loses power."""
-        self._kill_group(signal.SIGKILL)
-        self.stop()
-
-    def stop(self) -> None:
-        super().stop()
-        # From 21 on a service is a master and its workers; one of those may outlive it.
-        self._kill_group(signal.SIGKILL)
-        if self.pid is not None:
-            self._steward.forget(self.pid)
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
-
-    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.args,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-
-    def _kill_group(self, number: signal.Signals) -> None:
-        if self.pid is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-
-
-class Steward:
-    """See ``steward.py``: the vhost, the database, and the end of everything."""
-
-    def __init__(self, venv: Venv, name: str, folder: Path) -> None:
-        self.log_path = folder / "steward.log"
-        with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [venv.python, str(STEWARD), name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=clean_environment(),
-                start_new_session=True,
-                text=True,
-            )
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        if not answer:
-            self.close()
-        self.given: dict[str, str] = json.loads(answer)
-
-    def watch(self, group: int) -> None:
-        """See to it that a process group ends with us."""
-        self._tell(group)
-
-    def forget(self, group: int) -> None:
-        """A process group has ended: its number may become somebody else's."""
-        self._tell(-group)
-
-    def close(self) -> None:
-        """Have everything given back. Fails where something was not."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        code = self._process.wait(120)
-        self._process.stdout.close()
-        assert code == 0, self.log_path.read_text(encoding="utf-8")
-
-    def _tell(self, number: int) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
-
-
 class Cluster:
     """One Mistral, the relay and the stand-in, with the attributes of a Sandbox that its tests use."""
 
-    def __init__(self, version: str, venv: Venv, folder: Path, *, doors: bool = False) -> None:
-        """:param doors: reach broker and database through :attr:`doors`, which can be shut."""
+    def __init__(self, version: str, venv: Venv, folder: Path, *, own: bool = False) -> None:
+        """:param own: have a broker and a database of its own, :attr:`servers`, which can be killed."""
         self.version = version
-        self.doors: dict[str, Door] = {}
-        self._with_doors = doors
+        self.servers: dict[str, Server] = {}
+        self._with_own = own
         self.venv = venv
         self.folder = folder
         self.processes: dict[str, Process] = {}
@@ -240,10 +141,19 @@ class Cluster:
         )
         return set(found)
 
+    def wait_until_ready(self) -> None:
+        """Wait until all processes are, also those that were started again."""
+        for name in ("engine", "notifier", *EXECUTORS):
+            process = self.processes[name]
+            process.wait_until(lambda p=process: p.said_since("server started."), READY_TIMEOUT)  # type: ignore[misc]
+        self.processes["api"].wait_until(self._api_answers, READY_TIMEOUT)
+        self.relay.wait_until(lambda: self.relay.said_since("Following"), READY_TIMEOUT)
+
     def _start(self) -> None:
         name = f"st2_mistral_e2e_{self.version.replace('.', '_')}_{uuid.uuid4().hex[:8]}"
-        self._steward = Steward(self.venv, name, self.folder)
+        self._steward = Steward(self.venv, None if self._with_own else name, self.folder)
         self._stack.callback(self._steward.close)
+        self._given = self._start_own() if self._with_own else self._steward.given
         self._start_stand_in()
         self._configure()
         config = str(self.folder / "mistral.conf")
@@ -258,12 +168,14 @@ class Cluster:
         self._stack.callback(self._stop)
         for process in self.processes.values():
             process.start()
-        self._wait()
+        self.wait_until_ready()
 
     def _start_stand_in(self) -> None:
         self.stackstorm = StackStorm(
             runners={
-                "mistral-v2": starter.runner(lambda: self.mistral, lambda: self.stackstorm.api_url),
+                "mistral-v2": mistral_runner.runner(
+                    lambda: self.mistral, lambda: self.stackstorm.api_url
+                ),
                 "tests-async": lambda request: RunResult("running", {"note": "started"}),
             },
             action_dirs=[examples.folder()],
@@ -278,15 +190,12 @@ class Cluster:
         self._stack.callback(self.st2.close)
 
     def _configure(self) -> None:
-        port = free_port()
-        self.nowhere = f"http://127.0.0.1:{free_port()}/v1"
+        port = own_port()
+        self.nowhere = f"http://127.0.0.1:{own_port()}/v1"
         self.mistral_settings = MistralSettings(url=f"http://127.0.0.1:{port}/v2")
         self.mistral = MistralClient(self.mistral_settings)
         self._stack.callback(self.mistral.close)
-        given = dict(self._steward.given)
-        if self._with_doors:
-            for part, key in (("broker", "transport_url"), ("database", "connection")):
-                given[key] = self._behind_a_door(part, given[key])
+        given = self._given
         values = {
             "transport_url": given["transport_url"],
             "connection": given["connection"],
@@ -305,11 +214,15 @@ class Cluster:
                 own["connection"] = NO_DATABASE
             self._write(f"{executor}.conf", values | own)
 
-    def _behind_a_door(self, part: str, url: str) -> str:
-        port = urlsplit(url).port
-        assert port is not None
-        door = self.doors[part] = self._stack.enter_context(Door(port))
-        return url.replace(f":{port}/", f":{door.port}/", 1)
+    def _start_own(self) -> dict[str, str]:
+        """As the steward's answer."""
+        broker = Broker(self.folder, self._steward)
+        database = Database(self.folder, self._steward)
+        self.servers = {"broker": broker, "database": database}
+        for server in self.servers.values():
+            self._stack.callback(server.kill)
+            server.start()
+        return {"transport_url": broker.url, "connection": database.url, "topics": ""}
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         # oslo.config takes $ for a reference to another option.
@@ -325,18 +238,15 @@ class Cluster:
     def _add(self, name: str, *command: str) -> None:
         self.processes[name] = Process(name, command, self.folder, self._steward)
 
-    def _wait(self) -> None:
-        for name in ("engine", "notifier", *EXECUTORS):
-            process = self.processes[name]
-            process.wait_until(lambda p=process: "server started." in p.log, READY_TIMEOUT)  # type: ignore[misc]
-        self.processes["api"].wait_until(self._api_answers, READY_TIMEOUT)
-        self.relay.wait_until(lambda: "Following" in self.relay.log, READY_TIMEOUT)
-
     def _stop(self) -> None:
         for process in self.processes.values():
             process.ask_to_end()
+        # All at once: one after the other they would take as long each.
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline and any(p.poll() is None for p in self.processes.values()):
+            time.sleep(POLL_INTERVAL)
         for process in self.processes.values():
-            process.stop()
+            process.kill()
 
     def _api_answers(self) -> bool:
         port = int(self.mistral_settings.url.rpartition(":")[2].partition("/")[0])
@@ -348,10 +258,3 @@ class Cluster:
             return False
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -20,6 +20,15 @@ from e2e.bench import JOB, Bench
 REQUIRED = "ST2_MISTRAL_E2E"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have those that share a Mistral run in one place where the tests are spread."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            given = getattr(item, "callspec", None)
+            version = given.params.get("version", "") if given else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {version}"))
+
+
 @pytest.fixture(scope="session")
 def working_folder() -> Iterator[Path]:
     with venvs.working_folder() as folder:

@@ -1,11 +1,12 @@
 """Keeps what a cluster takes from the outside, and gives it back however the tests end.
 
-    python steward.py NAME
+    python steward.py [NAME]
 
-in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name,
-prints how to reach them as one line of JSON, and reads the ids of process groups from its standard
-input, one a line; with a minus before it, a group that has ended. At the end of its input, also when
-the tests were killed, it ends the groups that are left, drops the database and removes the vhost.
+in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name
+(without a name neither), prints how to reach them as one line of JSON, and reads the ids of process
+groups from its standard input, one a line; with a minus before it, a group that has ended. At the end
+of its input, also when the tests were killed, it ends the groups that are left, drops the database and
+removes the vhost.
 
 Vhosts are made with ``rabbitmqctl`` where it may be used, else through the management API. Where
 neither works the default vhost is used, with topics of our own and queues that the broker deletes with
@@ -45,19 +46,10 @@ def main() -> None:
     # Who tells us to end is the end of our input, and nothing else.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    name = sys.argv[1]
-    known = services.from_environment()
     groups: set[int] = set()
     with ExitStack() as stack:
-        vhost, how = stack.enter_context(vhost_of(known, name))
-        stack.enter_context(database_of(known, name))
+        say = taken(sys.argv[1], stack) if len(sys.argv) > 1 else {}
         stack.callback(end, groups)
-        say = {
-            "how": how,
-            "transport_url": f"rabbit://{known.broker.login}/{quote(vhost, safe='')}",
-            "topics": "" if how != "default" else name,
-            "connection": f"mysql+pymysql://{known.database.login}/{name}",
-        }
         print(json.dumps(say), flush=True)
         for line in sys.stdin:
             number = int(line)
@@ -65,6 +57,19 @@ def main() -> None:
                 groups.add(number)
             else:
                 groups.discard(-number)
+
+
+def taken(name: str, stack: ExitStack) -> dict[str, str]:
+    """A vhost and a database, given back at the end of the stack, and how to reach them."""
+    known = services.from_environment()
+    vhost, how = stack.enter_context(vhost_of(known, name))
+    stack.enter_context(database_of(known, name))
+    return {
+        "how": how,
+        "transport_url": f"rabbit://{known.broker.login}/{quote(vhost, safe='')}",
+        "topics": "" if how != "default" else name,
+        "connection": f"mysql+pymysql://{known.database.login}/{name}",
+    }
 
 
 @contextmanager

@@ -38,6 +38,19 @@ print(json.dumps({"actions": actions, "package": st2actions_mistral.__file__}))
 """
 
 
+# All of the runner but its shell, which needs StackStorm.
+LOAD_RUNNER = """
+import importlib.metadata, importlib.resources, json
+import st2actions_mistral.runner.starting, st2actions_mistral.runner.control
+import st2actions_mistral.runner.options
+
+(found,) = importlib.metadata.entry_points(group="st2common.runners.runner")
+yaml = importlib.resources.files("st2actions_mistral.runner").joinpath("runner.yaml")
+assert yaml.is_file()
+print(json.dumps({"entry_point": found.value, "yaml": str(yaml)}))
+"""
+
+
 @dataclass(frozen=True)
 class Place:
     """A virtualenv of a Mistral of its own, and an empty folder to be in."""
@@ -125,7 +138,7 @@ def test_it_works_and_it_leaves(
 def test_the_relay_says_which_extra_it_needs(place: Place, distribution: venvs.Distribution) -> None:
     place.pip("install", "--quiet", distribution.wheel)
     said = place.run("st2-mistral", "relay", "--config-file", "/dev/null", check=False)
-    assert f"{NAME}[relay]" in said
+    assert "pip install '.[relay]'" in said
     assert "Traceback" not in said
 
     before = place.venv.freeze()
@@ -133,6 +146,28 @@ def test_the_relay_says_which_extra_it_needs(place: Place, distribution: venvs.D
     place.pip("check")
     assert before <= place.venv.freeze()
     assert {line.split("==")[0] for line in place.venv.freeze() - before} == {"sseclient-py"}
+
+
+def test_stackstorms_virtualenv_stays_as_it_is(
+    distribution: venvs.Distribution, working_folder: Path
+) -> None:
+    """Its pins, for StackStorm itself is in no package index. With it, see docs/workflows.md."""
+    venv = venvs.stackstorm().copy(working_folder / "install-stackstorm")
+    packages, files = venv.freeze(), venv.files()
+    venv.pip("check")
+
+    venv.pip("install", "--quiet", distribution.wheel)
+
+    venv.pip("check")
+    assert packages <= venv.freeze()
+    assert [line for line in venv.freeze() - packages if not line.startswith(NAME)] == []
+    loaded = json.loads(venv.run(venv.python, "-c", LOAD_RUNNER, cwd=venv.path))
+    assert loaded["entry_point"] == "st2actions_mistral.runner.mistral_v2"
+    assert Path(loaded["yaml"]).is_relative_to(venv.path)
+
+    venv.pip("uninstall", "--yes", NAME)
+    assert venv.freeze() == packages
+    assert venv.files() == files
 
 
 @pytest.mark.parametrize("version", [v for v in venvs.versions() if int(v.split(".")[0]) >= 22])

@@ -105,6 +105,12 @@ def base(version: str) -> Venv:
     return _cached(f"mistral-{version}", [*wanted, "--requirement", str(BESIDE_MISTRAL)])
 
 
+def stackstorm() -> Venv:
+    """A virtualenv with the packages of StackStorm 3.9.0 that ours has to do with, at its pins."""
+    pins = Path(__file__).with_name("stackstorm.txt")
+    return _cached("stackstorm", pins.read_text(encoding="utf-8").split())
+
+
 @contextmanager
 def working_folder() -> Iterator[Path]:
     """A folder for copies of virtualenvs, on the file system of the originals; removed at the end."""
