@@ -114,7 +114,16 @@ class Database(Server):
         port, user = own_port(), getpass.getuser()
         begin = home / "begin.sql"
         begin.write_text(DATABASE, encoding="utf-8")
-        data = ["--no-defaults", f"--datadir={home / 'data'}", f"--user={user}"]
+        # A MariaDB that starts removes all temporary tables that it finds where it keeps its own:
+        # in /tmp those of every other one on the machine too.
+        temporary = home / "tmp"
+        temporary.mkdir()
+        data = [
+            "--no-defaults",
+            f"--datadir={home / 'data'}",
+            f"--tmpdir={temporary}",
+            f"--user={user}",
+        ]
         made = subprocess.run(
             [
                 _found("mariadb-install-db"),
