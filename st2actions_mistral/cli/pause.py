@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
 def run(name: str, args: argparse.Namespace) -> int:
     """Do it and say in which state the workflow is then."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both
+        from st2actions_mistral.cli.systems import both, unknown_to_mistral
 
     conf = config.load(args.config_file)
     with both(conf) as (st2, mistral):
@@ -62,12 +62,21 @@ def run(name: str, args: argparse.Namespace) -> int:
                 args.execution, f"its workflow runs in the Mistral of site {workflow.site!r:.80}."
             )
         state = _changed(name, args.execution, workflow.execution_id, mistral)
+        if state is None:
+            raise unknown_to_mistral(
+                conf,
+                args.execution,
+                f"Mistral does not know its workflow {workflow.execution_id} any more.",
+            )
     print(f"{args.execution}: workflow execution {workflow.execution_id} is {state}")
     return 0
 
 
-def _changed(name: str, execution: str, workflow: str, mistral: MistralClient) -> str:
-    """:raises InputError: there is nothing to change any more."""
+def _changed(name: str, execution: str, workflow: str, mistral: MistralClient) -> str | None:
+    """The state that it comes to; None where Mistral does not know the workflow.
+
+    :raises InputError: there is nothing to change any more.
+    """
     from st2actions_mistral.cli.systems import safe_to_repeat
     from st2actions_mistral.runner import control
 
@@ -80,6 +89,4 @@ def _changed(name: str, execution: str, workflow: str, mistral: MistralClient) -
         ended = name == "pause" and state in states.MISTRAL_FINAL
     if ended:
         raise InputError(execution, f"has ended already ({state}): nothing to {name}.")
-    if state is None:
-        raise InputError(execution, f"Mistral does not know its workflow {workflow} any more.")
     return state

@@ -9,7 +9,6 @@ from typing import Any
 
 from st2actions_mistral import config, scheduling
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
-from st2actions_mistral.errors import InputError
 
 _DESCRIPTION = """\
 Settle one action now, as the relay would if it had waited long enough: deliver its result, cancel its
@@ -36,7 +35,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Settle it and say how."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both, safe_to_repeat
+        from st2actions_mistral.cli.systems import both, safe_to_repeat, unknown_to_mistral
         from st2actions_mistral.relay.children import Children
         from st2actions_mistral.relay.delivery import Delivery
         from st2actions_mistral.relay.metrics import Metrics
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         view = View(st2, mistral, settings.site)
         action = mistral.get_action(args.action)
         if action is None:
-            raise InputError(args.action, "is no action execution that Mistral knows.")
+            raise unknown_to_mistral(conf, args.action, "is no action execution that Mistral knows.")
         delivery = Delivery(
             st2,
             mistral,

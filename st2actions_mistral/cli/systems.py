@@ -15,7 +15,13 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import MistralSettings, St2Settings, impatient
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
+from st2actions_mistral.errors import (
+    Answered,
+    ConfigError,
+    InputError,
+    OutcomeUnknown,
+    RemoteError,
+)
 
 _WHERE: Final = (
     "[st2] api_url and [st2_relay] mistral_url say where the two systems are, and no [st2] api_key is"
@@ -105,6 +111,16 @@ def needs_mistral(settings: MistralSettings, credential: HeaderSource | None) ->
                 f"{settings.url} does not answer as Mistral does: is [st2_relay] mistral_url Mistral's,"
                 " such as http://127.0.0.1:8989/v2?"
             ) from error
+
+
+def unknown_to_mistral(conf: cfg.ConfigOpts, given: str, reason: str) -> InputError:
+    """The error to raise for an id that Mistral does not know.
+
+    :raises ConfigError: whoever does not know it is not Mistral.
+    :raises RemoteError: it does not answer at all.
+    """
+    needs_mistral(impatient(config.mistral_settings(conf)), config.mistral_credential(conf))
+    return InputError(given, reason)
 
 
 def _has_credential(settings: St2Settings) -> bool:

@@ -56,8 +56,8 @@ class Sweeper:
     def sweep(self, *, everything: bool = True) -> int:
         """Have looked at what RUNNING actions wait for, and at what nobody waits for any more.
 
-        :param everything: list the children of all actions, which finds those that were doubled; else
-            of those only of which no child is known.
+        :param everything: list the children of all actions, which finds those that were doubled, and
+            those of actions that wait no more; else of those only of which no child is known.
         :return: how many actions wait.
         :raises RemoteError: one of the two systems does not answer. Then nothing is concluded from what
             was not seen.
@@ -71,6 +71,8 @@ class Sweeper:
             # before an executor got to it.
             self._delivery.offer(action, child.execution_id, waited=child.waited)
         if not waiting:
+            if everything:
+                self._find({}, everything=True)
             return 0
         self._alive()
         given_up = self._view.given_up(waiting.values())
@@ -78,15 +80,15 @@ class Sweeper:
         known = {a: c for a, c in self._children.snapshot().items() if a in waiting}
         childless = {id_: action for id_, action in waiting.items() if id_ not in known}
         if childless or everything:
-            known |= self._find(waiting if everything else childless)
+            known |= self._find(waiting if everything else childless, everything=everything)
             self._alive()
         self._look_at(known, given_up)
         self._look_at_childless({a: waiting[a] for a in waiting.keys() - known.keys()}, given_up)
         return len(waiting)
 
-    def _find(self, wanted: Mapping[str, Any]) -> dict[str, str]:
+    def _find(self, wanted: Mapping[str, Any], *, everything: bool) -> dict[str, str]:
         """The children of these actions, as StackStorm lists them."""
-        listed = self._view.children(wanted)
+        listed = self._view.children(wanted, others=everything)
         for action, child in listed.first.items():
             self._children.note(action, child["id"])
         for action, execution in listed.others.items():

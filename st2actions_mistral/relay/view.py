@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Final, TypeVar
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -93,29 +94,31 @@ class View:
                 found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
         return found
 
-    def children(self, wanted: Mapping[str, Mapping[str, Any]]) -> Listed:
+    def children(self, wanted: Mapping[str, Mapping[str, Any]], *, others: bool = False) -> Listed:
         """The children of these actions.
 
         :param wanted: as :meth:`waiting` gives them.
+        :param others: ask for those of other actions also where none is wanted: what began in the
+            last day.
         """
         found: dict[str, dict[str, Any]] = {}
         doubled: set[str] = set()
-        others: dict[str, str] = {}
-        if wanted:
-            since = reconcile.oldest(wanted.values())
+        at_work: dict[str, str] = {}
+        if wanted or others:
+            since = reconcile.oldest(wanted.values()) if wanted else datetime.now(timezone.utc)
             for child in alively(self._st2.children_since(self._site, since), self._alive):
                 action = reconcile.action_of(child, self._site)
                 if action is None:
                     continue
                 if action not in wanted:
                     if child["status"] not in states.ST2_FINAL:
-                        others[action] = child["id"]
+                        at_work[action] = child["id"]
                     continue
                 # The newest come first.
                 if found.get(action, child)["id"] != child["id"]:
                     doubled.add(action)
                 found[action] = child
-        return Listed(found, doubled, others)
+        return Listed(found, doubled, at_work)
 
     def look(
         self,

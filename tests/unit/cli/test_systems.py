@@ -24,6 +24,7 @@ PARENT = {
     "context": WorkflowRef("mistral", WORKFLOW, "tests.main").as_context(),
 }
 
+MISTRALS_ROOT = answer(200, {"uri": "http://mistral/v2"})
 NOT_FOUND = answer(404, {"faultstring": "Not found"})
 
 Typed = Callable[..., tuple[int, str, str]]
@@ -101,7 +102,7 @@ def test_an_unknown_outcome_says_that_it_can_be_run_again(typed: Typed, look: Be
     runs = answer(200, {"id": WORKFLOW, "state": "RUNNING"})
     with (
         BreakingServer(answer(200, PARENT)) as st2,
-        BreakingServer(runs, hang_up(), look) as mistral,
+        BreakingServer(runs, hang_up(), look, MISTRALS_ROOT) as mistral,
     ):
         status, _, told = typed("pause", EXECUTION, st2=st2.url, mistral=mistral.url)
         puts = [call for call in mistral.calls() if call.startswith("PUT ")]
@@ -157,7 +158,7 @@ def test_without_a_configuration_validate_asks_for_it(typed: Typed, workbook: st
         (NOT_FOUND, True),
         (answer(200, b"<html>"), True),
         (answer(200, {"versions": []}), True),
-        (answer(200, {"uri": "http://mistral/v2"}), False),
+        (MISTRALS_ROOT, False),
         (answer(403, {"faultstring": "no"}), False),
     ],
 )
@@ -166,6 +167,25 @@ def test_whoever_is_not_mistral_is_named(typed: Typed, root: Any, asks: bool) ->
         status, _, told = typed("status", st2=nobody, mistral=server.url)
     assert status == 1
     assert ("is [st2_relay] mistral_url Mistral's" in told) == asks
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["repair", ACTION], ["pause", EXECUTION], ["resume", EXECUTION]],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize(("root", "is_mistral"), [(NOT_FOUND, False), (MISTRALS_ROOT, True)])
+def test_an_id_is_unknown_only_where_mistral_is(
+    typed: Typed, words: list[str], root: Behaviour, is_mistral: bool
+) -> None:
+    with (
+        BreakingServer(answer(200, PARENT)) as st2,
+        BreakingServer(NOT_FOUND, root) as server,
+    ):
+        status, printed, told = typed(*words, st2=st2.url, mistral=server.url)
+    assert (status, printed) == (1, "")
+    assert ("is [st2_relay] mistral_url Mistral's" in told) == (not is_mistral)
+    assert (words[1] in told and "know" in told) == is_mistral
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -66,7 +66,7 @@ class Waits:
     def given_up(self, waiting: Any) -> set[str]:
         return self.given
 
-    def children(self, wanted: Any) -> Listed:
+    def children(self, wanted: Any, *, others: bool = False) -> Listed:
         return Listed({"a": {"id": "c", "status": self.status}}, (), {})
 
     def statuses(self, ids: Any) -> list[tuple[str, str]]:
