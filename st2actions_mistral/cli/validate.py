@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> int:
     """Look at all files; 0 where they are valid."""
     with needs_extra("relay"):
         from st2actions_mistral.cli.systems import both
-        from st2actions_mistral.cli.validation import look_at
+        from st2actions_mistral.cli.validation import look_at, workflows_of
         from st2actions_mistral.runner.catalogue import Actions
 
     verdicts = []
     with both(config.load(args.config_file)) as (st2, mistral):
-        catalogue = Actions(st2.action_parameters, mistral.knows_action)
+        catalogue = Actions(st2.action_parameters, mistral, workflows_of(args.files))
         for file in args.files:
             if sys.stderr.isatty() and not args.json:
                 # Mistral takes a second or more for each task of a workbook.

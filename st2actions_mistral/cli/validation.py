@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
         return {**asdict(self), "valid": not self.problems}
+
+
+def workflows_of(files: Iterable[Path]) -> set[str]:
+    """The full names of all workflows in these files, as far as they can be read."""
+    found: set[str] = set()
+    for file in files:
+        with suppress(OSError, ValueError, InputError):
+            found.update(Definition.parse(file.read_text(encoding="utf-8"), str(file)).workflows)
+    return found
 
 
 def look_at(file: Path, catalogue: Catalogue, mistral: MistralClient) -> Verdict:

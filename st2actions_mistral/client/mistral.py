@@ -348,6 +348,10 @@ class MistralClient:
         """Whether Mistral has an action of this name."""
         return self._get(f"/actions/{segment(name)}", texts=["name"]) is not None
 
+    def knows_workflow(self, name: str) -> bool:
+        """Whether Mistral has a workflow of this name."""
+        return self._get(f"/workflows/{segment(name)}", texts=["name"]) is not None
+
     def run_action(self, name: str, action_input: Mapping[str, Any]) -> dict[str, Any]:
         """Run an action without a workflow; its execution, which is saved."""
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=False)(

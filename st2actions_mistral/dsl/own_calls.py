@@ -1,9 +1,8 @@
-"""What can be known beforehand of calls that stay as they are: ``st2.callback``, and workflows of the
-same workbook."""
+"""What can be known beforehand of calls that stay as they are: ``st2.callback``, and workflows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from st2actions_mistral.dsl import shorthand
@@ -37,10 +36,12 @@ def of_callback(given: Mapping[str, Any]) -> Iterator[str]:
         yield str(error)
 
 
-def of_workflow(task: Mapping[str, Any], definition: Definition) -> Iterator[str]:
-    """What is wrong with a task that calls a workflow of the same workbook, in words.
+def of_workflow(
+    task: Mapping[str, Any], definition: Definition, in_mistral: Callable[[str], bool]
+) -> Iterator[str]:
+    """What is wrong with a task that calls a workflow, in words; of one elsewhere only its name counts.
 
-    Any other workflow may be in Mistral by the time it is called.
+    :param in_mistral: whether Mistral has a workflow of a name.
     """
     line = task.get("workflow")
     if not isinstance(line, str) or not line:
@@ -53,9 +54,16 @@ def of_workflow(task: Mapping[str, Any], definition: Definition) -> Iterator[str
     # As Mistral looks for it: first among those of the workbook.
     called = definition.workflows.get(f"{definition.name}.{name}", definition.workflows.get(name))
     written = task.get("input", {})
-    if called is None or not isinstance(written, Mapping):
+    given = {**written, **inline} if isinstance(written, Mapping) else inline
+    if called is None:
+        if not shorthand.is_expression(name) and "namespace" not in given and not in_mistral(name):
+            yield (
+                f"neither this {definition.kind.value} nor Mistral has a workflow {name:.100}. Publish"
+                " it first, or call it with action: where StackStorm runs it."
+            )
         return
-    given = {**written, **inline}
+    if not isinstance(written, Mapping):
+        return
     declared = inputs_of(called)
     strange = [str(key) for key in given if key not in declared and key not in _PARAMS]
     if strange:

@@ -40,6 +40,9 @@ class Catalogue(Protocol):
     def in_mistral(self, name: str) -> bool:
         """Whether Mistral has an action of this name."""
 
+    def workflow_in_mistral(self, name: str) -> bool:
+        """Whether Mistral has, or will have, a workflow of this name."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -145,7 +148,9 @@ class _Wrapping:
         line = spec.get(site.name_key) if isinstance(spec, Mapping) else None
         if not isinstance(line, str) or not line:
             if isinstance(spec, Mapping) and site.task is not None:
-                for words in own_calls.of_workflow(spec, self._definition):
+                for words in own_calls.of_workflow(
+                    spec, self._definition, self._catalogue.workflow_in_mistral
+                ):
                     self._problem(site, words)
             return spec
         try:

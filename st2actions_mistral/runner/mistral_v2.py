@@ -49,7 +49,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
             with contextlib.closing(_mistral(settings)) as mistral:
                 starter = Starter(
                     mistral,
-                    Actions(_parameters, mistral.knows_action),
+                    Actions(_parameters, mistral),
                     site=settings.site,
                     api_url=settings.api_url,
                     context_key=settings.context_key,

@@ -33,7 +33,7 @@ def runner(
             client = mistral()
             starter = Starter(
                 client,
-                Actions(asked.parameters_of, client.knows_action),
+                Actions(asked.parameters_of, client),
                 site=site,
                 api_url=api_url(),
                 context_key=context_key,

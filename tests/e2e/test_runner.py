@@ -48,6 +48,9 @@ class Known:
     def in_mistral(self, name: str) -> bool:
         return self._mistral.knows_action(name)
 
+    def workflow_in_mistral(self, name: str) -> bool:
+        return self._mistral.knows_workflow(name)
+
 
 @pytest.fixture
 def starter(bench: Bench) -> Starter:

@@ -77,7 +77,7 @@ workflows:
 
 
 def known(bench: Bench) -> Actions:
-    return Actions(bench.st2.action_parameters, bench.mistral.knows_action)
+    return Actions(bench.st2.action_parameters, bench.mistral)
 
 
 @pytest.fixture
@@ -110,6 +110,21 @@ def test_what_is_wrong_is_told_at_once_with_its_line(validate: Validate, tmp_pat
         f"invalid  {ill}:11  {place} third: StackStorm has no action core.lokal.",
         f"invalid  {ill}:17  Mistral: Task 'nowhere' not found.",
     ]
+
+
+def test_a_workflow_of_another_file(validate: Validate, tmp_path: Path) -> None:
+    """Mistral has neither; what is given together counts as published."""
+    upper, lower = tmp_path / "upper.yaml", tmp_path / "lower.yaml"
+    upper.write_text("version: '2.0'\ntests.upper:\n  tasks:\n    go: {workflow: tests.lower}\n")
+    lower.write_text("version: '2.0'\ntests.lower:\n  tasks:\n    go: {action: std.noop}\n")
+    done = validate(upper)
+    assert (done.returncode, done.stdout) == (
+        1,
+        f"invalid  {upper}:4  workflow tests.upper, task go: neither this workflow nor Mistral has a"
+        " workflow tests.lower. Publish it first, or call it with action: where StackStorm runs it.\n",
+    )
+    done = validate(upper, lower)
+    assert done.returncode == 0, done.stdout
 
 
 def test_files_that_hold_no_workflow(validate: Validate, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with calls of ``st2.callback`` and of workflows of the same workbook."""
+"""What is wrong with calls of ``st2.callback`` and of workflows."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_what_is_wrong_is_told_with_its_place(task: str, words: str) -> None:
         "{workflow: sub, input: {a: <% $.x %>, b: 2, task_name: one, env: {}}}",
         "{workflow: sub, input: <% $.all %>}",
         "{workflow: '<% $.which %>'}",
-        # It may be in Mistral by the time it is called.
-        "{workflow: elsewhere x=1}",
+        # Mistral has it; which inputs it takes is not looked at.
+        "{workflow: other.flow x=1}",
         "{workflow: [a]}",
     ],
 )

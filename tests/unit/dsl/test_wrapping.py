@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class Known:
             "std.echo": {},
         }
         self.mistral = {"std.echo", "std.noop", "st2.action", "st2.callback", "other.shell"}
+        self.workflows = {"other.flow"}
         self.asked: list[str] = []
 
     def parameters(self, ref: str) -> Parameters | None:
@@ -42,6 +44,9 @@ class Known:
 
     def in_mistral(self, name: str) -> bool:
         return name in self.mistral
+
+    def workflow_in_mistral(self, name: str) -> bool:
+        return name in self.workflows
 
 
 def workbook(tasks: str, actions: str = "") -> Definition:
@@ -122,7 +127,11 @@ def test_the_rest_of_a_task_stays_in_its_order() -> None:
         "{action: core.<% $.action %>}",
         "{action: shell line='date'}",
         "{action: tests.book.shell line='date'}",
-        "{workflow: core.local cmd='date'}",
+        "{workflow: other.flow any='thing'}",
+        "{workflow: main}",
+        "{workflow: tests.book.main, input: <% $.all %>}",
+        "{workflow: <% $.flow %>}",
+        "{workflow: elsewhere, input: {namespace: other}}",
         "{on-success: [say]}",
         "{action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}",
         "{action: st2.action ref=<% $.ref %>, input: {parameters: {any: thing}}}",
@@ -169,6 +178,18 @@ def test_a_workflow_of_its_own() -> None:
         Definition.parse("version: '2.0'\nmain: {tasks: {say: {action: core.local}}}", "f"), Known()
     )
     assert problem == "workflow main, task say: core.local needs cmd."
+
+
+@pytest.mark.parametrize(
+    "call", ["nosuch", "tests.nosuch any='thing'", "nosuch, input: <% $.all %>", "other.flows"]
+)
+def test_a_workflow_that_is_nowhere_is_told(call: str) -> None:
+    _, (problem,) = wrap(workbook(f"say: {{workflow: {call}}}"), Known())
+    name = re.split("[ ,]", call)[0]
+    assert problem == (
+        f"workflow tests.book.main, task say: neither this workbook nor Mistral has a workflow {name}."
+        " Publish it first, or call it with action: where StackStorm runs it."
+    )
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

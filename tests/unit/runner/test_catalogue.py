@@ -27,7 +27,7 @@ def test_what_stackstorm_says_of_its_actions() -> None:
         closing(St2Client(settings(stackstorm))) as st2,
         closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", patience=ONE_TRY))) as mistral,
     ):
-        catalogue: Catalogue = Actions(st2.action_parameters, mistral.knows_action)
+        catalogue: Catalogue = Actions(st2.action_parameters, mistral)
         local = catalogue.parameters("core.local")
         assert local is not None
         assert local["cmd"]["required"] is True
@@ -41,19 +41,23 @@ def test_what_stackstorm_says_of_its_actions() -> None:
 
 def test_each_name_is_asked_for_once() -> None:
     action = answer(200, {"ref": "a.b", "parameters": {}})
+    echo = answer(200, {"name": "std.echo"})
     with (
         BreakingServer(action, answer(404)) as st2_server,
-        BreakingServer(answer(200, {"name": "std.echo"}), answer(404)) as mistral_server,
+        BreakingServer(echo, answer(404), echo, answer(404)) as mistral_server,
         closing(St2Client(St2Settings(f"{st2_server.url}/v1", KEY, patience=ONE_TRY))) as st2,
         closing(
             MistralClient(MistralSettings(f"{mistral_server.url}/v2", patience=ONE_TRY))
         ) as mistral,
     ):
-        catalogue = Actions(st2.action_parameters, mistral.knows_action)
+        catalogue = Actions(st2.action_parameters, mistral, ["soon"])
         for _ in range(2):
             assert catalogue.parameters("a.b") == {}
             assert catalogue.parameters("a.c") is None
             assert catalogue.in_mistral("std.echo")
             assert not catalogue.in_mistral("std.ekho")
+            assert catalogue.workflow_in_mistral("there")
+            assert not catalogue.workflow_in_mistral("gone")
+            assert catalogue.workflow_in_mistral("soon")
         assert len(st2_server.requests) == 2
-        assert len(mistral_server.requests) == 2
+        assert len(mistral_server.requests) == 4

@@ -33,6 +33,9 @@ class Known:
     def in_mistral(self, name: str) -> bool:
         return name.startswith("std.")
 
+    def workflow_in_mistral(self, name: str) -> bool:
+        return False
+
 
 def asked(**given: Any) -> Request:
     return Request("e", "pack.name", Path("w.yaml"), **{"workflow": "main", **given})

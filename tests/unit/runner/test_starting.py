@@ -57,6 +57,9 @@ class Catalogue:
     def in_mistral(self, name: str) -> bool:
         return True
 
+    def workflow_in_mistral(self, name: str) -> bool:
+        return True
+
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Request:
