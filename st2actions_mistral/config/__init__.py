@@ -14,6 +14,7 @@ from st2actions_mistral.config.options import (
 )
 from st2actions_mistral.config.reading import (
     RelaySettings,
+    checked_keys,
     checked_site,
     keystone_credential,
     late_after,
@@ -33,6 +34,7 @@ __all__ = [
     "PATIENCE_OPTS",
     "RelaySettings",
     "believed_parent",
+    "checked_keys",
     "checked_site",
     "context_keys",
     "for_context",

@@ -83,6 +83,8 @@ def st2_settings(conf: cfg.ConfigOpts) -> St2Settings:
     options = values(conf, ST2_GROUP, ST2_OPTS)
     auth_url = options["auth_url"]
     stream_url = options["stream_url"]
+    # Here, so that every process says it at once and not with the first signed context.
+    checked_keys("[st2] context_key", options["context_key"])
     return St2Settings(
         api_url=checked_url("[st2] api_url", options["api_url"] or ""),
         stream_url=checked_url("[st2] stream_url", stream_url) if stream_url else None,
@@ -178,6 +180,17 @@ def checked_site(option: str, value: str | None) -> str:
             f"{option}: {value or ''!r:.80} must be 1 to 64 letters, digits, '.', '_' or '-'."
         )
     return value
+
+
+def checked_keys(option: str, keys: Sequence[str]) -> list[str]:
+    """The keys, as they are.
+
+    :param option: its name, for the error.
+    :raises ConfigError: one is empty. Nothing would be signed with it, and nobody would notice.
+    """
+    if not all(keys):
+        raise ConfigError(f"{option} is empty: give it a secret, or remove the line.")
+    return list(keys)
 
 
 def render_jinja(conf: cfg.ConfigOpts) -> bool:

@@ -11,7 +11,7 @@ from oslo_config import cfg
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import St2Settings, checked_url
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
-from st2actions_mistral.config.reading import st2_settings, values
+from st2actions_mistral.config.reading import checked_keys, st2_settings, values
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, is_signed
 
@@ -42,8 +42,11 @@ def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
 
 
 def context_keys(conf: cfg.ConfigOpts) -> list[str]:
-    """The secrets that sign contexts: the first one signs, each of them is believed."""
-    return [key for key in values(conf, ST2_GROUP, ST2_OPTS)["context_key"] if key]
+    """The secrets that sign contexts: the first one signs, each of them is believed.
+
+    :raises ConfigError: one is empty.
+    """
+    return checked_keys("[st2] context_key", values(conf, ST2_GROUP, ST2_OPTS)["context_key"])
 
 
 def believed_parent(

@@ -77,7 +77,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
     """:raises ConfigError: an option is malformed."""
     options = config.values(conf, GROUP, _OPTS)
     api_url = options["api_url"]
-    keys = [key for key in options["context_key"] if key]
+    keys = config.checked_keys("[mistral] context_key", options["context_key"])
     return RunnerSettings(
         mistral=MistralSettings(
             url=checked_url("[mistral] v2_base_url", options["v2_base_url"] or ""),

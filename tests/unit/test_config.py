@@ -152,6 +152,8 @@ def test_no_action_is_late_where_the_relay_adopts_none(tmp_path: Path) -> None:
         ("username = mistral\npassword = hush", "auth_url"),
         ("api_key = hush\nauth_token = hush", "auth_token"),
         ("api_key = hush hush", "api_key"),
+        ("context_key =", "context_key is empty: give it a secret, or remove the line"),
+        ("context_key = hush\ncontext_key =", "context_key is empty"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_named_and_its_secret_is_not(
@@ -525,7 +527,6 @@ def test_with_a_key_only_a_context_of_this_workflow_execution_ends_a_parent(
     ("lines", "keys"),
     [
         ("", []),
-        ("context_key =\n", []),
         ("context_key = one\n", ["one"]),
         ("context_key = a,b\n", ["a,b"]),
         ("context_key = new\ncontext_key = old\n", ["new", "old"]),

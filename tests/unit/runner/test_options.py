@@ -59,6 +59,8 @@ def test_every_option_counts(read: Read) -> None:
     [
         ("v2_base_url = http://u:canary@m/v2", r"\[mistral\] v2_base_url"),
         ("api_url = nonsense", r"\[mistral\] api_url"),
+        ("context_key =", r"\[mistral\] context_key is empty: give it a secret, or remove the line"),
+        ("context_key = canary\ncontext_key =", r"\[mistral\] context_key is empty"),
         ("site = a b", r"\[mistral\] site"),
         ("read_timeout = soon", r"\[mistral\] read_timeout"),
     ],
