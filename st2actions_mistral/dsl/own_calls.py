@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from st2actions_mistral.dsl import shorthand
@@ -16,6 +17,32 @@ _INPUTS: Final = ("state", "result", "st2_context")
 
 _PARAMS: Final = frozenset({"env", "evaluate_env", "namespace", "notify", "read_only", "task_name"})
 """How a workflow is to be started: Mistral takes these out of its input."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A workflow that a task calls."""
+
+    name: str
+    called: Mapping[str, Any] | None
+    """The workflow, where it is one of the same file."""
+    given: Mapping[str, Any] | None
+    """Its input; None where an expression makes it."""
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any], definition: Definition) -> Call | None:
+        """The call of a task, None where it calls none.
+
+        :raises InputError: the line of the call cannot be read.
+        """
+        line = task.get("workflow")
+        if not isinstance(line, str) or not line:
+            return None
+        name, inline = shorthand.parse(line)
+        # As Mistral looks for it: first among those of the workbook.
+        called = definition.workflows.get(f"{definition.name}.{name}", definition.workflows.get(name))
+        written = task.get("input", {})
+        return cls(name, called, {**written, **inline} if isinstance(written, Mapping) else None)
 
 
 def of_callback(given: Mapping[str, Any]) -> Iterator[str]:
@@ -43,28 +70,24 @@ def of_workflow(
 
     :param in_mistral: whether Mistral has a workflow of a name.
     """
-    line = task.get("workflow")
-    if not isinstance(line, str) or not line:
-        return
     try:
-        name, inline = shorthand.parse(line)
+        call = Call.of(task, definition)
     except InputError as error:
         yield error.reason.replace("action", "workflow")
         return
-    # As Mistral looks for it: first among those of the workbook.
-    called = definition.workflows.get(f"{definition.name}.{name}", definition.workflows.get(name))
-    written = task.get("input", {})
-    given = {**written, **inline} if isinstance(written, Mapping) else inline
-    if called is None:
-        if not shorthand.is_expression(name) and "namespace" not in given and not in_mistral(name):
+    if call is None:
+        return
+    name, given = call.name, call.given
+    if call.called is None:
+        if not shorthand.is_expression(name) and not in_mistral(name):
             yield (
                 f"neither this {definition.kind.value} nor Mistral has a workflow {name:.100}. Publish"
                 " it first, or call it with action: where StackStorm runs it."
             )
         return
-    if not isinstance(written, Mapping):
+    if given is None:
         return
-    declared = inputs_of(called)
+    declared = inputs_of(call.called)
     strange = [str(key) for key in given if key not in declared and key not in _PARAMS]
     if strange:
         takes = ", ".join(declared) or "none"

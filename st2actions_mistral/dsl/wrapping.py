@@ -5,17 +5,20 @@
 
 in tasks and in the ``base`` of ad-hoc actions (``task-defaults`` hold no action). What can be known of
 a call beforehand is checked on the way, in an ``st2.action`` of the author's own too.
+
+What is to be started is also told what Mistral does not tell: an ``st2.action`` the name of its task,
+and a sub-workflow the environment, which holds the execution that all runs for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from st2actions_mistral.dsl import own_calls, shorthand
-from st2actions_mistral.dsl.definition import Definition, Kind, dump
+from st2actions_mistral.dsl.definition import Definition, Kind, dump, inputs_of
 from st2actions_mistral.errors import InputError
 
 ST2_ACTION: Final = "st2.action"
@@ -28,6 +31,9 @@ _REF: Final = re.compile(r"[\w-]+(\.[\w-]+)+")
 # Mistral looks up the defaults of the environment by the name that the task uses, which is the one of
 # the ad-hoc action. Without an environment the context is null, as if it were not given.
 _CONTEXT: Final = "<% env().get('__actions', {}).get('st2.action', {}).get('st2_context') %>"
+
+
+_ENVIRONMENT: Final = {"env": "<% env() %>", "evaluate_env": False}
 
 
 class Catalogue(Protocol):
@@ -58,25 +64,28 @@ class Problem:
         return f"{self.place}: {self.words}"
 
 
-def wrap(
-    definition: Definition, catalogue: Catalogue, skip_notify: Collection[str] = ()
-) -> tuple[Definition, list[str]]:
-    """The definition with each StackStorm action under an ``st2.action``, and what is wrong with it.
+def wrap(definition: Definition, catalogue: Catalogue) -> tuple[Definition, list[str]]:
+    """The definition as it is to be started, and what is wrong with it.
 
-    :param skip_notify: tasks whose ``st2.action`` is to be told the name of its task, in
-        ``st2_context.task_name``.
+    It depends on the file alone: runs of it that differ share what is published.
+
     :return: the definition itself where there is nothing to change; and problems in words, each with
         the name of its workflow and task, none where there is none.
     """
-    wrapped, problems = examine(definition, catalogue, skip_notify)
+    wrapped, problems = _made(_Wrapping(definition, catalogue, to_start=True))
     return wrapped, [str(problem) for problem in problems]
 
 
-def examine(
-    definition: Definition, catalogue: Catalogue, skip_notify: Collection[str] = ()
-) -> tuple[Definition, list[Problem]]:
-    """As :func:`wrap`, with problems that say where in the file they are."""
-    wrapping = _Wrapping(definition, catalogue, skip_notify)
+def examine(definition: Definition, catalogue: Catalogue) -> tuple[Definition, list[Problem]]:
+    """The definition with each StackStorm action under an ``st2.action``, and what is wrong with it.
+
+    :return: as :func:`wrap`, with problems that say where in the file they are.
+    """
+    return _made(_Wrapping(definition, catalogue, to_start=False))
+
+
+def _made(wrapping: _Wrapping) -> tuple[Definition, list[Problem]]:
+    definition = wrapping.definition
     data = wrapping.data()
     if data is definition.data:
         return definition, wrapping.problems
@@ -98,20 +107,18 @@ class _Site:
 class _Wrapping:
     """One pass over a definition. What does not change comes back as the same object."""
 
-    def __init__(
-        self, definition: Definition, catalogue: Catalogue, skip_notify: Collection[str]
-    ) -> None:
-        self._definition = definition
+    def __init__(self, definition: Definition, catalogue: Catalogue, *, to_start: bool) -> None:
+        self.definition = definition
         self._catalogue = catalogue
-        self._skip_notify = skip_notify
+        self._to_start = to_start
         name = definition.name
         self._own = {*definition.actions, *(f"{name}.{short}" for short in definition.actions)}
         self.problems: list[Problem] = []
 
     def data(self) -> Mapping[str, Any]:
-        if self._definition.kind is Kind.WORKFLOW:
-            return _each(self._definition.data, lambda name, spec: self._workflow((name,), name, spec))
-        return _each(self._definition.data, self._section)
+        if self.definition.kind is Kind.WORKFLOW:
+            return _each(self.definition.data, lambda name, spec: self._workflow((name,), name, spec))
+        return _each(self.definition.data, self._section)
 
     def _section(self, section: str, content: Any) -> Any:
         if not isinstance(content, Mapping):
@@ -120,7 +127,7 @@ class _Wrapping:
             return _each(
                 content,
                 lambda short, spec: self._workflow(
-                    (section, short), f"{self._definition.name}.{short}", spec
+                    (section, short), f"{self.definition.name}.{short}", spec
                 ),
             )
         if section == "actions":
@@ -149,9 +156,10 @@ class _Wrapping:
         if not isinstance(line, str) or not line:
             if isinstance(spec, Mapping) and site.task is not None:
                 for words in own_calls.of_workflow(
-                    spec, self._definition, self._catalogue.workflow_in_mistral
+                    spec, self.definition, self._catalogue.workflow_in_mistral
                 ):
                     self._problem(site, words)
+                return self._with_environment(spec)
             return spec
         try:
             name, inline = shorthand.parse(line)
@@ -215,7 +223,7 @@ class _Wrapping:
         made: dict[str, Any] = {"ref": ref, "parameters": given}
         if site.task is None:
             made["st2_context"] = _CONTEXT
-        elif site.task in self._skip_notify:
+        elif self._to_start:
             made["st2_context"] = {"task_name": site.task}
         return made
 
@@ -231,7 +239,7 @@ class _Wrapping:
             return spec
         self._check_explicit(site, given)
         context = given.get("st2_context")
-        if site.task not in self._skip_notify or "st2_context" in inline:
+        if not self._to_start or site.task is None or "st2_context" in inline:
             return spec
         if context is not None and not isinstance(context, Mapping):
             return spec
@@ -240,6 +248,17 @@ class _Wrapping:
             return spec
         changed = {**spec.get(site.input_key, {}), "st2_context": told}
         return _replaced(spec, site, spec[site.name_key], changed)
+
+    def _with_environment(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A task that calls a workflow of this file: Mistral starts that with an empty environment, so
+        that its actions would have no parent. Of other workflows it is not known whether they have an
+        input of this name."""
+        call = own_calls.Call.of(task, self.definition) if self._to_start else None
+        if call is None or call.called is None or call.given is None:
+            return task
+        if _ENVIRONMENT.keys() & {*call.given, *inputs_of(call.called)}:
+            return task
+        return {**task, "input": {**task.get("input", {}), **_ENVIRONMENT}}
 
     def _check_line(self, site: _Site, line: str) -> None:
         for key in shorthand.passed_over(line):

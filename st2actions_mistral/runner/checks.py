@@ -43,7 +43,7 @@ def check(request: Request, text: str, catalogue: Catalogue) -> Ready:
     for task in request.skip_notify:
         if task not in every:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    wrapped, found = wrap(definition, catalogue, request.skip_notify)
+    wrapped, found = wrap(definition, catalogue)
     problems += found
     if problems:
         raise InputError(request.ref, "\n".join(problems))

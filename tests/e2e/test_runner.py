@@ -37,13 +37,14 @@ workflows:
 
 
 class Known:
-    """StackStorm's core.local, and what Mistral has."""
+    """StackStorm's core.local and core.noop, and what Mistral has."""
 
     def __init__(self, mistral: MistralClient) -> None:
         self._mistral = mistral
 
     def parameters(self, ref: str) -> Mapping[str, Mapping[str, Any]] | None:
-        return {"cmd": {"type": "string", "required": True}} if ref == "core.local" else None
+        known: dict[str, Any] = {"core.local": {"cmd": {"required": True}}, "core.noop": {}}
+        return known.get(ref)
 
     def in_mistral(self, name: str) -> bool:
         return self._mistral.knows_action(name)
@@ -90,6 +91,57 @@ def test_a_workflow_runs_for_an_execution(bench: Bench, starter: Starter, asked:
     [child] = bench.children_of(action["id"])
     assert child["parent"] == asked.execution_id
     assert run.execution["description"] == f"StackStorm execution {asked.execution_id}"
+
+
+NESTED = """
+version: '2.0'
+name: {name}
+workflows:
+  main:
+    tasks:
+      call: {{workflow: sub word="hello"}}
+      each: {{workflow: sub, with-items: 'i in [1, 2]', input: {{word: <% $.i %>}}}}
+  sub:
+    input: [word]
+    tasks:
+      say: {{action: core.local, input: {{cmd: echo <% $.word %>}}}}
+      written: {{action: st2.action ref="core.noop"}}
+"""
+
+
+def test_what_a_sub_workflow_runs_belongs_to_the_execution(
+    bench: Bench, starter: Starter, asked: Request
+) -> None:
+    rewrite(asked, NESTED.format(name=asked.ref))
+    started = starter.start(replace(asked, inputs={}, workflow="main"))
+    run = bench.wait(started.workflow.execution_id)
+    assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
+    children = [c for c in bench.stackstorm.executions.all() if c.get("parent") == asked.execution_id]
+    assert (
+        sorted(child["action"]["ref"] for child in children) == ["core.local"] * 3 + ["core.noop"] * 3
+    )
+    assert {child["status"] for child in children} == {"succeeded"}
+
+
+def test_runs_that_skip_notifications_share_what_is_published(
+    bench: Bench, starter: Starter, asked: Request
+) -> None:
+    """Else one of two at the same moment would run the other's."""
+    rewrite(asked, NESTED.format(name=asked.ref))
+    starter.start(replace(asked, inputs={}, workflow="main"))
+    published = updated_at(bench, asked), bench.get(f"/workbooks/{asked.ref}")["definition"]
+    quiet = replace(
+        asked, execution_id=bench.parent()["id"], inputs={}, workflow="main", skip_notify=["say"]
+    )
+    started = starter.start(replace(quiet, notify={"on-complete": {"routes": ["nobody"]}}))
+    assert (updated_at(bench, asked), bench.get(f"/workbooks/{asked.ref}")["definition"]) == published
+    assert bench.wait(started.workflow.execution_id).execution["state"] == "SUCCESS"
+    notified = {
+        child["action"]["ref"]: "notify" in child["liveaction"]
+        for child in bench.stackstorm.executions.all()
+        if child.get("parent") == quiet.execution_id
+    }
+    assert notified == {"core.local": False, "core.noop": True}
 
 
 def test_starting_twice_starts_once(bench: Bench, starter: Starter, asked: Request) -> None:

@@ -231,7 +231,7 @@ def test_the_notification_of_a_task_is_skipped(bench: Bench) -> None:
         """
     definition = Definition.parse(textwrap.dedent(text), "quiet.yaml")
     skipped = ["quiet", "written"]
-    wrapped, problems = wrap(definition, known(bench), skipped)
+    wrapped, problems = wrap(definition, known(bench))
     assert problems == []
     bench.mistral.save_definition(wrapped.text)
     parent = bench.parent()

@@ -56,12 +56,24 @@ def workbook(tasks: str, actions: str = "") -> Definition:
     return Definition.parse(f"{head}workflows:\n  main:\n    tasks:\n{body}\n", "book.yaml")
 
 
-def wrapped(tasks: str, *, skip: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
+def wrapped(tasks: str) -> tuple[dict[str, Any], list[str]]:
     """The tasks, as Mistral reads them, and the problems."""
-    made, problems = wrap(workbook(tasks), Known(), skip)
+    made, problems = examine(workbook(tasks), Known())
+    return tasks_in(made), [str(problem) for problem in problems]
+
+
+def started(definition: Definition) -> dict[str, Any]:
+    """The tasks of what is to be started, as Mistral reads them."""
+    made, problems = wrap(definition, Known())
+    assert problems == []
+    return tasks_in(made)
+
+
+def tasks_in(made: Definition) -> dict[str, Any]:
     parsed = safe_yaml.load(made.text)
     assert parsed == made.data
-    return parsed["workflows"]["main"]["tasks"], problems
+    tasks: dict[str, Any] = parsed["workflows"]["main"]["tasks"]
+    return tasks
 
 
 CALL = {"ref": "core.local", "parameters": {"cmd": "<% $.cmd %>"}}
@@ -131,7 +143,6 @@ def test_the_rest_of_a_task_stays_in_its_order() -> None:
         "{workflow: main}",
         "{workflow: tests.book.main, input: <% $.all %>}",
         "{workflow: <% $.flow %>}",
-        "{workflow: elsewhere, input: {namespace: other}}",
         "{on-success: [say]}",
         "{action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}",
         "{action: st2.action ref=<% $.ref %>, input: {parameters: {any: thing}}}",
@@ -143,7 +154,7 @@ def test_what_is_left_alone(task: str) -> None:
     definition = workbook(f"say: {task}", "shell: {base: std.ssh, base-input: {cmd: <% $.line %>}}")
     known = Known()
     known.mistral |= {"std.ssh"}
-    same, problems = wrap(definition, known)
+    same, problems = examine(definition, known)
     assert same is definition
     assert problems == []
 
@@ -281,9 +292,10 @@ def test_what_is_no_workflow_is_left_to_mistral(text: str) -> None:
     assert wrap(definition, Known()) == (definition, [])
 
 
-def test_names_of_tasks_go_where_a_notification_is_skipped() -> None:
-    tasks, problems = wrapped(
-        """
+def test_what_is_started_is_told_the_names_of_its_tasks() -> None:
+    tasks = started(
+        workbook(
+            """
         plain: {action: core.noop}
         explicit: {action: st2.action, input: {ref: core.noop, parameters: {}}}
         line: {action: st2.action ref='core.noop'}
@@ -291,11 +303,10 @@ def test_names_of_tasks_go_where_a_notification_is_skipped() -> None:
         computed: {action: st2.action ref='core.noop', input: {st2_context: <% $.context %>}}
         inline: {action: st2.action ref='core.noop' st2_context=<% $.context %>}
         whole: {action: st2.action, input: <% $.call %>}
-        loud: {action: core.noop}
-        """,
-        skip=("plain", "explicit", "line", "context", "computed", "inline", "whole"),
+        other: {action: std.noop}
+        """
+        )
     )
-    assert problems == []
     assert {name: task.get("input") for name, task in tasks.items()} == {
         "plain": {"ref": "core.noop", "parameters": {}, "st2_context": {"task_name": "plain"}},
         "explicit": {"ref": "core.noop", "parameters": {}, "st2_context": {"task_name": "explicit"}},
@@ -304,7 +315,7 @@ def test_names_of_tasks_go_where_a_notification_is_skipped() -> None:
         "computed": {"st2_context": "<% $.context %>"},
         "inline": None,
         "whole": "<% $.call %>",
-        "loud": {"ref": "core.noop", "parameters": {}},
+        "other": None,
     }
     assert tasks["line"]["action"] == "st2.action ref='core.noop'"
 
@@ -313,8 +324,44 @@ def test_a_task_that_knows_its_name_already_is_left_alone() -> None:
     definition = workbook(
         "say: {action: st2.action ref='core.noop', input: {st2_context: {task_name: say}}}"
     )
-    same, _ = wrap(definition, Known(), ["say"])
+    same, _ = wrap(definition, Known())
     assert same is definition
+
+
+SUBS = """
+version: '2.0'
+name: tests.book
+workflows:
+  main:
+    tasks:
+      %s
+  sub: {input: [a: 1], tasks: {one: {action: std.noop}}}
+  own: {input: [env: prod], tasks: {one: {action: std.noop}}}
+"""
+ENVIRONMENT = {"env": "<% env() %>", "evaluate_env": False}
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("{workflow: sub}", ENVIRONMENT),
+        ("{workflow: sub a=2}", ENVIRONMENT),
+        ("{workflow: tests.book.sub, input: {a: 2}}", {"a": 2, **ENVIRONMENT}),
+        ("{workflow: main, with-items: 'i in [1]'}", ENVIRONMENT),
+        ("{workflow: sub, input: {env: {x: 1}}}", {"env": {"x": 1}}),
+        ("{workflow: sub evaluate_env=true}", None),
+        ("{workflow: sub, input: <% $.all %>}", "<% $.all %>"),
+        ("{workflow: own}", None),
+        ("{workflow: other.flow}", None),
+        ("{workflow: '<% $.flow %>'}", None),
+    ],
+)
+def test_the_environment_is_handed_on_to_workflows_of_the_same_file(task: str, given: Any) -> None:
+    """An input of that name, or an environment of the author's, is not touched."""
+    definition = Definition.parse(SUBS % f"call: {task}", "book.yaml")
+    assert started(definition)["call"].get("input") == given
+    looked_at, _ = examine(definition, Known())
+    assert looked_at is definition
 
 
 def test_the_meaning_of_all_else_is_kept() -> None:
