@@ -18,17 +18,14 @@ from st2actions_mistral.errors import (
     RemoteError,
     St2MistralError,
 )
-from st2actions_mistral.model import states
 from st2actions_mistral.model.workflow import (
     DESCRIPTION,
     WorkflowRef,
     decoded,
     has_items,
-    reports_to,
-    started_for,
     workflow_execution_id,
 )
-from st2actions_mistral.runner import checks
+from st2actions_mistral.runner import checks, rerun
 from st2actions_mistral.runner.environment import environment, is_from_us
 from st2actions_mistral.runner.request import Request, Rerun
 
@@ -174,19 +171,21 @@ class Starter:
             raise InputError(definition.name, f"Mistral refuses it: {complaint(refused, text)}")
         LOG.info("The %s %s is published.", kind, definition.name)
 
-    def _rerun(self, request: Request, rerun: Rerun) -> Started:
-        id_ = rerun.workflow_execution_id
+    def _rerun(self, request: Request, again: Rerun) -> Started:
+        id_ = again.workflow_execution_id
         execution = self._mistral.get_execution(id_)
         if execution is None:
             raise InputError("tasks", f"Mistral does not know the workflow execution {id_} any more.")
-        _check_workflow(request, rerun, execution)
+        rerun.check_workflow(request, again, execution)
         tasks = {task["name"]: task for task in self._mistral.tasks(id_)}
-        _check_rerun(rerun, tasks)
+        rerun.check_tasks(again, tasks)
+        for name in rerun.only_failed_items(again, tasks):
+            self._check_items(name, tasks[name]["id"])
         params = decoded(execution.get("params"))
         before = params.get("env") if isinstance(params, Mapping) else None
         env: dict[str, Any] | None = self._environment(request, id_, before)
-        for name in rerun.tasks:
-            reset = name in rerun.reset or not has_items(tasks[name])
+        for name in again.tasks:
+            reset = name in again.reset or not has_items(tasks[name])
             try:
                 self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
             except RemoteError as error:
@@ -197,6 +196,12 @@ class Starter:
             # Mistral takes an environment only while the workflow is not at work, which it is now.
             env = None
         return self._started(id_, str(execution["workflow_name"]))
+
+    def _check_items(self, name: str, task_id: str) -> None:
+        """:raises InputError: see :func:`rerun.check_items`."""
+        task = self._mistral.get_task(task_id) or {}
+        had = [*self._mistral.attempts(task_id), *self._mistral.sub_executions(task_id)]
+        rerun.check_items(name, decoded(task.get("result")), {row["state"] for row in had})
 
     def _environment(self, request: Request, id_: str, before: object = None) -> dict[str, Any]:
         return environment(
@@ -209,37 +214,3 @@ class Starter:
 
 def _description(request: Request) -> str:
     return f"{DESCRIPTION}{request.execution_id}"
-
-
-def _check_workflow(request: Request, rerun: Rerun, execution: Mapping[str, Any]) -> None:
-    """:raises InputError: the workflow is not that of the execution that is re-run, or not in ERROR."""
-    # Whoever may POST executions to StackStorm may write any id into their context.
-    if rerun.execution_id not in (reports_to(execution), started_for(execution)):
-        raise InputError("tasks", f"no workflow ran for execution {rerun.execution_id}.")
-    name = str(execution["workflow_name"])
-    if name != request.ref and not name.startswith(f"{request.ref}."):
-        raise InputError("tasks", f"the workflow {name} is none of the action {request.ref}.")
-    if execution["state"] != states.ERROR:
-        raise InputError(
-            "tasks",
-            f"the workflow is {execution['state']}: only in one in ERROR can tasks be run again."
-            " Give tasks=[] to start anew.",
-        )
-
-
-def _check_rerun(rerun: Rerun, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-    """:raises InputError: with all tasks that cannot be run again as it is asked for."""
-    problems = []
-    for name in rerun.tasks:
-        task = tasks.get(name)
-        if task is None:
-            problems.append(f"there was no task {name!r:.100}")
-        elif task["state"] != states.ERROR:
-            problems.append(f"{name} is {task['state']}")
-    if problems:
-        known = ", ".join(name for name, task in tasks.items() if task["state"] == states.ERROR)
-        raise InputError(
-            "tasks",
-            f"only tasks in ERROR can be run again, but {', '.join(problems)}."
-            f" In ERROR: {known or 'none'}.",
-        )

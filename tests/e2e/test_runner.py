@@ -362,13 +362,14 @@ def test_named_tasks_are_run_again(
     second = replace(
         asked,
         execution_id=bench.parent()["id"],
+        inputs={"folder": str(tmp_path)},
         rerun=Rerun(id_, asked.execution_id, ["items", "alone"], ["items"] if reset else []),
     )
     again = starter.start(second)
     assert again.workflow == started.workflow
     run = bench.wait(id_)
     assert run.execution["state"] == "SUCCESS"
-    assert (tmp_path / "1").read_text().split() == ["1", "1"] if reset else ["1"]
+    assert (tmp_path / "1").read_text().split() == (["1", "1"] if reset else ["1"])
     assert (tmp_path / "2").read_text().split() == ["2", "2"]
     # The new children belong to the new execution.
     parents = [child["parent"] for a in run.actions for child in bench.children_of(a["id"])]
@@ -376,11 +377,61 @@ def test_named_tasks_are_run_again(
     assert parents.count(second.execution_id) == (3 if reset else 2)
 
 
+LIST = """
+version: '2.0'
+name: {name}
+workflows:
+  main:
+    input: [folder, items]
+    tasks:
+      items:
+        with-items: i in <% $.items %>
+        action: core.local
+        input:
+          cmd: echo <% $.i %> >> <% $.folder %>/<% $.i %>; test <% $.i %> = good -o -e <% $.folder %>/ok
+"""
+
+
+@pytest.mark.parametrize(
+    ("items", "runs"),
+    [
+        (["bad", "good"], False),
+        (["bad", "worse", "good"], False),
+        (["bad", "good", "worse"], True),
+        (["bad", "worse"], True),
+    ],
+)
+def test_only_failed_items_are_run_again_where_mistral_can(
+    bench: Bench, starter: Starter, asked: Request, tmp_path: Path, items: list[str], runs: bool
+) -> None:
+    """Behind a failed one, Mistral would run again what succeeded, and wait for ever."""
+    rewrite(asked, LIST.format(name=asked.ref))
+    first = replace(asked, inputs={"folder": str(tmp_path), "items": items})
+    id_ = starter.start(first).workflow.execution_id
+    assert bench.wait(id_).execution["state"] == "ERROR"
+    (tmp_path / "ok").touch()
+    second = replace(
+        first, execution_id=bench.parent()["id"], rerun=Rerun(id_, asked.execution_id, ["items"])
+    )
+    if runs:
+        starter.start(second)
+        assert bench.wait(id_).execution["state"] == "SUCCESS"
+        times = {item: len((tmp_path / item).read_text().split()) for item in items}
+        assert times == {item: 1 if item == "good" else 2 for item in items}
+        return
+    with pytest.raises(InputError, match="Add reset=items to run all of its items again"):
+        starter.start(second)
+    assert bench.mistral.execution_state(id_) == "ERROR"
+    starter.start(replace(second, rerun=Rerun(id_, asked.execution_id, ["items"], ["items"])))
+    assert bench.wait(id_).execution["state"] == "SUCCESS"
+
+
 def test_tasks_that_cannot_be_run_again(
     bench: Bench, starter: Starter, asked: Request, tmp_path: Path
 ) -> None:
     rewrite(asked, ITEMS.format(name=asked.ref))
-    id_ = starter.start(replace(asked, inputs={"folder": str(tmp_path)})).workflow.execution_id
+    asked = replace(asked, inputs={"folder": str(tmp_path)})
+    id_ = starter.start(asked).workflow.execution_id
     bench.wait(id_)
     with pytest.raises(InputError) as caught:
         starter.start(replace(asked, rerun=Rerun(id_, asked.execution_id, ["alone", "fine", "nope"])))
@@ -391,6 +442,10 @@ def test_tasks_that_cannot_be_run_again(
         starter.start(replace(asked, rerun=Rerun(workflow_execution_id("x"), "x", ["alone"])))
     with pytest.raises(InputError, match="no workflow ran for execution x"):
         starter.start(replace(asked, rerun=Rerun(id_, "x", ["alone"])))
+    with pytest.raises(InputError, match="another folder is given"):
+        starter.start(
+            replace(asked, inputs={"folder": "/"}, rerun=Rerun(id_, asked.execution_id, ["alone"]))
+        )
     stranger = replace(asked, ref="tests.other", rerun=Rerun(id_, asked.execution_id, ["alone"]))
     with pytest.raises(InputError, match=r"is none of the action tests\.other"):
         starter.start(stranger)
