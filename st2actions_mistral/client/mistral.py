@@ -175,6 +175,13 @@ class MistralClient:
         found = self._get(f"/{kind}s/{segment(name)}", texts=["definition"])
         return found["definition"] if found else None
 
+    def workflow_definitions(self, names: Collection[str]) -> dict[str, str]:
+        """The YAML texts of the workflows that there are of these names."""
+        wanted = {"name": f"in:{','.join(names)}", "fields": "name,definition"}
+        return {
+            str(row.get("name")): str(row.get("definition")) for row in self._all("workflows", wanted)
+        }
+
     def save_definition(
         self, definition: str, kind: str = "workbook", *, validate: bool = True
     ) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.complaint import complaint
-from st2actions_mistral.dsl.definition import Definition
+from st2actions_mistral.dsl.definition import Definition, Kind
 from st2actions_mistral.dsl.wrapping import Catalogue
 from st2actions_mistral.errors import (
     Answered,
@@ -30,6 +31,8 @@ from st2actions_mistral.runner.environment import environment, is_from_us
 from st2actions_mistral.runner.request import Request, Rerun
 
 LOG: Final = logging.getLogger(__name__)
+
+_OF_ITS_OWN: Final = re.compile(r"^version\s*:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Starter:
         # Mistral takes a second or two to check a workbook. What was a workbook before and is a
         # workflow now (or the other way) leaves the old one behind, for what still runs it.
         kind = definition.kind.value
-        if self._mistral.definition(definition.name, kind) == definition.text:
+        if self._is_published(definition):
             return
         # Mistral looks into the inputs of a task, but not into the parameters within them.
         refused = self._mistral.validate(text, kind) if definition.text != text else None
@@ -170,6 +173,19 @@ class Starter:
         if refused is not None:
             raise InputError(definition.name, f"Mistral refuses it: {complaint(refused, text)}")
         LOG.info("The %s %s is published.", kind, definition.name)
+
+    def _is_published(self, definition: Definition) -> bool:
+        kind = definition.kind
+        if self._mistral.definition(definition.name, kind.value) != definition.text:
+            return False
+        if kind is Kind.WORKFLOW:
+            return True
+        # Somebody may have removed a workflow of the workbook, or saved another one in its place. Of
+        # the workbook's own, Mistral keeps the part of its text.
+        there = self._mistral.workflow_definitions(definition.workflows)
+        return all(
+            name in there and _OF_ITS_OWN.search(there[name]) is None for name in definition.workflows
+        )
 
     def _rerun(self, request: Request, again: Rerun) -> Started:
         id_ = again.workflow_execution_id

@@ -144,6 +144,25 @@ def test_runs_that_skip_notifications_share_what_is_published(
     assert notified == {"core.local": False, "core.noop": True}
 
 
+@pytest.mark.parametrize("becomes", ["gone", "another's"])
+def test_a_workflow_of_a_published_workbook_is_put_back(
+    bench: Bench, starter: Starter, asked: Request, becomes: str
+) -> None:
+    rewrite(asked, NESTED.format(name=asked.ref))
+    asked = replace(asked, inputs={}, workflow="main")
+    bench.wait(starter.start(asked).workflow.execution_id)
+    if becomes == "gone":
+        bench.request("DELETE", f"/workflows/{asked.ref}.sub")
+    else:
+        other = (
+            f"version: '2.0'\n{asked.ref}.sub: {{input: [word], tasks: {{a: {{action: std.fail}}}}}}\n"
+        )
+        bench.mistral.save_definition(other, "workflow")
+    again = starter.start(replace(asked, execution_id=bench.parent()["id"]))
+    run = bench.wait(again.workflow.execution_id)
+    assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
+
+
 def test_starting_twice_starts_once(bench: Bench, starter: Starter, asked: Request) -> None:
     found: list[Started] = []
     threads = [threading.Thread(target=lambda: found.append(starter.start(asked))) for _ in range(3)]
