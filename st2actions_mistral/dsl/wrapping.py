@@ -116,9 +116,29 @@ class _Wrapping:
         self.problems: list[Problem] = []
 
     def data(self) -> Mapping[str, Any]:
+        self._names()
         if self.definition.kind is Kind.WORKFLOW:
             return _each(self.definition.data, lambda name, spec: self._workflow((name,), name, spec))
         return _each(self.definition.data, self._section)
+
+    def _names(self) -> None:
+        """Mistral answers 500 to names that YAML makes something else of: 1, or true of "on"."""
+        book, data = self.definition.name, self.definition.data
+        named: list[tuple[tuple[str, ...], str, Any]] = []
+        prefix: tuple[str, ...] = ()
+        if self.definition.kind is Kind.WORKBOOK:
+            prefix = ("workflows",)
+            named += [
+                ((part,), f"{part} of {book}", data.get(part)) for part in ("workflows", "actions")
+            ]
+        for full, spec in self.definition.workflows.items():
+            path = (*prefix, full.removeprefix(f"{book}."), "tasks")
+            named.append((path, f"workflow {full}", spec.get("tasks")))
+        for path, place, content in named:
+            for name in content if isinstance(content, Mapping) else ():
+                if not isinstance(name, str):
+                    words = f"the name {name!r:.40} is no text: put it in quotes."
+                    self.problems.append(Problem((*path, str(name)), place, words))
 
     def _section(self, section: str, content: Any) -> Any:
         if not isinstance(content, Mapping):

@@ -64,6 +64,13 @@ def read(
     further = runner_parameters.get("context")
     if further is not None and not isinstance(further, Mapping):
         raise InputError("context", "must be an object with further inputs of the workflow.")
+    further = further or {}
+    # What an action says of a parameter (its type, its values, that nobody may change it) holds.
+    known = [str(name) for name in further if name in action_parameters]
+    if known:
+        raise InputError(
+            "context", f"gives {', '.join(known)}, which the action has as a parameter: give that."
+        )
     again = context.get("re-run")
     again = again if isinstance(again, Mapping) else {}
     tasks = _names("tasks", again.get("tasks") or runner_parameters.get("tasks"))
@@ -85,7 +92,7 @@ def read(
         execution_id=execution_id,
         ref=ref,
         entry_point=entry_point,
-        inputs={**action_parameters, **(further or {})},
+        inputs={**action_parameters, **further},
         workflow=runner_parameters.get("workflow") or None,
         task_name=runner_parameters.get("task_name") or None,
         user=user if isinstance(user, str) else None,

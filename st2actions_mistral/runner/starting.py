@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ from st2actions_mistral.runner.request import Request, Rerun
 LOG: Final = logging.getLogger(__name__)
 
 _OF_ITS_OWN: Final = re.compile(r"^version\s*:", re.MULTILINE)
+
+
+class StartUnknown(OutcomeUnknown):
+    """Mistral may have started a workflow, or run a task again."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def failure(error: St2MistralError, request_id: str) -> dict[str, Any]:
     result: dict[str, Any] = {"error": str(error)}
     if isinstance(error, Answered):
         result |= {"status": error.status, "message": error.message}
-    if isinstance(error, OutcomeUnknown):
+    if isinstance(error, StartUnknown):
         ids = {"workflow_execution_id": workflow_execution_id(request_id), "start": "unknown"}
         result["mistral"] = ids
     return result
@@ -99,8 +104,8 @@ class Starter:
         of the workflow execution.
 
         :raises InputError: something given cannot be used, or the id is taken; nothing was started.
-        :raises RemoteError: Mistral cannot be reached, or says no. Of ``OutcomeUnknown``, see
-            :func:`failure`.
+        :raises StartUnknown: Mistral may have begun.
+        :raises RemoteError: Mistral cannot be reached, or says no; nothing was started.
         """
         if request.rerun:
             return self._rerun(request, request.rerun)
@@ -125,14 +130,15 @@ class Starter:
     def _begin(self, request: Request, ready: checks.Ready) -> dict[str, Any]:
         """:raises InputError: another workflow has the id."""
         id_ = workflow_execution_id(request.execution_id)
-        started = self._mistral.start_workflow(
-            ready.workflow,
-            ready.inputs,
-            execution_id=id_,
-            env=self._environment(request, id_),
-            description=_description(request),
-            task_name=ready.task_name,
-        )
+        with _may_have_begun():
+            started = self._mistral.start_workflow(
+                ready.workflow,
+                ready.inputs,
+                execution_id=id_,
+                env=self._environment(request, id_),
+                description=_description(request),
+                task_name=ready.task_name,
+            )
         # Mistral answers with whatever has the id, and whoever knows of the execution can make it.
         if not self._is_ours(started, id_, request, ready):
             raise InputError(
@@ -161,15 +167,20 @@ class Starter:
         kind = definition.kind.value
         if self._is_published(definition):
             return
-        # Mistral looks into the inputs of a task, but not into the parameters within them.
-        refused = self._mistral.validate(text, kind) if definition.text != text else None
-        if refused is None:
-            try:
+        try:
+            # Mistral looks into the inputs of a task, but not into the parameters within them.
+            refused = self._mistral.validate(text, kind) if definition.text != text else None
+            if refused is None:
                 self._mistral.save_definition(definition.text, kind)
-            except Answered as error:
-                if error.status != 400:
-                    raise
-                refused = error.message
+        except Answered as error:
+            if error.status != 400:
+                raise
+            refused = error.message
+        except OutcomeUnknown as error:
+            if error.status != 500:
+                raise
+            # Saving is safe to repeat, and it has been.
+            refused = "it answers 500: it can make nothing of this text, or is in trouble; see its log."
         if refused is not None:
             raise InputError(definition.name, f"Mistral refuses it: {complaint(refused, text)}")
         LOG.info("The %s %s is published.", kind, definition.name)
@@ -203,7 +214,8 @@ class Starter:
         for name in again.tasks:
             reset = name in again.reset or not has_items(tasks[name])
             try:
-                self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
+                with _may_have_begun():
+                    self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
             except RemoteError as error:
                 if env is not None:
                     raise
@@ -226,6 +238,16 @@ class Starter:
 
     def _started(self, id_: str, workflow: str) -> Started:
         return Started(WorkflowRef(self._site, id_, workflow))
+
+
+@contextmanager
+def _may_have_begun() -> Iterator[None]:
+    try:
+        yield
+    except OutcomeUnknown as error:
+        raise StartUnknown(
+            error.what, error.reason, status=error.status, retry_after=error.retry_after
+        ) from error
 
 
 def _description(request: Request) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mistral.utils import safe_yaml
 
 from st2actions_mistral.dsl.definition import Definition, dump, load
+from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.wrapping import examine, wrap
 
 Parameters = Mapping[str, Mapping[str, Any]]
@@ -290,6 +291,28 @@ def test_what_is_no_task_is_left_to_mistral(task: str) -> None:
 def test_what_is_no_workflow_is_left_to_mistral(text: str) -> None:
     definition = Definition.parse(f"version: '2.0'\nname: book\nactions: [1]\n{text}", "f")
     assert wrap(definition, Known()) == (definition, [])
+
+
+def test_a_name_that_is_no_text_is_told_with_its_line() -> None:
+    text = """
+    version: '2.0'
+    name: tests.book
+    actions:
+      2: {base: std.noop}
+    workflows:
+      main:
+        tasks:
+          3: {action: std.noop}
+          on: {action: std.noop}
+    """
+    _, problems = examine(Definition.parse(textwrap.dedent(text), "book.yaml"), Known())
+    said = [(str(problem), line_of(textwrap.dedent(text), problem.path)) for problem in problems]
+    assert said == [
+        ("actions of tests.book: the name 2 is no text: put it in quotes.", 5),
+        ("workflow tests.book.main: the name 3 is no text: put it in quotes.", 9),
+        # What was written there is gone.
+        ("workflow tests.book.main: the name True is no text: put it in quotes.", 8),
+    ]
 
 
 def test_what_is_started_is_told_the_names_of_its_tasks() -> None:

@@ -60,6 +60,12 @@ def test_a_rerun_without_tasks_is_a_new_start() -> None:
     assert read(context={"re-run": {"ref": "x"}}, rerun_of="w").rerun is None
 
 
+@pytest.mark.parametrize("value", [1, None])
+def test_context_is_no_way_past_what_an_action_says_of_its_parameters(value: Any) -> None:
+    with pytest.raises(InputError, match="context: gives a, c, which the action has as a parameter"):
+        read({"context": {"a": 2, "b": 2, "c": value}}, {"a": 1, "c": None})
+
+
 @pytest.mark.parametrize(
     ("runner_parameters", "words"),
     [

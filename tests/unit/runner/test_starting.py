@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.errors import InputError
+from st2actions_mistral.errors import InputError, OutcomeUnknown
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.model.workflow import workflow_execution_id
 from st2actions_mistral.runner.environment import environment
@@ -165,3 +165,46 @@ def test_one_that_was_run_again_for_another_execution_is_ours_yet(asked: Request
     request = Request(OTHER, "pack.name", Path())
     again = environment(request, WORKFLOW, api_url=None, context_key=KEY, before=signed(KEY))
     assert starter(theirs(again), KEY).start(asked).workflow.execution_id == WORKFLOW
+
+
+LOST = OutcomeUnknown("POST x", "no answer in 30 s")
+TROUBLE = OutcomeUnknown("POST x", "500 Internal Server Error", status=500)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "unknown"),
+    [
+        ("definition", LOST, False),
+        ("save_definition", LOST, False),
+        ("start_workflow", LOST, True),
+    ],
+)
+def test_only_a_start_can_be_in_doubt(
+    asked: Request, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception, unknown: bool
+) -> None:
+    """The relay looks for what may have begun, and only where something may have."""
+    mistral = Mistral()
+
+    def fails(*args: Any, **more: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(mistral, call, fails)
+    with pytest.raises(OutcomeUnknown) as caught:
+        starter(mistral, None).start(asked)
+    result = failure(caught.value, ID)
+    assert result["error"] == "POST x: no answer in 30 s"
+    assert result.get("mistral", {}).get("start") == ("unknown" if unknown else None)
+
+
+def test_a_text_that_mistral_can_make_nothing_of(
+    asked: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral = Mistral()
+
+    def fails(*args: Any, **more: Any) -> Any:
+        raise TROUBLE
+
+    monkeypatch.setattr(mistral, "save_definition", fails)
+    with pytest.raises(InputError, match=r"pack\.name: Mistral refuses it: it answers 500"):
+        starter(mistral, None).start(asked)
+    assert mistral.starts == 0
