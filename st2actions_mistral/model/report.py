@@ -44,13 +44,16 @@ class Task:
         """``{"name", "state", "result"}``; with ``execution_id`` of its child in StackStorm, or
         ``execution_ids`` of a task with items; with ``workflow_execution_id`` or
         ``workflow_execution_ids`` of its sub-workflows; with ``state_info`` in ERROR."""
+        several = has_items(self.shown)
         result = decoded(self.shown.get("result"))
+        if result == [] and not several and self.shown.get("state") != states.SUCCESS:
+            # What Mistral shows of a task none of whose actions has ended, as of one that timed out.
+            result = None
         entry: dict[str, Any] = {
             "name": self.shown.get("name"),
             "state": self.shown.get("state"),
             "result": _cut(result, _LARGEST_TASK),
         }
-        several = has_items(self.shown)
         children = [_child(item) for item in (result if isinstance(result, list) else [result])]
         entry |= _named("execution_id", [id_ for id_ in children if id_], several)
         entry |= _named("workflow_execution_id", list(self.started), several)

@@ -75,6 +75,18 @@ def test_a_result_that_is_no_json_is_none() -> None:
     assert Task({**task(), "result": "{"}).entry()["result"] is None
 
 
+@pytest.mark.parametrize("state", ["ERROR", "CANCELLED", "RUNNING", "WAITING"])
+def test_a_task_none_of_whose_actions_has_ended_has_no_result(state: str) -> None:
+    assert Task(task([], state=state)).entry()["result"] is None
+
+
+def test_an_empty_list_of_an_action_or_of_items_stays() -> None:
+    assert Task(task([])).entry()["result"] == []
+    items = {"runtime_context": {"with_items": {"count": 0}}}
+    assert Task(task([], **items)).entry()["result"] == []
+    assert Task(task([], state="ERROR", **items)).entry()["result"] == []
+
+
 def test_a_large_result_is_cut_and_keeps_its_link() -> None:
     entry = Task(task(child(1, stdout="x" * 20_000, code=0))).entry()
     assert entry["result"]["code"] == 0
