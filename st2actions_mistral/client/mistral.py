@@ -87,8 +87,9 @@ class MistralClient:
         return self._get(f"/tasks/{segment(task_execution_id)}")
 
     def attempts(self, task_execution_id: str) -> list[dict[str, Any]]:
-        """``id``, ``state`` and ``created_at`` of all action executions of a task, the oldest first."""
-        fields = "id,state,created_at"
+        """``id``, ``name``, ``state`` and ``created_at`` of all action executions of a task, the oldest
+        first."""
+        fields = "id,name,state,created_at"
         return list(
             self._all("action_executions", {"task_execution_id": task_execution_id, "fields": fields})
         )

@@ -210,6 +210,27 @@ class St2Client:
         # one: seen twice, never missed.
         return self._pages({**query, "sort_desc": "true"})
 
+    def children_of(
+        self,
+        workflow_execution_id: str,
+        *,
+        below: str | None = None,
+        since: datetime | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """``id``, ``status`` and ``context`` of the executions made for a workflow, as far as their
+        contexts are true, the oldest first.
+
+        :param below: only those right below this execution: on that StackStorm has an index.
+        :param since: when the workflow was made, in Mistral's time; wanted where ``below`` is not
+            given, see :data:`CLOCK_MARGIN`.
+        """
+        query = {"filter": f"context.mistral.workflow_execution_id:{workflow_execution_id}"}
+        if below:
+            query["parent"] = below
+        if since:
+            query["timestamp_gt"] = _timestamp(since - CLOCK_MARGIN)
+        return self._pages({**query, "sort_asc": "true"})
+
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of all executions that wait for a workflow of a site."""
         # StackStorm takes one status at a time. Before it runs, nobody has told it of a workflow.

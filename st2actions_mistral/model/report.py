@@ -39,6 +39,9 @@ class Task:
     """As Mistral's API shows it, with ``result`` (JSON in a text)."""
     started: Sequence[str] = ()
     """The workflow executions that it has started."""
+    children: Sequence[str] = ()
+    """The StackStorm executions made for it, the oldest first; wanted where it
+    :func:`lacks_children`."""
 
     def entry(self) -> dict[str, Any]:
         """``{"name", "state", "result"}``; with ``execution_id`` of its child in StackStorm, or
@@ -54,12 +57,31 @@ class Task:
             "state": self.shown.get("state"),
             "result": _cut(result, _LARGEST_TASK),
         }
-        children = [_child(item) for item in (result if isinstance(result, list) else [result])]
-        entry |= _named("execution_id", [id_ for id_ in children if id_], several)
+        entry |= _named("execution_id", self._children(result, several), several)
         entry |= _named("workflow_execution_id", list(self.started), several)
         if self.shown.get("state") == states.ERROR and self.shown.get("state_info"):
             entry["state_info"] = shortened(_reason(self.shown["state_info"]))
         return entry
+
+    def _children(self, result: Any, several: bool) -> list[str]:
+        """Those in its result. What the result has not got is found among all that were made: of a task
+        tried several times the last one; of items, each child, for it is not known which one was tried
+        again."""
+        named = _in_result(result)
+        if several:
+            return [*named, *(id_ for id_ in self.children if id_ not in named)]
+        return named or list(self.children[-1:])
+
+
+def lacks_children(task: Mapping[str, Any]) -> bool:
+    """Whether the result of a task names no StackStorm execution, or of a task with items fewer than
+    there are items.
+
+    :param task: see ``Task.shown``.
+    """
+    if task.get("type") == "WORKFLOW":
+        return False
+    return len(_in_result(decoded(task.get("result")))) < _actions_of(task)
 
 
 def in_order(tasks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -156,6 +178,21 @@ def _named(name: str, ids: list[str], several: bool) -> dict[str, Any]:
     if not ids:
         return {}
     return {f"{name}s": ids} if several or len(ids) > 1 else {name: ids[0]}
+
+
+def _actions_of(task: Mapping[str, Any]) -> int:
+    """How many actions a task needs at least."""
+    if not has_items(task):
+        return 1
+    count = decoded(task["runtime_context"])["with_items"]
+    count = count.get("count") if isinstance(count, Mapping) else None
+    return count if isinstance(count, int) else 1
+
+
+def _in_result(result: Any) -> list[str]:
+    """The StackStorm executions in the result of a task."""
+    found = [_child(item) for item in (result if isinstance(result, list) else [result])]
+    return [id_ for id_ in found if id_]
 
 
 def _child(result: Any) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.errors import OutcomeUnknown
+from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report, states
 from st2actions_mistral.model.workflow import (
     WorkflowRef,
@@ -17,9 +19,14 @@ from st2actions_mistral.model.workflow import (
     started_for,
     workflow_execution_id,
 )
-from st2actions_mistral.relay import parents
+from st2actions_mistral.relay import parents, reconcile
 from st2actions_mistral.relay.parents import Seen
 from st2actions_mistral.relay.view import alively
+
+LOG: Final = logging.getLogger(__name__)
+
+# Rows of one listing of a workflow's children.
+_MOST_CHILDREN: Final = 10_000
 
 _TOO_LARGE: Final = "(too large to be fetched from Mistral)"
 
@@ -115,14 +122,66 @@ class ParentView:
         """What a parent gets of its workflow, see ``model.report``."""
         ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
         tasks = report.in_order(self._mistral.tasks(workflow["id"]))
+        whole = [self._task(listed["id"]) or listed for listed in tasks[: report.MOST_TASKS]]
+        children = self._children(workflow, whole)
         shown = []
-        for listed in tasks[: report.MOST_TASKS]:
-            task = self._task(listed["id"]) or listed
+        for task in whole:
             below = task.get("type") == "WORKFLOW"
-            rows = self._mistral.sub_executions(listed["id"]) if below else []
-            shown.append(report.Task(task, [row["id"] for row in rows]))
+            rows = self._mistral.sub_executions(task["id"]) if below else []
+            started = [row["id"] for row in rows]
+            shown.append(report.Task(task, started, children.get(task["id"], ())))
         left_out = len(tasks) - len(shown)
         return report.workflow_report(workflow, shown, ref, left_out=left_out)
+
+    def _children(
+        self, workflow: Mapping[str, Any], tasks: Collection[Mapping[str, Any]]
+    ) -> dict[str, list[str]]:
+        """The StackStorm executions made for those tasks whose results do not name them, by task, the
+        oldest first."""
+        task_of = self._unnamed(tasks)
+        if not task_of:
+            return {}
+        first: dict[str, str] = {}
+        try:
+            for child in islice(self._listed_for(workflow), _MOST_CHILDREN):
+                action_id = reconcile.action_of(child, self._site)
+                if action_id in task_of:
+                    first.setdefault(action_id, child["id"])
+        except (Answered, OutcomeUnknown) as error:
+            # The end of a workflow is worth more than the names of who ran its tasks.
+            LOG.warning(
+                "Not all children of workflow execution %s are named in its end: %s",
+                workflow["id"],
+                error.brief(),
+            )
+        children: dict[str, list[str]] = {}
+        for action_id, child_id in first.items():
+            children.setdefault(task_of[action_id], []).append(child_id)
+        return children
+
+    def _unnamed(self, tasks: Collection[Mapping[str, Any]]) -> dict[str, str]:
+        """The actions that ran in StackStorm of those tasks whose results do not say where, each with
+        its task."""
+        task_of: dict[str, str] = {}
+        bases: dict[str, str] = {}
+        for task in tasks:
+            if not report.lacks_children(task):
+                continue
+            for action in self._mistral.attempts(task["id"]):
+                name = str(action["name"])
+                if name not in bases:
+                    usual = name == reconcile.ACTION_NAME
+                    bases[name] = name if usual else self._mistral.base_of(name)
+                if bases[name] == reconcile.ACTION_NAME:
+                    task_of[action["id"]] = task["id"]
+        return task_of
+
+    def _listed_for(self, workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        parent = reports_to(workflow)
+        if parent is not None and parent == started_for(workflow):
+            return self._st2.children_of(workflow["id"], below=parent)
+        # After a re-run they are below several executions.
+        return self._st2.children_of(workflow["id"], since=reconcile.made_at(workflow))
 
     def _task(self, id_: str) -> dict[str, Any] | None:
         try:

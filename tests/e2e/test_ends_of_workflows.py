@@ -154,6 +154,50 @@ def test_a_workflow_succeeds(bench: Bench) -> None:
     eventually(lambda: said in log(bench), "the relay says so")
 
 
+def test_the_children_of_tasks_without_a_result_are_named(bench: Bench) -> None:
+    name = bench.workbook(
+        f"""
+        late: {{action: st2.action, input: {SLEEP}, timeout: 2, on-error: [quiet, adhoc, each, none]}}
+        quiet: {{action: st2.action, input: {HELLO}, keep-result: false}}
+        adhoc: {{action: ours, input: {{value: hello}}}}
+        each:
+          with-items: i in [1, 2]
+          keep-result: false
+          action: st2.action
+          input: {{ref: sandbox.echo, parameters: {{value: <% str($.i) %>}}}}
+        none: {{with-items: "i in <% [] %>", action: st2.action, input: {HELLO}}}
+        """,
+        extra="""
+        actions:
+          ours:
+            input: [value]
+            base: st2.action
+            base-input:
+              ref: sandbox.echo
+              parameters: {value: <% $.value %>}
+              st2_context: <% env().get('__actions').get('st2.action').st2_context %>
+            output: {said: <% $.result.value %>}
+        """,
+    )
+    parent = run(bench, name)
+    tasks = {task["name"]: task for task in ended(bench, parent)["result"]["tasks"]}
+    mine = {e["id"]: e for e in bench.stackstorm.executions.all() if e.get("parent") == parent}
+    of_task: dict[str, list[str]] = {}
+    ids = {task["id"]: task["name"] for task in bench.mistral.tasks(workflow_of(bench, parent))}
+    for id_, execution in mine.items():
+        task_id = execution["context"]["mistral"]["task_execution_id"]
+        of_task.setdefault(ids[task_id], []).append(id_)
+    assert (tasks["late"]["state"], tasks["late"]["result"]) == ("ERROR", None)
+    assert tasks["quiet"]["result"] is None
+    assert tasks["adhoc"]["result"] == {"said": "hello"}
+    for task in ("late", "quiet", "adhoc"):
+        assert [tasks[task]["execution_id"]] == of_task[task]
+    assert sorted(tasks["each"]["execution_ids"]) == sorted(of_task["each"])
+    assert (len(of_task["each"]), len(mine)) == (2, 5)
+    assert tasks["none"]["result"] == []
+    assert "execution_ids" not in tasks["none"]
+
+
 def test_a_workflow_has_an_output(bench: Bench) -> None:
     book = bench.workbook(
         "noop: {action: std.noop}",

@@ -567,6 +567,23 @@ def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: st
         assert dict(st2_client.statuses([])) == {}
 
 
+def test_the_children_of_a_workflow_are_listed(st2: StackStorm, key: str) -> None:
+    with client(st2.api_url, key) as st2_client:
+        above = [st2_client.create_execution("core.noop", {})["id"] for _ in range(2)]
+        made = [
+            st2_client.schedule(
+                Child("core.noop", {}, MistralIds("s", workflow_execution_id=workflow), Parent(parent))
+            )["id"]
+            for workflow, parent in (("w", above[0]), ("w", above[1]), ("other", above[0]))
+        ]
+        now = datetime.now(timezone.utc)
+        listed = list(st2_client.children_of("w", since=now))
+        assert [row["id"] for row in listed] == made[:2]
+        assert {"id", "status", "context"} <= listed[0].keys()
+        assert [row["id"] for row in st2_client.children_of("w", below=above[1])] == made[1:2]
+        assert list(st2_client.children_of("w", since=now + timedelta(hours=25))) == []
+
+
 def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
     """One that StackStorm does not take would cost the answer about all the others."""
     id_ = "6b03c160746e6986596007f7"

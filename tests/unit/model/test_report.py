@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.model.report import Task, in_order, lost_report, workflow_report
+from st2actions_mistral.model.report import (
+    Task,
+    in_order,
+    lacks_children,
+    lost_report,
+    workflow_report,
+)
 from st2actions_mistral.model.result import cut_parent_result
 from st2actions_mistral.model.workflow import WorkflowRef
 
@@ -57,6 +63,44 @@ def test_items_have_a_list_of_children_also_of_one() -> None:
     assert Task(task([child(1), child(2)], **items)).entry()["execution_ids"] == ["c-1", "c-2"]
     assert Task(task([child(1)], **items)).entry()["execution_ids"] == ["c-1"]
     assert "execution_ids" not in Task(task([], **items)).entry()
+
+
+def test_a_child_that_the_result_does_not_name_is_the_last_one_made() -> None:
+    assert Task(task(None), children=["c-1", "c-2"]).entry()["execution_id"] == "c-2"
+    assert Task(task([], state="ERROR"), children=["c-1"]).entry()["execution_id"] == "c-1"
+    assert Task(task(child(1)), children=["c-1", "c-2"]).entry()["execution_id"] == "c-1"
+    assert "execution_id" not in Task(task(None)).entry()
+
+
+def test_children_of_items_that_the_result_does_not_name_come_after_the_others() -> None:
+    items = {"runtime_context": {"with_items": {"count": 3}}}
+    made = ["c-1", "c-2", "c-3"]
+    assert Task(task([None, None, None], **items), children=made).entry()["execution_ids"] == made
+    found = Task(task([child(3), child(1)], state="ERROR", **items), children=made).entry()
+    assert found["execution_ids"] == ["c-3", "c-1", "c-2"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "lacks"),
+    [
+        (task(child(1)), False),
+        (task(None), True),
+        (task({"stdout": "x"}), True),
+        (task([], state="ERROR"), True),
+        ({"id": "t"}, True),
+        (task(None, type="WORKFLOW"), False),
+        (task([], runtime_context={"with_items": {"count": 0}}), False),
+        (task([child(1)], runtime_context={"with_items": {"count": 2}}), True),
+        (task([child(1), child(2)], runtime_context={"with_items": {"count": 2}}), False),
+        (task([child(1)], runtime_context='{"with_items": {"count": 2}}'), True),
+        (task([child(1)], runtime_context={"with_items": {"count": "2"}}), False),
+        (task([], runtime_context={"with_items": 5}), True),
+    ],
+)
+def test_a_task_lacks_children_that_its_result_does_not_name(
+    shown: dict[str, Any], lacks: bool
+) -> None:
+    assert lacks_children(shown) == lacks
 
 
 def test_a_sub_workflow_is_named() -> None:

@@ -4,6 +4,7 @@ clients say what there is."""
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -184,6 +185,94 @@ def test_a_report_names_what_is_below() -> None:
     assert report["mistral"]["workflow_name"] == "n"
 
 
+class Tried(Systems):
+    """A workflow with a task that was tried twice and has no result."""
+
+    def __init__(self, children: list[Any], name: str = "st2.action", result: Any = None) -> None:
+        super().__init__([], [])
+        self.children, self.name, self.result = children, name, result
+        self.asked: list[Any] = []
+
+    def tasks(self, id_: str) -> list[Any]:
+        return [{"id": "t", "name": "one", "type": "ACTION", "state": "ERROR"}]
+
+    def get_task(self, id_: str) -> Any:
+        return {**self.tasks("")[0], "result": json.dumps(self.result)}
+
+    def attempts(self, id_: str) -> list[Any]:
+        return [{"id": f"a-{n}", "name": self.name, "state": "RUNNING"} for n in (1, 2)]
+
+    def base_of(self, name: str) -> str:
+        return "st2.action" if name == "ours" else name
+
+    def children_of(self, id_: str, **given: Any) -> Any:
+        self.asked.append((id_, given))
+        yield from self.children
+
+    def report(self, **given: Any) -> dict[str, Any]:
+        again = ParentView(self, self, "here")  # type: ignore[arg-type]
+        (task,) = again.report({**workflow(W1, FIRST, "ERROR"), "output": "{}", **given})["tasks"]
+        return dict(task)
+
+
+def made_for(number: int, action: Any, site: str = "here") -> dict[str, Any]:
+    ids = {"site": site, "action_execution_id": action, "workflow_execution_id": W1}
+    return {"id": f"c-{number}", "status": "canceled", "context": {"mistral": ids}}
+
+
+@pytest.mark.parametrize("name", ["st2.action", "ours"])
+def test_a_report_names_the_child_of_a_task_without_a_result(name: str) -> None:
+    systems = Tried([made_for(1, "a-1"), made_for(2, "a-2"), made_for(3, "a-2")], name)
+    # Of two children of one action the first one counts.
+    assert systems.report()["execution_id"] == "c-2"
+    assert systems.asked == [(W1, {"below": FIRST})]
+
+
+def test_after_a_run_again_the_children_are_below_several() -> None:
+    context = {"parent": {"execution_id": SECOND}}
+    params = {"env": {"__actions": {"st2.callback": {"st2_context": context}}}}
+    systems = Tried([made_for(1, "a-2")])
+    found = systems.report(params=json.dumps(params), created_at="2026-11-25 06:00:00")
+    assert found["execution_id"] == "c-1"
+    since = datetime(2026, 11, 25, 6, tzinfo=timezone.utc)
+    assert systems.asked == [(W1, {"since": since})]
+
+
+def test_children_are_asked_for_only_where_some_are_wanted() -> None:
+    for systems in (
+        Tried([made_for(1, "a-1")], "std.noop"),
+        Tried([made_for(1, "a-1")], result={"st2": {"execution_id": "c-0"}}),
+    ):
+        assert systems.report().get("execution_id") != "c-1"
+        assert not systems.asked
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"id": "x", "status": "running"},
+        {"id": "x", "status": "running", "context": [1]},
+        {"id": "x", "status": "running", "context": {"mistral": "text"}},
+        made_for(9, ["a-2"]),
+        made_for(9, None),
+        made_for(9, "a-2", "elsewhere"),
+        made_for(9, "of another task"),
+    ],
+)
+def test_no_context_of_a_strangers_makes_a_child(strange: dict[str, Any]) -> None:
+    assert "execution_id" not in Tried([strange]).report()
+    assert Tried([strange, made_for(1, "a-1"), strange]).report()["execution_id"] == "c-1"
+
+
+def test_a_listing_that_fails_does_not_keep_a_parent_from_its_end() -> None:
+    class Failing(Tried):
+        def children_of(self, id_: str, **given: Any) -> Any:
+            yield made_for(1, "a-1")
+            raise OutcomeUnknown("GET x", "is larger than 67108864 bytes")
+
+    assert Failing([]).report()["execution_id"] == "c-1"
+
+
 def test_what_is_gone_is_not_at_work() -> None:
     looking = view([], [workflow(W1, FIRST), workflow(W2, SECOND, "ERROR")])
     assert looking.is_at_work(W1)
@@ -206,6 +295,9 @@ def test_a_result_too_large_to_be_fetched_is_left_out() -> None:
 
         def get_task(self, id_: str) -> Any:
             raise OutcomeUnknown("GET x", "is larger than 67108864 bytes")
+
+        def attempts(self, id_: str) -> list[Any]:
+            return []
 
         def task_briefly(self, id_: str) -> Any:
             return {"id": id_, "name": "one", "state": "SUCCESS", "type": "ACTION"}
