@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from st2actions_mistral import config
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.workflow import WorkflowRef
+from st2actions_mistral.model.workflow import WorkflowRef, reports_to
 
 if TYPE_CHECKING:
     from st2actions_mistral.client.mistral import MistralClient
@@ -61,7 +62,7 @@ def run(name: str, args: argparse.Namespace) -> int:
             raise InputError(
                 args.execution, f"its workflow runs in the Mistral of site {workflow.site!r:.80}."
             )
-        state = _changed(name, args.execution, workflow.execution_id, mistral)
+        state = _changed(name, execution, workflow.execution_id, mistral)
         if state is None:
             raise unknown_to_mistral(
                 conf,
@@ -72,21 +73,37 @@ def run(name: str, args: argparse.Namespace) -> int:
     return 0
 
 
-def _changed(name: str, execution: str, workflow: str, mistral: MistralClient) -> str | None:
+def _changed(
+    name: str, execution: Mapping[str, Any], workflow_id: str, mistral: MistralClient
+) -> str | None:
     """The state that it comes to; None where Mistral does not know the workflow.
 
-    :raises InputError: there is nothing to change any more.
+    :raises InputError: there is nothing to change any more, or it is another execution's by now.
     """
     from st2actions_mistral.cli.systems import safe_to_repeat
     from st2actions_mistral.runner import control
 
     # Looked up first: Mistral says the same of what ends by being resumed and of what had ended before.
-    state = mistral.execution_state(workflow)
+    workflow = mistral.execution_briefly(workflow_id)
+    if workflow is None:
+        return None
+    state: str | None = workflow["state"]
     ended = state in states.MISTRAL_FINAL
-    if state is not None and not ended:
+    if not ended:
+        owner = reports_to(workflow)
+        if owner not in (None, execution["id"]):
+            raise InputError(
+                execution["id"],
+                f"{_ending(execution)}its workflow now belongs to execution {owner}: {name} that one.",
+            )
         with safe_to_repeat():
-            state = (control.pause if name == "pause" else control.resume)(mistral, workflow)
+            state = (control.pause if name == "pause" else control.resume)(mistral, workflow_id)
         ended = name == "pause" and state in states.MISTRAL_FINAL
     if ended:
-        raise InputError(execution, f"has ended already ({state}): nothing to {name}.")
+        raise InputError(execution["id"], f"has ended already ({state}): nothing to {name}.")
     return state
+
+
+def _ending(execution: Mapping[str, Any]) -> str:
+    status = execution["status"]
+    return f"has ended already ({status}): " if status in states.ST2_FINAL else ""

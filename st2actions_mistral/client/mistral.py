@@ -148,6 +148,12 @@ class MistralClient:
         found = self._get(f"/executions/{segment(execution_id)}?fields=id,state")
         return str(found["state"]) if found else None
 
+    def execution_briefly(self, execution_id: str) -> dict[str, Any] | None:
+        """``id``, ``state``, ``description`` and ``params`` of one workflow execution, or None where
+        there is none: without its output, however large that is."""
+        fields = "id,state,description,params"
+        return self._get(f"/executions/{segment(execution_id)}?fields={fields}")
+
     def unfinished_executions(self) -> Iterator[dict[str, Any]]:
         """``id``, ``state``, ``description`` and ``root_execution_id`` of all workflow executions that
         have not ended, the oldest first. The root of an outermost one is null."""

@@ -12,6 +12,7 @@ import pytest
 import requests
 from bench import Bench, environment, eventually, new_bench
 
+from st2actions_mistral.cli.main import main
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model.workflow import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult
@@ -429,7 +430,9 @@ def test_a_start_of_which_nobody_knows_is_cancelled(eager: Bench) -> None:
     assert eager.wait(workflow_execution_id(parent)).execution["state"] == "CANCELLED"
 
 
-def test_a_workflow_that_was_run_again_is_the_new_parents(eager: Bench) -> None:
+def test_a_workflow_that_was_run_again_is_the_new_parents(
+    eager: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its old parent is canceled, which says nothing of the new one."""
     name = eager.workbook(
         """
@@ -454,6 +457,10 @@ def test_a_workflow_that_was_run_again_is_the_new_parents(eager: Bench) -> None:
     eager.stackstorm.register_runner("mistral-v2", Runner(run_again))
     new = run(eager, name)
     children(eager, new)
+    config_file = ["--config-file", eager.sandbox.relay.args[-1]]
+    assert main(["pause", old, *config_file]) == 1
+    assert f"its workflow now belongs to execution {new}: pause that one." in capsys.readouterr().err
+    assert [main([word, new, *config_file]) for word in ("pause", "resume")] == [0, 0]
     eager.sandbox.relay.start()
     done = ended(eager, new)
     assert done["status"] == "succeeded", done

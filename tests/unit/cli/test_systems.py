@@ -97,6 +97,30 @@ def test_what_it_comes_to_is_told(
     assert f"{after}" in (told if status else printed)
 
 
+@pytest.mark.parametrize("name", ["pause", "resume"])
+@pytest.mark.parametrize(
+    ("status", "words"), [("failed", "has ended already (failed): "), ("running", "")]
+)
+def test_a_workflow_that_was_run_again_is_its_new_executions(
+    typed: Typed, name: str, status: str, words: str
+) -> None:
+    again = "6b03c160746e6986596007ff"
+    env = {"__actions": {"st2.callback": {"st2_context": {"parent": {"execution_id": again}}}}}
+    runs = answer(200, {"id": WORKFLOW, "state": "RUNNING", "params": {"env": env}})
+    old, new = ({**PARENT, "id": id_, "status": status} for id_ in (EXECUTION, again))
+    with BreakingServer(answer(200, old)) as st2, BreakingServer(runs) as mistral:
+        found, printed, told = typed(name, EXECUTION, st2=st2.url, mistral=mistral.url)
+        asked = {call.split()[0] for call in mistral.calls()}
+    assert (found, printed, asked) == (1, "", {"GET"})
+    assert told == (
+        f"st2-mistral: {EXECUTION}: {words}its workflow now belongs to execution {again}:"
+        f" {name} that one.\n"
+    )
+    with BreakingServer(answer(200, new)) as st2, BreakingServer(runs) as mistral:
+        found, printed, _ = typed(name, again, st2=st2.url, mistral=mistral.url)
+    assert (found, printed) == (0, f"{again}: workflow execution {WORKFLOW} is RUNNING\n")
+
+
 @pytest.mark.parametrize("look", [answer(503), NOT_FOUND, hang_up()])
 def test_an_unknown_outcome_says_that_it_can_be_run_again(typed: Typed, look: Behaviour) -> None:
     runs = answer(200, {"id": WORKFLOW, "state": "RUNNING"})

@@ -354,6 +354,15 @@ def test_the_state_of_a_workflow_is_read_alone() -> None:
         assert mistral.execution_state("w") is None
 
 
+def test_a_workflow_is_read_without_its_output() -> None:
+    found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
+    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
+        assert mistral.execution_briefly("../w")
+        path = "/v2/executions/..%2Fw?fields=id,state,description,params"
+        assert server.requests[0].path == path
+        assert mistral.execution_briefly("w") is None
+
+
 def test_what_a_task_has_started_is_listed() -> None:
     rows = [{"id": "w", "state": "SUCCESS"}]
     with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
