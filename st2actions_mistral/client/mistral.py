@@ -15,7 +15,7 @@ from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, HeaderSource
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
-from st2actions_mistral.dsl.definition import load
+from st2actions_mistral.dsl.definition import is_reverse, load, tasks_of
 from st2actions_mistral.dsl.shorthand import name_of
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import result as results
@@ -188,6 +188,12 @@ class MistralClient:
         return {
             str(row.get("name")): str(row.get("definition")) for row in self._all("workflows", wanted)
         }
+
+    def required_tasks(self, workflow: str) -> dict[str, set[str]]:
+        """The names of the tasks that each task of a reverse workflow requires, by its name, as defined
+        now; nothing where the workflow is no reverse one, or is not known."""
+        definition = self.definition(workflow, "workflow")
+        return _required(definition, workflow) if definition else {}
 
     def save_definition(
         self, definition: str, kind: str = "workbook", *, validate: bool = True
@@ -440,6 +446,28 @@ class MistralClient:
                 return None
             raise
         return found
+
+
+def _required(definition: str, workflow: str) -> dict[str, set[str]]:
+    """The ``requires`` in the YAML text of a workflow, which has its full name there, or the short one
+    that it has in its workbook."""
+    try:
+        parsed = load(definition, "definition")
+    except InputError:
+        return {}
+    for name, spec in parsed.items() if isinstance(parsed, dict) else ():
+        if f".{workflow}".endswith(f".{name}") and isinstance(spec, dict) and is_reverse(spec):
+            defaults = spec.get("task-defaults")
+            of_all = _names(defaults.get("requires") if isinstance(defaults, dict) else None)
+            tasks = tasks_of(spec)
+            return {task: (_names(tasks[task].get("requires")) | of_all) - {task} for task in tasks}
+    return {}
+
+
+def _names(value: Any) -> set[str]:
+    """One name, or several in a list."""
+    found = value if isinstance(value, list) else [value]
+    return {name for name in found if isinstance(name, str)}
 
 
 def _base(definition: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,18 +84,27 @@ def lacks_children(task: Mapping[str, Any]) -> bool:
     return len(_in_result(decoded(task.get("result")))) < _actions_of(task)
 
 
-def in_order(tasks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Tasks, none before one that it followed: Mistral's times are whole seconds.
+def in_order(
+    tasks: Sequence[Mapping[str, Any]], required: Mapping[str, Collection[str]] | None = None
+) -> list[Mapping[str, Any]]:
+    """Tasks, none before one that it followed or required: Mistral's times are whole seconds.
 
     :param tasks: as Mistral's API lists them, the oldest first as far as that can be told.
+    :param required: the names of the tasks that each task of a reverse workflow requires.
     """
     known = {task["id"]: task for task in tasks}
+    begun_by = {id_: _followed(task) for id_, task in known.items()}
+    if required:
+        # A task of a reverse workflow runs once.
+        ids = {task["name"]: id_ for id_, task in known.items()}
+        for name, id_ in ids.items():
+            begun_by[id_] += [ids[other] for other in sorted(required.get(name, ())) if other in ids]
     placed: dict[str, Mapping[str, Any]] = {}
     for task in tasks:
         waiting = {task["id"]: task}
         while waiting:
-            id_, current = next(reversed(waiting.items()))
-            before = next((b for b in _followed(current) if b in known and b not in placed), None)
+            id_ = next(reversed(waiting))
+            before = next((b for b in begun_by[id_] if b in known and b not in placed), None)
             if before is None or before in waiting:
                 placed.setdefault(id_, waiting.pop(id_))
             else:

@@ -15,6 +15,7 @@ from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report, states
 from st2actions_mistral.model.workflow import (
     WorkflowRef,
+    decoded,
     reports_to,
     started_for,
     workflow_execution_id,
@@ -121,7 +122,7 @@ class ParentView:
     def report(self, workflow: Mapping[str, Any]) -> dict[str, Any]:
         """What a parent gets of its workflow, see ``model.report``."""
         ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
-        tasks = report.in_order(self._mistral.tasks(workflow["id"]))
+        tasks = report.in_order(self._mistral.tasks(workflow["id"]), self._required(workflow))
         whole = [self._task(listed["id"]) or listed for listed in tasks[: report.MOST_TASKS]]
         children = self._children(workflow, whole)
         shown = []
@@ -132,6 +133,13 @@ class ParentView:
             shown.append(report.Task(task, started, children.get(task["id"], ())))
         left_out = len(tasks) - len(shown)
         return report.workflow_report(workflow, shown, ref, left_out=left_out)
+
+    def _required(self, workflow: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
+        """What the tasks of a reverse workflow require: it is started with the name of a task."""
+        params = decoded(workflow.get("params"))
+        if not isinstance(params, Mapping) or not params.get("task_name"):
+            return {}
+        return self._mistral.required_tasks(str(workflow.get("workflow_name") or ""))
 
     def _children(
         self, workflow: Mapping[str, Any], tasks: Collection[Mapping[str, Any]]

@@ -22,7 +22,7 @@ WORKFLOW = {
     "name": "workflow",
     "runner_type": "mistral-v2",
     "enabled": True,
-    "parameters": {"workflow": {"type": "string"}},
+    "parameters": {"workflow": {"type": "string"}, "task_name": {"type": "string"}},
 }
 HELLO = "{ref: sandbox.echo, parameters: {value: hello}}"
 SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
@@ -53,6 +53,7 @@ def starting(bench: Bench) -> Any:
                 execution_id=id_,
                 env=environment(bench.sandbox.st2_settings.api_url, execution),
                 description=f"{DESCRIPTION}{execution['id']}",
+                task_name=request.parameters.get("task_name"),
             )
         except St2MistralError as error:
             return RunResult("failed", {"error": str(error)})
@@ -72,9 +73,10 @@ def eager(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-def run(bench: Bench, workflow: str) -> str:
+def run(bench: Bench, workflow: str, **parameters: str) -> str:
     """Run a workflow as StackStorm does; the id of the parent."""
-    return str(bench.st2.create_execution("tests.workflow", {"workflow": workflow})["id"])
+    parameters = {"workflow": workflow, **parameters}
+    return str(bench.st2.create_execution("tests.workflow", parameters)["id"])
 
 
 def ended(bench: Bench, parent: str, timeout: float = 30) -> dict[str, Any]:
@@ -197,6 +199,16 @@ def test_the_children_of_tasks_without_a_result_are_named(bench: Bench) -> None:
     assert (len(of_task["each"]), len(mine)) == (2, 5)
     assert tasks["none"]["result"] == []
     assert "execution_ids" not in tasks["none"]
+
+
+def test_tasks_of_a_reverse_workflow_are_in_order(bench: Bench) -> None:
+    tasks = {n: f"t{n}: {{action: std.noop, requires: [{f't{n - 1}' if n else ''}]}}" for n in range(9)}
+    book = bench.workbook(
+        "noop: {action: std.noop}",
+        more="back:\n  type: reverse\n  tasks:\n    " + "\n    ".join(tasks.values()),
+    )
+    done = ended(bench, run(bench, book.replace(".main", ".back"), task_name="t8"))
+    assert [task["name"] for task in done["result"]["tasks"]] == [f"t{n}" for n in range(9)]
 
 
 def test_a_workflow_has_an_output(bench: Bench) -> None:

@@ -354,6 +354,41 @@ def test_the_state_of_a_workflow_is_read_alone() -> None:
         assert mistral.execution_state("w") is None
 
 
+REVERSE = """
+other: {type: reverse, tasks: {t2: {requires: [x]}}}
+main:
+  type: reverse
+  task-defaults: {requires: [t0]}
+  tasks:
+    t0: {action: std.noop}
+    t1: {action: std.noop, requires: t0}
+    t2: {action: std.noop, requires: [t1, t0, 5, [t3]]}
+    t3: nothing
+"""
+
+
+@pytest.mark.parametrize(
+    ("definition", "required"),
+    [
+        (REVERSE, {"t0": set(), "t1": {"t0"}, "t2": {"t0", "t1"}}),
+        ("version: '2.0'\nbook.main: {type: reverse, tasks: {a: {requires: b}}}", {"a": {"b"}}),
+        ("ain: {type: reverse, tasks: {a: {requires: b}}}", {}),
+        ("main: {tasks: {a: {requires: b}}}", {}),
+        ("main: {type: reverse, task-defaults: 5, tasks: [a]}", {}),
+        ("main: 5", {}),
+        ("5", {}),
+        ("main: {", {}),
+    ],
+)
+def test_what_tasks_require_is_read_from_the_definition(
+    definition: str, required: dict[str, set[str]]
+) -> None:
+    found = answer(200, {"definition": definition})
+    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
+        assert mistral.required_tasks("book.main") == required
+        assert mistral.required_tasks("gone") == {}
+
+
 def test_a_workflow_is_read_without_its_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
     with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:

@@ -214,6 +214,19 @@ def test_no_task_comes_before_one_that_it_followed() -> None:
     assert [found["id"] for found in in_order(tasks)] == ["a", "b", "c", "x"]
 
 
+def test_no_task_comes_before_one_that_it_required() -> None:
+    tasks = [{"id": f"id {name}", "name": name} for name in ("t3", "x", "t2", "t1")]
+    required = {"t3": ["t1", "t2", "never run"], "t2": ["t1"], "t1": [], "other": ["t3"]}
+    found = [task["name"] for task in in_order(tasks, required)]
+    assert found == ["t1", "t2", "t3", "x"]
+    assert [task["name"] for task in in_order(tasks)] == ["t3", "x", "t2", "t1"]
+
+
+def test_tasks_that_require_each_other_are_all_there() -> None:
+    tasks = [{"id": name, "name": name} for name in ("a", "b")]
+    assert len(in_order(tasks, {"a": ["b"], "b": ["a"]})) == 2
+
+
 def test_tasks_that_follow_each_other_are_all_there() -> None:
     tasks = [follows("a", "b"), follows("b", "a"), {"id": "c", "runtime_context": "{"}]
     assert {found["id"] for found in in_order(tasks)} == {"a", "b", "c"}

@@ -185,6 +185,31 @@ def test_a_report_names_what_is_below() -> None:
     assert report["mistral"]["workflow_name"] == "n"
 
 
+def test_tasks_of_a_reverse_workflow_come_after_what_they_require() -> None:
+    class Reverse(Systems):
+        def tasks(self, id_: str) -> list[Any]:
+            rows = [("3", "last"), ("1", "first")]
+            return [{"id": id_, "name": name, "type": "WORKFLOW"} for id_, name in rows]
+
+        def get_task(self, id_: str) -> Any:
+            return None
+
+        def required_tasks(self, workflow: str) -> Any:
+            assert workflow == "n"
+            return {"last": {"first"}, "first": set()}
+
+    systems = Reverse([], [])
+    looking = ParentView(systems, systems, "here")  # type: ignore[arg-type]
+    done = {**workflow(W1, FIRST, "SUCCESS"), "output": "{}"}
+    for params, names in (
+        ('{"task_name": "last"}', ["first", "last"]),
+        ("{}", ["last", "first"]),
+        ("[5]", ["last", "first"]),
+    ):
+        tasks = looking.report({**done, "params": params})["tasks"]
+        assert [task["name"] for task in tasks] == names
+
+
 class Tried(Systems):
     """A workflow with a task that was tried twice and has no result."""
 
