@@ -20,11 +20,16 @@ _PAUSE: Final = """\
 Pause the workflow of a StackStorm execution: what runs runs on, and nothing further is started until
 st2-mistral resume. The execution stays running.
 
+A workflow that runs as a StackStorm action below it is one of what runs: it is paused, and resumed, by
+the id of its own execution.
+
 StackStorm's own "st2 execution pause" refuses every runner but its own ones.
 """
 
 _RESUME: Final = """\
 Let the workflow of a StackStorm execution run on that st2-mistral pause has paused.
+
+A workflow that runs as a StackStorm action below it is resumed by the id of its own execution.
 """
 
 

@@ -98,6 +98,15 @@ def test_what_it_comes_to_is_told(
 
 
 @pytest.mark.parametrize("name", ["pause", "resume"])
+def test_the_help_says_what_is_not_paused_with_a_workflow(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert "by the id of its own execution" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["pause", "resume"])
 @pytest.mark.parametrize(
     ("status", "words"), [("failed", "has ended already (failed): "), ("running", "")]
 )
