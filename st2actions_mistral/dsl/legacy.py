@@ -161,10 +161,10 @@ class _Conversion:
         context: Root = partial(names.in_context, also=items)
 
         def result(publishes: str | None) -> Root:
-            return lambda first, second: (
-                context(first, second)
-                if first in items
-                else names.in_result(task, first, second, publishes)
+            return lambda path: (
+                context(path)
+                if items.intersection(path[:1])
+                else names.in_result(task, path, publishes)
             )
 
         for key, value in _pairs(spec):

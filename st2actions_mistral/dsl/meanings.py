@@ -6,13 +6,14 @@ the result of another task. Today both are ``task('task-name').result``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from st2actions_mistral.dsl import shorthand
 from st2actions_mistral.dsl.definition import inputs_of, tasks_of
 from st2actions_mistral.dsl.wrapping import ST2_ACTION
+from st2actions_mistral.dsl.yaql_2014 import Start
 from st2actions_mistral.errors import InputError
 
 # Keys of the result of a StackStorm execution: of shell commands, of Python actions and of core.http.
@@ -73,70 +74,75 @@ class Meanings:
         loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
         return cls(frozenset(map(str, given)), publishers, refs, loops)
 
-    def in_context(
-        self, first: str | None, second: str | None, also: frozenset[str] = frozenset()
-    ) -> tuple[str, str | None]:
-        """``$.first``, of ``$.first.second``, where there is only the context.
+    def in_context(self, names: Sequence[str], also: frozenset[str] = frozenset()) -> Start:
+        """How ``$`` with these names begins where there is only the context.
 
         :param also: the variables of with-items.
         """
-        if first is None:
-            return "$", None
+        if not names:
+            return Start("$")
+        first = names[0]
         here = f"$.{first}"
         if self.any_name or first in also:
-            return here, None
+            return Start(here)
         if first.startswith("__") or first == "openstack":
-            return here, f"{here}: today env() and execution() give what Mistral adds to a context"
+            return Start(
+                here, f"{here}: today env() and execution() give what Mistral adds to a context"
+            )
         if first in self.given or first in self.publishers:
             both = f"{here} was taken as the variable; or is it the task?"
-            return here, both if first in self.refs else None
+            return Start(here, both if first in self.refs else None)
         if first in self.refs:
-            return self._result(first, second)
-        return here, f"nothing here defines {here}: that was null in 2014, and is an error today"
+            return self._result(first, names[1:])
+        return Start(here, f"nothing here defines {here}: that was null in 2014, and is an error today")
 
-    def in_result(
-        self, task: str | None, first: str | None, second: str | None, publishes: str | None
-    ) -> tuple[str, str | None]:
-        """``$.first``, of ``$.first.second``, where the result of a task was part of the context.
+    def in_result(self, task: str | None, names: Sequence[str], publishes: str | None) -> Start:
+        """How ``$`` with these names begins where the result of a task was part of the context.
 
         :param task: None for whichever task it is, in task-defaults.
         :param publishes: the name under which it is published, if it is.
         """
-        if first is None:
-            return self._result(task, None)
+        if not names:
+            return self._result(task, ())
+        first = names[0]
         here = f"$.{first}"
         others = self.publishers.get(first, frozenset()) - {task}
         if first in self.given or others:
             if first != publishes:
-                return here, f"{here} was taken as the variable; or is it of the task's result?"
-            text, _ = self._result(task, first)
-            return f"{text}.{first}", f"{here} was taken from the task's result; or is it the variable?"
+                return Start(here, f"{here} was taken as the variable; or is it of the task's result?")
+            words = f"{here} was taken from the task's result; or is it the variable?"
+            return Start(f"{self._result(task, names).text}.{first}", words)
         if first in self.refs:
-            return self._result(first, second)
-        text, doubt = self._result(task, first)
-        return f"{text}.{first}", doubt
+            return self._result(first, names[1:])
+        text, doubt, _ = self._result(task, names)
+        return Start(f"{text}.{first}", doubt)
 
-    def _result(self, task: str | None, key: str | None) -> tuple[str, str | None]:
-        """The result of a task, as the path goes on with ``key``."""
+    def _result(self, task: str | None, names: Sequence[str]) -> Start:
+        """The result of a task, as the path goes on."""
+        key = names[0] if names else None
         if task is None:
             words = f"{key} was taken from the result of whichever task it is: is it there in all?"
-            return "task().result", words
-        text, doubt = self._within(f"task('{task}').result", self.refs.get(task), key)
+            return Start("task().result", words)
+        start = _within(f"task('{task}').result", self.refs.get(task), key)
         if task in self.loops:
-            return text, f"{text} is of a list today: each item of with-items has its result there"
-        return text, doubt
+            words = f"{start.text} is of a list today: each item of with-items has its result there"
+            return start._replace(doubt=words)
+        return start
 
-    @staticmethod
-    def _within(text: str, ref: str | None, key: str | None) -> tuple[str, str | None]:
-        """Where ``key`` is in what StackStorm says of an execution."""
-        if ref is None or ref in _PLAIN or key in _OF_STACKSTORM:
-            return text, None
-        if key is None:
-            return text, f"{text} is StackStorm's: what a Python action returned is below its 'result'"
-        return f"{text}.result", (
-            f"{key} was taken for what a Python action returned; write {text}.{key} if"
-            f" {ref or 'the action'} is none"
+
+def _within(text: str, ref: str | None, key: str | None) -> Start:
+    """Where ``key`` is in what StackStorm says of an execution."""
+    if ref is None or ref in _PLAIN or key in _OF_STACKSTORM:
+        return Start(text)
+    if key is None:
+        return Start(
+            text, f"{text} is StackStorm's: what a Python action returned is below its 'result'"
         )
+    doubt = (
+        f"{key} was taken for what a Python action returned; write {text}.{key} if"
+        f" {ref or 'the action'} is none"
+    )
+    return Start(f"{text}.result", doubt)
 
 
 def _ref(

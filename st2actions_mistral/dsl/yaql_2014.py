@@ -7,6 +7,7 @@ Only what is sure is translated: paths, comparisons, arithmetic, ``and``, ``or``
 ====================== ===========================
 ``$.list[$.a = 1]``    ``$.list.where($.a = 1)``
 ``$.length()``         ``$.len()``
+``$.list.x[0]``        ``$.list.x.toList()[0]``
 ====================== ===========================
 
 What a path begins with, ``$.name``, only the workflow can tell: the caller says it.
@@ -15,12 +16,23 @@ What a path begins with, ``$.name``, only the workflow can tell: the caller says
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-Root = Callable[[str | None, str | None], tuple[str, str | None]]
-"""What to write for ``$`` (None, None), or for the ``$.first`` of ``$.first.second``; and what is
-doubtful in that, in words."""
+
+class Start(NamedTuple):
+    """How a path begins today."""
+
+    text: str
+    doubt: str | None = None
+    """What somebody has to look at, in words."""
+    names: int = 1
+    """How many of the names of the path it stands for."""
+
+
+Root = Callable[[Sequence[str]], Start]
+"""What to write for the ``$.first`` of ``$.first.second.third``, given all its names; or for ``$``,
+given none."""
 
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s*)(?:(?P<text>'[^'\\]*'|"[^"\\]*")|(?P<number>\d+(?:\.\d+)?\b)"""
@@ -104,29 +116,35 @@ class _Reader:
 
     def _path(self, item: bool) -> str:
         space = self._take()[:-1]
-        first = self._attribute(0)
-        if item:
-            text = "$"
-        else:
-            if first:
-                self._at += 2
-            text, doubt = self._root(first, self._attribute(0) if first else None)
-            if doubt:
-                self.doubts.append(doubt)
-        filtered = False
+        text = "$" if item else self._start()
+        lazy = False
         while self.next is not None and not self.next.space and self.next.text in (".", "["):
-            if self.next.text == "[":
-                lazy, filtered = filtered, self._is_filter()
-                if filtered:
-                    self._take()
-                    text += f".where({self.expression(item=True)})"
-                    self._take("]")
-                else:
-                    # What where() gives has no [0] today.
-                    text += (".toList()" if lazy else "") + self._index()
-            else:
+            if self.next.text == ".":
                 text += self._step()
+                lazy = True
+            elif self._is_filter():
+                self._take()
+                text += f".where({self.expression(item=True)})"
+                self._take("]")
+                lazy = True
+            else:
+                # Neither what where() gives nor the .name of a list has a [0] today.
+                index = self._index()
+                is_number = index.strip("[ -")[:1].isdigit()
+                text += (".toList()" if lazy and is_number else "") + index
+                lazy = False
         return space + text
+
+    def _start(self) -> str:
+        names: list[str] = []
+        while (name := self._attribute(2 * len(names))) is not None:
+            names.append(name)
+        start = self._root(names)
+        if names:
+            self._at += 2 * start.names
+        if start.doubt:
+            self.doubts.append(start.doubt)
+        return start.text
 
     def _step(self) -> str:
         """``.name`` or ``.name(…)``."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+import yaql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,9 @@ def body(converted: Converted) -> str:
         ("input: {a: '$.list[$.b = 1]'}", "input: {a: '<% $.list.where($.b = 1) %>'}"),
         ("input: {a: '$.list[$ > 1][0]'}", "input: {a: '<% $.list.where($ > 1).toList()[0] %>'}"),
         ("input: {a: '$.list[0].b'}", "input: {a: '<% $.list[0].b %>'}"),
+        ("input: {a: '$.list.b[0].c[-1]'}", "input: {a: '<% $.list.b.toList()[0].c.toList()[-1] %>'}"),
+        ("input: {a: '$.list.b[''c''][c]'}", "input: {a: '<% $.list.b[''c''][c] %>'}"),
+        ("input: {a: '$.list[$.b[0] = 1]'}", "input: {a: '<% $.list.where($.b.toList()[0] = 1) %>'}"),
         ("input: {a: <% $.x %>}", "input: {a: <% $.x %>}"),
         ("action: std.echo output='{$.x}!'", "action: std.echo output='<% $.x %>!'"),
         ("action: std.echo output=$.x", "action: std.echo output=<% $.x %>"),
@@ -189,6 +193,14 @@ def test_what_stackstorm_says_of_each_execution_is_no_question(key: str) -> None
     converted = task(f"action: st2.action ref='p.a'\npublish: {{v: $.{key}}}")
     assert f"<% task('own-task').result.{key} %>" in converted.text
     assert not converted.undecided
+
+
+@pytest.mark.parametrize("found", [[{"b": 1}, {"b": 2}], {"b": [1, 2]}], ids=["list", "mapping"])
+def test_the_first_of_a_path_is_the_same_in_todays_yaql(found: Any) -> None:
+    converted = task("input: {a: '$.list.b[0]'}")
+    expression = body(converted).partition("<%")[2].partition("%>")[0]
+    engine = yaql.YaqlFactory().create()
+    assert engine(expression).evaluate({"list": found}, yaql.create_context()) == 1
 
 
 def test_an_ad_hoc_action_may_be_of_stackstorm() -> None:
