@@ -102,6 +102,8 @@ class _Conversion:
         self._draft = Draft(definition.text)
         self._undecided: set[Undecided] = set()
         self._texts = Texts(self._draft, self._tell)
+        actions = definition.actions
+        self._actions = actions | {f"{definition.name}.{name}": it for name, it in actions.items()}
 
     def converted(self) -> Converted:
         for key, value in _pairs(self._draft.root):
@@ -129,7 +131,7 @@ class _Conversion:
     def _workflow(self, spec: yaml.Node, data: object) -> None:
         if not isinstance(data, Mapping):
             return
-        names = Meanings.of(data, self._definition.actions)
+        names = Meanings.of(data, self._actions)
         context: Root = names.in_context
         self._rename(spec)
         self._strange(spec, _OF_WORKFLOW, "a workflow")

@@ -6,12 +6,14 @@ the result of another task. Today both are ``task('task-name').result``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from st2actions_mistral.dsl import shorthand
 from st2actions_mistral.dsl.definition import inputs_of, tasks_of
+from st2actions_mistral.dsl.own_calls import ST2_CALLBACK
 from st2actions_mistral.dsl.wrapping import ST2_ACTION
 from st2actions_mistral.dsl.yaql_2014 import Start
 from st2actions_mistral.errors import InputError
@@ -37,6 +39,43 @@ _PLAIN: Final = frozenset(
     f"core.{name}" for name in ("local", "local_sudo", "remote", "remote_sudo", "http")
 )
 
+_INPUTS_OF_TASK: Final = ("input", "parameters")
+_INPUTS_OF_BASE: Final = ("base-input", "base-parameters")
+_REF: Final = re.compile(r"(?P<pack>[\w-]+)(\.[\w-]+)+")
+# Mistral's own actions, and those that it had for OpenStack from 2014 on: no packs of StackStorm.
+_OF_MISTRAL: Final = frozenset(
+    [
+        "std",
+        "aodh",
+        "baremetal_introspection",
+        "barbican",
+        "ceilometer",
+        "cinder",
+        "designate",
+        "glance",
+        "glare",
+        "gnocchi",
+        "heat",
+        "ironic",
+        "keystone",
+        "magnum",
+        "manila",
+        "mistral",
+        "murano",
+        "neutron",
+        "nova",
+        "qinling",
+        "senlin",
+        "swift",
+        "swiftservice",
+        "tacker",
+        "trove",
+        "vitrage",
+        "zaqar",
+        "zun",
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Meanings:
@@ -58,7 +97,7 @@ class Meanings:
     def of(cls, workflow: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]]) -> Meanings:
         """Read them from a workflow.
 
-        :param ad_hoc: the ad-hoc actions of the workbook.
+        :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
         """
         declared = {"input": workflow.get("input", workflow.get("parameters"))}
         constants = workflow.get("vars")
@@ -70,7 +109,7 @@ class Meanings:
                 published = task.get(key)
                 for variable in published if isinstance(published, dict) else ():
                     publishers[str(variable)] = publishers.get(str(variable), frozenset()) | {name}
-        refs = {name: _ref(task, "action", "input", ad_hoc) for name, task in tasks.items()}
+        refs = {name: called(task, ad_hoc) for name, task in tasks.items()}
         loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
         return cls(frozenset(map(str, given)), publishers, refs, loops)
 
@@ -145,18 +184,36 @@ def _within(text: str, ref: str | None, key: str | None) -> Start:
     return Start(f"{text}.result", doubt)
 
 
-def _ref(
-    spec: Mapping[str, Any], name_key: str, input_key: str, ad_hoc: Mapping[str, Mapping[str, Any]]
+def called(
+    spec: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]], *, base: bool = False
 ) -> str | None:
-    line = spec.get(name_key)
-    try:
-        name, inline = shorthand.parse(line) if isinstance(line, str) else ("", {})
-    except InputError:
-        return None
-    if name == ST2_ACTION:
-        given = spec.get(input_key, spec.get("parameters"))
-        ref = inline.get("ref", given.get("ref") if isinstance(given, dict) else None)
-        return ref if isinstance(ref, str) and "$" not in ref else ""
-    base = ad_hoc.get(name)
-    # With an output of its own, its result is what that makes of it.
-    return _ref(base, "base", "base-input", {}) if base and "output" not in base else None
+    """The StackStorm action that a task calls, itself or by ad-hoc actions that have no output of their
+    own: "" where that is not known, None where it is none.
+
+    :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
+    :param base: whether the spec is of an ad-hoc action.
+    """
+    # Not for ever: they may be based on each other in a circle.
+    for _ in range(len(ad_hoc) + 1):
+        line = spec.get("base" if base else "action")
+        try:
+            name, inline = shorthand.parse(line) if isinstance(line, str) else ("", {})
+        except InputError:
+            return None
+        if name == ST2_ACTION:
+            return _ref(spec, inline, _INPUTS_OF_BASE if base else _INPUTS_OF_TASK)
+        if name not in ad_hoc:
+            match = _REF.fullmatch(name)
+            plain = match and match["pack"] not in _OF_MISTRAL and name != ST2_CALLBACK
+            return name if plain else None
+        spec, base = ad_hoc[name], True
+        # Its result is what its output makes of it.
+        if "output" in spec:
+            return None
+    return None
+
+
+def _ref(spec: Mapping[str, Any], inline: Mapping[str, Any], input_keys: Sequence[str]) -> str:
+    given = next((spec[key] for key in input_keys if key in spec), None)
+    ref = inline.get("ref", given.get("ref") if isinstance(given, dict) else None)
+    return ref if isinstance(ref, str) and "$" not in ref else ""

@@ -166,6 +166,12 @@ def test_what_is_sure(old: str, new: str) -> None:
             "if p.a is none",
         ),
         (
+            "action: p.a b=$.x\npublish: {v: $.a}",
+            "action: p.a b=<% $.x %>\npublish: {v: <% task('own-task').result.result.a %>}",
+            2,
+            "write task('own-task').result.a if p.a is none",
+        ),
+        (
             "action: st2.action ref='p.a'\npublish: {v: $}",
             "action: st2.action ref='p.a'\npublish: {v: <% task('own-task').result %>}",
             2,
@@ -203,10 +209,41 @@ def test_the_first_of_a_path_is_the_same_in_todays_yaql(found: Any) -> None:
     assert engine(expression).evaluate({"list": found}, yaql.create_context()) == 1
 
 
-def test_an_ad_hoc_action_may_be_of_stackstorm() -> None:
-    text = HEAD.replace("workflows:", "actions:\n  mine: {base: st2.action ref='p.a'}\nworkflows:")
-    converted = convert(f"{text}        action: mine\n        publish: {{v: $.a}}\n", "file")
-    assert "<% task('own-task').result.result.a %>" in converted.text
+@pytest.mark.parametrize(
+    "action",
+    [
+        "std.http url='u'",
+        "nova.servers_list",
+        "st2.callback state='ERROR'",
+        "core.local cmd='date'",
+        "a",
+    ],
+)
+def test_what_these_actions_give_is_what_it_is(action: str) -> None:
+    converted = task(f"action: {action}\npublish: {{v: $.a}}")
+    assert "<% task('own-task').result.a %>" in converted.text
+    assert not converted.undecided
+
+
+@pytest.mark.parametrize(
+    ("actions", "result"),
+    [
+        ("mine: {base: st2.action ref='p.a'}", "result.result.a"),
+        ("mine: {base: st2.action, base-parameters: {ref: p.a}, parameters: [b]}", "result.result.a"),
+        ("mine: {base: p.a}", "result.result.a"),
+        ("mine: {base: p.a.other}\n  other: {base: p.a}", "result.result.a"),
+        ("mine: {base: p.a, output: 1}", "result.a"),
+        ("mine: {base: std.echo}", "result.a"),
+        # In a circle, of which Mistral complains.
+        ("mine: {base: other}\n  other: {base: mine}", "result.a"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mine", "p.a.mine"])
+def test_an_ad_hoc_action_may_be_of_stackstorm(actions: str, result: str, name: str) -> None:
+    text = HEAD.replace("workflows:", f"actions:\n  {actions}\nworkflows:")
+    converted = convert(f"{text}        action: {name}\n        publish: {{v: $.a}}\n", "file")
+    assert f"<% task('own-task').{result} %>" in converted.text
+    assert bool(converted.undecided) == (result == "result.result.a")
 
 
 def test_task_defaults_have_the_result_of_any_task() -> None:
