@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from st2actions_mistral.dsl.definition import Definition, Kind, load
 from st2actions_mistral.dsl.draft import Draft
-from st2actions_mistral.dsl.meanings import Meanings
+from st2actions_mistral.dsl.meanings import Meanings, called, in_output
 from st2actions_mistral.dsl.texts_2014 import Texts, variable_of
 from st2actions_mistral.dsl.yaql_2014 import Root
 from st2actions_mistral.errors import InputError
@@ -121,8 +121,8 @@ class _Conversion:
                         self._tell(name.start_mark.line + 1, "the name is no text: put it in quotes")
                     self._workflow(spec, found)
             elif key.value == "actions":
-                for _, spec in _pairs(value):
-                    self._ad_hoc(spec)
+                for name, spec in _pairs(value):
+                    self._ad_hoc(spec, self._definition.actions.get(name.value, {}))
         text, kept = self._draft.finish()
         if not kept:
             self._tell(1, "written anew, for its layout could not be kept: comments are gone")
@@ -144,15 +144,18 @@ class _Conversion:
                 for name, task in _pairs(value):
                     self._task(task, names, name.value)
 
-    def _ad_hoc(self, spec: yaml.Node) -> None:
+    def _ad_hoc(self, spec: yaml.Node, data: Mapping[str, Any]) -> None:
         self._rename(spec)
         self._strange(spec, _OF_ACTION, "an action")
         names = Meanings(any_name=True).in_context
+        result: Root = partial(in_output, called(data, self._actions, base=True))
         for key, value in _pairs(spec):
             if key.value == "base":
                 self._texts.line(value, names)
-            elif key.value in ("base-input", "output"):
-                self._texts.value(value, names, alone=key.value == "output")
+            elif key.value == "base-input":
+                self._texts.value(value, names)
+            elif key.value == "output":
+                self._texts.value(value, result, alone=True)
 
     def _task(self, spec: yaml.Node, names: Meanings, task: str | None) -> None:
         """A task, or the task-defaults, where there is no name."""

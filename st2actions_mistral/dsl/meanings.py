@@ -184,6 +184,17 @@ def _within(text: str, ref: str | None, key: str | None) -> Start:
     return Start(f"{text}.result", doubt)
 
 
+def in_output(ref: str | None, names: Sequence[str]) -> Start:
+    """How ``$`` with these names begins in the output of an ad-hoc action: the result of its base.
+
+    :param ref: the StackStorm action that is its base, see :func:`called`.
+    """
+    if not names:
+        return _within("$", ref, None)
+    text, doubt, _ = _within("$", ref, names[0])
+    return Start(f"{text}.{names[0]}", doubt)
+
+
 def called(
     spec: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]], *, base: bool = False
 ) -> str | None:

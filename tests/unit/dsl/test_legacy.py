@@ -246,6 +246,28 @@ def test_an_ad_hoc_action_may_be_of_stackstorm(actions: str, result: str, name: 
     assert bool(converted.undecided) == (result == "result.result.a")
 
 
+@pytest.mark.parametrize(
+    ("base", "old", "new", "doubt"),
+    [
+        ("st2.action", "{a: $.a}", "{a: <% $.result.a %>}", "write $.a if p.a is none"),
+        ("p.a", "$.a", "<% $.result.a %>", "write $.a if p.a is none"),
+        ("st2.action", "$", "<% $ %>", "below its 'result'"),
+        ("st2.action", "{a: $.stdout}", "{a: <% $.stdout %>}", None),
+        ("std.http", "{a: $.a}", "{a: <% $.a %>}", None),
+    ],
+)
+def test_the_output_of_an_ad_hoc_action_sees_the_result_of_its_base(
+    base: str, old: str, new: str, doubt: str | None
+) -> None:
+    action = f"base: {base}\n    base-input: {{ref: p.a}}\n    output: "
+    text = HEAD.replace("workflows:", f"actions:\n  mine:\n    {action}{old}\nworkflows:")
+    converted = convert(f"{text}        action: mine\n        publish: {{v: $.a}}\n", "file")
+    assert f"    output: {new}\n" in converted.text
+    assert "<% task('own-task').result.a %>" in converted.text
+    assert [one.line for one in converted.undecided] == ([7] if doubt else [])
+    assert all(doubt and doubt in one.words for one in converted.undecided)
+
+
 def test_task_defaults_have_the_result_of_any_task() -> None:
     defaults = "    task-defaults:\n      policies:\n        retry: {count: 1, break-on: $.a = 1}\n"
     text = HEAD.replace("    tasks:\n", f"{defaults}    tasks:\n") + "        action: std.noop\n"
