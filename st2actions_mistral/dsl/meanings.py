@@ -39,6 +39,10 @@ _PLAIN: Final = frozenset(
     f"core.{name}" for name in ("local", "local_sudo", "remote", "remote_sudo", "http")
 )
 
+# What execution() gives in Mistral 20 to 23.
+_OF_EXECUTION: Final = frozenset(
+    ["id", "name", "spec", "input", "params", "created_at", "updated_at", "root_execution_id"]
+)
 _INPUTS_OF_TASK: Final = ("input", "parameters")
 _INPUTS_OF_BASE: Final = ("base-input", "base-parameters")
 _REF: Final = re.compile(r"(?P<pack>[\w-]+)(\.[\w-]+)+")
@@ -124,15 +128,16 @@ class Meanings:
         here = f"$.{first}"
         if self.any_name or first in also:
             return Start(here)
-        if first.startswith("__") or first == "openstack":
-            return Start(
-                here, f"{here}: today env() and execution() give what Mistral adds to a context"
-            )
+        added = _added(names)
+        if added is not None:
+            return added
         if first in self.given or first in self.publishers:
             both = f"{here} was taken as the variable; or is it the task?"
             return Start(here, both if first in self.refs else None)
         if first in self.refs:
             return self._result(first, names[1:])
+        if first == "task":
+            return self._published(names[1:])
         return Start(here, f"nothing here defines {here}: that was null in 2014, and is an error today")
 
     def in_result(self, task: str | None, names: Sequence[str], publishes: str | None) -> Start:
@@ -143,6 +148,9 @@ class Meanings:
         """
         if not names:
             return self._result(task, ())
+        added = _added(names)
+        if added is not None:
+            return added
         first = names[0]
         here = f"$.{first}"
         others = self.publishers.get(first, frozenset()) - {task}
@@ -153,8 +161,32 @@ class Meanings:
             return Start(f"{self._result(task, names).text}.{first}", words)
         if first in self.refs:
             return self._result(first, names[1:])
+        # Or else it is a key of the result.
+        if first == "task" and self.refs.keys() & set(names[1:2]):
+            return self._published(names[1:])
         text, doubt, _ = self._result(task, names)
         return Start(f"{text}.{first}", doubt)
+
+    def _published(self, names: Sequence[str]) -> Start:
+        """``$.task`` with these names behind it: what each task has published, then in Juno."""
+        task, variable = [*names[:2], None, None][:2]
+        here = ".".join(("$.task", *names[:2]))
+        if task not in self.refs:
+            words = f"$.task was what each task has published, and is an error today: {here}"
+            return Start("$.task", words)
+        if variable is None:
+            return Start(
+                "$.task", f"{here} was all that {task} publishes: name each variable of it today"
+            )
+        publishers = self.publishers.get(variable, frozenset())
+        if task not in publishers:
+            words = f"{task} publishes no {variable}: {here} was null in 2014, and is an error today"
+            return Start("$.task", words)
+        others = ", ".join(sorted(publishers - {task}))
+        doubt = (
+            f"{here} was taken as $.{variable}, which {others} publishes as well" if others else None
+        )
+        return Start(f"$.{variable}", doubt, names=3)
 
     def _result(self, task: str | None, names: Sequence[str]) -> Start:
         """The result of a task, as the path goes on."""
@@ -182,6 +214,21 @@ def _within(text: str, ref: str | None, key: str | None) -> Start:
         f" {ref or 'the action'} is none"
     )
     return Start(f"{text}.result", doubt)
+
+
+def _added(names: Sequence[str]) -> Start | None:
+    """What Mistral adds to a context, if that is how a path begins."""
+    first = names[0]
+    if first == "__env":
+        return Start("env()")
+    if first == "__execution":
+        key = names[1] if len(names) > 1 else None
+        known = key is None or key in _OF_EXECUTION
+        return Start("execution()", None if known else f"execution() has no {key} today")
+    if first.startswith("__") or first == "openstack":
+        here = f"$.{first}"
+        return Start(here, f"{here}: today env() and execution() give what Mistral adds to a context")
+    return None
 
 
 def in_output(ref: str | None, names: Sequence[str]) -> Start:

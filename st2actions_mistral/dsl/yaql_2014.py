@@ -153,7 +153,9 @@ class _Reader:
         if token is None or token.kind != "name" or token.space:
             raise Unclear("a name is missing behind a dot")
         if self._text_at(1) != "(":
-            return dot + self._take()
+            name = self._take()
+            # Today's YAQL knows no such names.
+            return f".get('{name}')" if name.startswith("__") else dot + name
         self._at += 1
         arguments = self._arguments()
         if token.text == "length" and arguments == "()":
