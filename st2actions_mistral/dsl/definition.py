@@ -162,6 +162,9 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 _Dumper.add_representer(str, _represent_text)
 
+# How many anchors are told at once, behind the first.
+_MANY: Final = 20
+
 # Columns. Nothing is folded: a line that is broken in two is harder to read than a long one.
 _WIDTH: Final = 100_000
 
@@ -175,11 +178,45 @@ def load(text: str, where: str) -> Any:
         return yaml.load(text, Loader)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if _is_of_anchors(text, error) and (anchors := _anchors(text)):
+            raise InputError(where, _of_anchors(anchors), line=anchors[0][0]) from error
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = f"is no YAML: {line}{error.problem or error.context}."
         raise InputError(where, reason, line=mark.line + 1 if mark else None) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(where, f"is no YAML: {error!s:.200}.") from error
+
+
+def _is_of_anchors(text: str, error: yaml.MarkedYAMLError) -> bool:
+    """Whether it may be for want of anchors that a text cannot be read."""
+    if isinstance(error, yaml.constructor.ConstructorError):
+        # Of "<<: *a": a text cannot be merged.
+        mark = error.problem_mark
+        return mark is not None and text.startswith("*", mark.index)
+    return isinstance(error, (yaml.scanner.ScannerError, yaml.parser.ParserError))
+
+
+def _anchors(text: str) -> list[tuple[int, str]]:
+    """The anchors and aliases of a text, "&a" and "*a", with their lines from 1; none if with them it
+    cannot be read either. Nothing is made of them: what they would come to does not matter."""
+    found = []
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.NodeEvent) and event.anchor is not None and event.start_mark:
+                sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+                found.append((event.start_mark.line + 1, f"{sign}{event.anchor:.40}"))
+    except (yaml.YAMLError, ValueError):
+        return []
+    return found
+
+
+def _of_anchors(anchors: list[tuple[int, str]]) -> str:
+    (line, first), *others = anchors
+    what = "alias" if first.startswith("*") else "anchor"
+    also = ", ".join(f"{name} (line {at})" for at, name in others[:_MANY])
+    rest = ", …" if len(others) > _MANY else ""
+    more = f" So too: {also}{rest}." if also else ""
+    return f"line {line}: has the {what} {first}, which Mistral does not read: write it out.{more}"
 
 
 def dump(data: Any) -> str:

@@ -83,6 +83,54 @@ def test_what_is_neither(text: str, words: str) -> None:
         Definition.parse(text, "w.yaml")
 
 
+ANCHORS = """\
+version: '2.0'
+name: p.a
+workflows:
+  main:
+    tasks:
+      one: &std
+        action: std.noop
+      two: *std
+      three:
+        <<: *std
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            ANCHORS,
+            6,
+            "w.yaml: line 6: has the anchor &std, which Mistral does not read: write it out."
+            " So too: *std (line 8), *std (line 10).",
+        ),
+        ("a:\n  <<: *b", 2, "line 2: has the alias *b, which Mistral does not read: write it out."),
+        ("a:\n  <<: [*b, *c]", 2, "So too: *c (line 2)."),
+        ("a: &b {c: 1}", 1, "line 1: has the anchor &b, which"),
+        ("a: &b {c: 1}\nd: [" + "*b, " * 30 + "*b]", 1, "*b (line 2), …."),
+        # With anchors it could not be read either.
+        ("a: &b {c: 1}\nd: [", 1, "is no YAML: line 1, column 9"),
+        ("a: b\n  c: &d d", 2, "is no YAML: line 2"),
+        ("a: *b\n---\nc: *b", 2, "is no YAML: line 2"),
+        ("a: &b c\nd: !!bool maybe", 2, "is no YAML: line 2, column 4: cannot be read as bool"),
+    ],
+)
+def test_anchors_that_mistral_does_not_read(text: str, line: int, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Definition.parse(text, "w.yaml")
+    assert words in str(caught.value)
+    assert caught.value.line == line
+
+
+def test_what_anchors_would_come_to_does_not_matter() -> None:
+    lines = ["a0: &a0 {b: c}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 200)]
+    with pytest.raises(InputError, match="line 1: has the anchor &a0"):
+        Definition.parse("\n".join(lines), "w.yaml")
+
+
 @pytest.mark.parametrize("odd", ["null", "[]", "text", "{main: null}", "{main: [a]}"])
 def test_an_odd_workbook_has_no_workflows(odd: str) -> None:
     found = Definition.parse(f"version: '2.0'\nname: a.b\nworkflows: {odd}\nactions: {odd}", "w.yaml")
