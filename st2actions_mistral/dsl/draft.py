@@ -54,6 +54,24 @@ class Draft:
             self._dedent(key, inner)
         parent.value[at : at + 1] = inner.value
 
+    def drop(self, parent: yaml.MappingNode, at: int) -> None:
+        """Take pair ``at`` out of a mapping."""
+        key, value = parent.value.pop(at)
+        start, end = key.start_mark.index, value.end_mark.index
+        if parent.flow_style:
+            if at < len(parent.value):
+                end = parent.value[at][0].start_mark.index
+            elif parent.value:
+                start = parent.value[-1][1].end_mark.index
+            self._drop(start, end, "")
+        elif not parent.value:
+            self._drop(start, end, "{}")
+        else:
+            line, below = self.text.rfind("\n", 0, start) + 1, self._next_line(end)
+            if not (self.text[line:start] + self.text[end:below]).strip():
+                start, end = line, below
+            self._drop(start, end, "")
+
     def finish(self) -> tuple[str, bool]:
         """The text as it is now, and whether its layout has stayed."""
         if not self._edits:

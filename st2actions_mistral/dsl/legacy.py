@@ -106,6 +106,7 @@ class _Conversion:
         self._actions = actions | {f"{definition.name}.{name}": it for name, it in actions.items()}
 
     def converted(self) -> Converted:
+        self._texts.anchors(self._draft.root)
         for key, value in _pairs(self._draft.root):
             if key.value == "version":
                 if isinstance(value, yaml.ScalarNode) and not value.tag.endswith(":str"):
@@ -199,11 +200,16 @@ class _Conversion:
             both = sorted(present & {name.value for name, _ in _pairs(inner)})
             if both:
                 self._tell(_line(key), f"the task has {', '.join(both)} as well: keep one of both")
-            elif isinstance(spec, yaml.MappingNode) and _pairs(inner):
+            elif not isinstance(spec, yaml.MappingNode):
+                return
+            elif not inner.value or inner.tag.endswith(":null"):
+                self._draft.drop(spec, at)
+                return
+            elif isinstance(inner, yaml.MappingNode):
                 self._draft.hoist(spec, at)
                 return
             else:
-                self._tell(_line(key), "policies is not known today, and there is nothing in it")
+                self._tell(_line(key), "policies is not known today, and what is in it are none")
 
     def _rename(self, spec: yaml.Node) -> None:
         present = {key.value for key, _ in _pairs(spec)}

@@ -30,18 +30,19 @@ def line_of(text: str, path: Sequence[str]) -> int | None:
 def lines_of_words(text: str) -> dict[str, list[int]]:
     """The lines on which each key and each value begins, in order."""
     lines: dict[str, list[int]] = {}
-    for node in _scalars(yaml.compose(text, Loader=Loader)):
+    for node in scalars(yaml.compose(text, Loader=Loader)):
         lines.setdefault(node.value, []).append(node.start_mark.line + 1)
     return lines
 
 
-def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+def scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """The keys and the values of a tree of nodes, in order."""
     if isinstance(node, yaml.ScalarNode):
         yield node
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _scalars(item)
+            yield from scalars(item)
     elif isinstance(node, yaml.MappingNode):
         for pair in node.value:
             for part in pair:
-                yield from _scalars(part)
+                yield from scalars(part)

@@ -9,6 +9,7 @@ from typing import Final
 import yaml
 
 from st2actions_mistral.dsl.draft import Draft
+from st2actions_mistral.dsl.lines import scalars
 from st2actions_mistral.dsl.shorthand import is_expression
 from st2actions_mistral.dsl.yaql_2014 import Root, Unclear, translate
 
@@ -17,6 +18,7 @@ _INLINE: Final = re.compile(r"\{\$\.*[^}]*\}")
 _IN_LINE_OF_ACTION: Final = re.compile(
     rf"(?P<key>=)(?:(?P<quote>[\"'])(?P<quoted>\$[^\"']*)(?P=quote)|(?P<bare>\$[^\s\"']*))|{_INLINE.pattern}"
 )
+_ANCHOR: Final = re.compile(r"[&*]\w")
 _ITEMS: Final = re.compile(r"(\s*(\w+)\s+in\s+)(\S.*)", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
 _OF_TODAY: Final = re.compile(r"<%|\{\{\s*(_\b|task\(|tasks\(|env\(|execution\()")
@@ -38,6 +40,12 @@ class Texts:
         self._draft = draft
         self._say = tell
         self._of_today = _OF_TODAY.search(draft.text) is not None
+
+    def anchors(self, node: yaml.Node | None) -> None:
+        """Tell what is an anchor, or an alias, in YAML and a text in Mistral's."""
+        for scalar in filter(_is_anchor, scalars(node)):
+            words = f"Mistral knows no anchors today, {_short(scalar.value)} is a text: write it out"
+            self._tell(scalar, words)
 
     def with_items(self, node: yaml.Node, root: Root) -> None:
         if isinstance(node, yaml.ScalarNode) and (match := _ITEMS.fullmatch(node.value)):
@@ -85,9 +93,9 @@ class Texts:
 
     def _text(self, node: yaml.ScalarNode, root: Root, alone: bool) -> None:
         text = node.value
-        if re.match(r"[&*]\w", text) and node.style is None:
-            self._tell(node, f"Mistral knows no anchors today, {_short(text)} is a text: write it out")
-        elif "<%" in text:
+        if _is_anchor(node):
+            return
+        if "<%" in text:
             if _INLINE.search(text):
                 self._tell(node, f"has expressions of both kinds, and was not touched: {_short(text)}")
         elif text.startswith("$"):
@@ -158,6 +166,10 @@ class Texts:
         if match and isinstance(node, yaml.ScalarNode) and node.style == "|":
             line += 1 + match.string.count("\n", 0, match.start())
         self._say(line, words)
+
+
+def _is_anchor(node: yaml.ScalarNode) -> bool:
+    return node.style is None and _ANCHOR.match(node.value) is not None
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:

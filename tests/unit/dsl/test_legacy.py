@@ -116,6 +116,12 @@ def body(converted: Converted) -> str:
         ("policies:\n  wait-after: $.x", "wait-after: <% $.x %>"),
         ("policies:\n    # why\n    timeout: 5  # s", "# why\ntimeout: 5  # s"),
         ("policies:  # why\n  timeout: 5\njoin: all", "# why\ntimeout: 5\njoin: all"),
+        ("policies:\njoin: all", "join: all"),
+        ("join: all\npolicies: {}", "join: all"),
+        ("join: all\npolicies: {\n  }\ntimeout: $.x", "join: all\ntimeout: <% $.x %>"),
+        ("join: all\npolicies:  # why\ntimeout: 1", "join: all\n  # why\ntimeout: 1"),
+        ("policies:", "{}"),
+        ("retry: {count: 1, delay: 2}\npolicies: ''", "retry: {count: 1, delay: 2}"),
         ("policies: {timeout: 5, concurrency: 2}", "timeout: 5\nconcurrency: 2"),
         ("policies:\n  retry:\n    count: $.x\n    delay: 1", "retry:\n  count: <% $.x %>\n  delay: 1"),
         (
@@ -152,7 +158,9 @@ def test_what_is_sure(old: str, new: str) -> None:
         ("input:\n  a: |\n    one\n    two {$1}", None, 4, "not touched: {$1}"),
         ('action: std.echo output="{$.other.b}"', None, 1, "not touched: {$.other.b}"),
         ("for-each: {a: $.x}", None, 1, "knows no for-each"),
-        ("policies:", None, 1, "nothing in it"),
+        ("policies: [1]", None, 1, "what is in it are none"),
+        ("timeout: *t", None, 1, "no anchors today, *t is a text"),
+        ("timeout: &t 5", None, 1, "no anchors today, &t 5 is a text"),
         ("policies: {timeout: 1}\ntimeout: 2", None, 1, "has timeout as well"),
         ("on-finish: [other]\non-complete: [other]", None, 1, "is on-complete today"),
         # Is one, whatever it says.
@@ -231,6 +239,21 @@ def test_what_is_told(old: str, new: str | None, line: int, words: str) -> None:
     assert told_line == line
     assert words in told_words
     assert convert(converted.text, "file").text == converted.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{policies: {}}", "{}"),
+        ("{policies: }", "{ }"),
+        ("{policies: {}, join: all}", "{join: all}"),
+        ("{join: all, policies: }", "{join: all }"),
+        ("{join: all, policies: null, timeout: 1}", "{join: all, timeout: 1}"),
+    ],
+)
+def test_policies_with_nothing_in_them_go(old: str, new: str) -> None:
+    start = HEAD.rstrip("\n")
+    assert convert(f"{start} {old}\n", "file") == Converted(f"{start} {new}\n", [])
 
 
 @pytest.mark.parametrize("key", ["stdout", "result.a"])
