@@ -186,6 +186,8 @@ class _Conversion:
                     self._texts.with_items(item, context)
             elif key.value in _TIMES or key.value in _CHAIN:
                 self._texts.expressions(value, context)
+            elif key.value == "retry" and isinstance(value, yaml.ScalarNode):
+                self._texts.line(value, context, result(None))
             elif key.value == "retry":
                 for name, setting in _pairs(value):
                     own = name.value in ("break-on", "continue-on")

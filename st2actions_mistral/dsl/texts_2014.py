@@ -18,6 +18,9 @@ _INLINE: Final = re.compile(r"\{\$\.*[^}]*\}")
 _IN_LINE_OF_ACTION: Final = re.compile(
     rf"(?P<key>=)(?:(?P<quote>[\"'])(?P<quoted>\$[^\"']*)(?P=quote)|(?P<bare>\$[^\s\"']*))|{_INLINE.pattern}"
 )
+# What may be before an expression in a line, and how long that is.
+_BREAK: Final = re.compile(r"(?:break|continue)-on(?:=[\"']?)?\Z")
+_BEFORE: Final = len("continue-on='")
 _ANCHOR: Final = re.compile(r"[&*]\w")
 _ITEMS: Final = re.compile(r"(\s*(\w+)\s+in\s+)(\S.*)", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
@@ -107,13 +110,22 @@ class Texts:
         else:
             self._replace(node, _INLINE, root)
 
-    def line(self, node: yaml.Node, root: Root) -> None:
-        """``action: std.echo output="{$.name}"``"""
+    def line(self, node: yaml.Node, root: Root, of_breaks: Root | None = None) -> None:
+        """``action: std.echo output="{$.name}"``
+
+        :param of_breaks: of ``break-on`` and ``continue-on`` in ``retry: count=3 delay={$.delay}``.
+        """
         if isinstance(node, yaml.ScalarNode) and not is_expression(node.value):
-            self._replace(node, _IN_LINE_OF_ACTION, root, quotes=False)
+            self._replace(node, _IN_LINE_OF_ACTION, root, of_breaks, quotes=False)
 
     def _replace(
-        self, node: yaml.ScalarNode, pattern: re.Pattern[str], root: Root, *, quotes: bool = True
+        self,
+        node: yaml.ScalarNode,
+        pattern: re.Pattern[str],
+        root: Root,
+        of_breaks: Root | None = None,
+        *,
+        quotes: bool = True,
     ) -> None:
         """Translate what a pattern finds in a text.
 
@@ -123,7 +135,8 @@ class Texts:
         parts = []
         done, at = "", 0
         for match in pattern.finditer(node.value):
-            new = self._part(node, match, root, quotes)
+            is_break = _BREAK.search(node.value[max(match.start() - _BEFORE, 0) : match.start()])
+            new = self._part(node, match, of_breaks if of_breaks and is_break else root, quotes)
             if new is None:
                 self._untouched(node, match[0], match)
                 continue
