@@ -138,6 +138,7 @@ class _Conversion:
         self._strange(spec, _OF_WORKFLOW, "a workflow")
         for key, value in _pairs(spec):
             if key.value in ("output", "output-on-error", "vars"):
+                self._texts.leftovers(value, names.only_tasks)
                 self._texts.value(value, context, alone=key.value != "vars")
             elif key.value == "task-defaults":
                 self._task(value, names, None)
@@ -146,6 +147,7 @@ class _Conversion:
                     self._task(task, names, name.value)
 
     def _ad_hoc(self, spec: yaml.Node, data: Mapping[str, Any]) -> None:
+        self._texts.leftovers(spec, ())
         self._rename(spec)
         self._strange(spec, _OF_ACTION, "an action")
         names = Meanings(any_name=True).in_context
@@ -164,6 +166,7 @@ class _Conversion:
         self._rename(spec)
         self._strange(spec, _OF_TASK, "a task")
         items = frozenset(filter(None, map(variable_of, _items(spec))))
+        self._texts.leftovers(spec, names.only_tasks - items)
         context: Root = partial(names.in_context, also=items)
 
         def result(publishes: str | None) -> Root:

@@ -7,7 +7,7 @@ the result of another task. Today both are ``task('task-name').result``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -108,14 +108,20 @@ class Meanings:
         given = {*inputs_of(declared), *(constants if isinstance(constants, dict) else ())}
         publishers: dict[str, frozenset[str]] = {}
         tasks = tasks_of(workflow)
+        defaults = workflow.get("task-defaults")
+        for variable in _published_by(defaults if isinstance(defaults, dict) else {}):
+            publishers[variable] = frozenset(tasks)
         for name, task in tasks.items():
-            for key in ("publish", "publish-on-error"):
-                published = task.get(key)
-                for variable in published if isinstance(published, dict) else ():
-                    publishers[str(variable)] = publishers.get(str(variable), frozenset()) | {name}
+            for variable in _published_by(task):
+                publishers[variable] = publishers.get(variable, frozenset()) | {name}
         refs = {name: called(task, ad_hoc) for name, task in tasks.items()}
         loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
         return cls(frozenset(map(str, given)), publishers, refs, loops)
+
+    @property
+    def only_tasks(self) -> frozenset[str]:
+        """Names of tasks of which there is no variable."""
+        return frozenset(self.refs) - self.given - self.publishers.keys()
 
     def in_context(self, names: Sequence[str], also: frozenset[str] = frozenset()) -> Start:
         """How ``$`` with these names begins where there is only the context.
@@ -214,6 +220,16 @@ def _within(text: str, ref: str | None, key: str | None) -> Start:
         f" {ref or 'the action'} is none"
     )
     return Start(f"{text}.result", doubt)
+
+
+def _published_by(task: Mapping[str, Any]) -> Iterator[str]:
+    """The variables that a task publishes, in its words of 2014 or in those of today."""
+    found = [task.get(key) for key in ("publish", "publish-on-error", "publish-on-skip")]
+    for clause in map(task.get, ("on-success", "on-error", "on-complete", "on-skip")):
+        scopes = clause.get("publish") if isinstance(clause, dict) else None
+        found += scopes.values() if isinstance(scopes, dict) else ()
+    for published in found:
+        yield from map(str, published if isinstance(published, dict) else ())
 
 
 def _added(names: Sequence[str]) -> Start | None:

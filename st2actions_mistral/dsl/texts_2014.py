@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from st2actions_mistral.dsl.draft import Draft
 from st2actions_mistral.dsl.lines import scalars
 from st2actions_mistral.dsl.shorthand import is_expression
-from st2actions_mistral.dsl.yaql_2014 import Root, Unclear, translate
+from st2actions_mistral.dsl.yaql_2014 import Root, Unclear, leftovers, translate
 
 # As Mistral looked for expressions in a text then.
 _INLINE: Final = re.compile(r"\{\$\.*[^}]*\}")
@@ -23,6 +23,7 @@ _BREAK: Final = re.compile(r"(?:break|continue)-on(?:=[\"']?)?\Z")
 _BEFORE: Final = len("continue-on='")
 _ANCHOR: Final = re.compile(r"[&*]\w")
 _ITEMS: Final = re.compile(r"(\s*(\w+)\s+in\s+)(\S.*)", re.DOTALL)
+_OF_2015: Final = re.compile(r"<%(.*?)%>", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
 _OF_TODAY: Final = re.compile(r"<%|\{\{\s*(_\b|task\(|tasks\(|env\(|execution\()")
 
@@ -49,6 +50,16 @@ class Texts:
         for scalar in filter(_is_anchor, scalars(node)):
             words = f"Mistral knows no anchors today, {_short(scalar.value)} is a text: write it out"
             self._tell(scalar, words)
+
+    def leftovers(self, node: yaml.Node, tasks: Collection[str]) -> None:
+        """Tell what is between ``<%`` and ``%>`` and of 2015, which is not changed.
+
+        :param tasks: names of tasks of which there is no variable.
+        """
+        for scalar in scalars(node):
+            for match in _OF_2015.finditer(scalar.value):
+                for words in leftovers(match[1], tasks):
+                    self._tell(scalar, words, match)
 
     def with_items(self, node: yaml.Node, root: Root) -> None:
         if isinstance(node, yaml.ScalarNode) and (match := _ITEMS.fullmatch(node.value)):

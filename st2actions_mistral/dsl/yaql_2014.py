@@ -16,7 +16,8 @@ What a path begins with, ``$.name``, only the workflow can tell: the caller says
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 
@@ -40,6 +41,15 @@ _TOKEN: Final = re.compile(
 )
 _BETWEEN: Final = frozenset(("=", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "and", "or"))
 _CONSTANTS: Final = frozenset(("true", "false", "null"))
+
+
+# What is of today may have any sign in it; only no text is to be taken for one.
+_OF_TODAY: Final = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\w+|[!<>]=|=[>~]|\S""", re.DOTALL
+)
+_COMPARISONS: Final = frozenset(("=", "!=", "<", ">", "<=", ">="))
+_OPERATORS: Final = frozenset(("and", "or", "not", "in", "is", "mod"))
+_BEGUN_ANEW: Final = {"__env": "env()", "__execution": "execution()"}
 
 
 class Unclear(Exception):
@@ -209,6 +219,64 @@ class _Reader:
             raise Unclear(f"{wanted} is missing")
         self._at += 1
         return token.space + token.text
+
+
+@dataclass
+class _Brackets:
+    """What is between two brackets, as far as it was read."""
+
+    kind: str
+    """``index``, ``method``, ``call``, ``list`` or ``group``."""
+    has_dollar: bool = False
+    compares: bool = False
+
+
+def leftovers(expression: str, tasks: Collection[str]) -> list[str]:
+    """What there is between ``<%`` and ``%>`` that was understood in 2015, with YAQL 0.2 still, and is
+    not today; in words.
+
+    :param tasks: names of tasks of which there is no variable.
+    """
+    found = []
+    words = _OF_TODAY.findall(expression)
+    stack = [_Brackets("group")]
+    for at, word in enumerate(words):
+        if word in ("(", "["):
+            stack.append(_Brackets(_kind(words, at)))
+        elif word in (")", "]") and len(stack) > 1:
+            closed = stack.pop()
+            if closed.kind == "index" and closed.has_dollar and closed.compares:
+                found.append("a condition between [ and ] is .where(…) today")
+            # In a method, $ may be something else.
+            stack[-1].has_dollar |= closed.has_dollar and closed.kind != "method"
+            stack[-1].compares |= closed.compares and closed.kind == "group"
+        elif word in _COMPARISONS:
+            stack[-1].compares = True
+        elif words[at : at + 2] == ["$", "."]:
+            stack[-1].has_dollar = True
+            name = "".join(words[at + 2 : at + 3])
+            if name in _BEGUN_ANEW:
+                found.append(f"$.{name} is {_BEGUN_ANEW[name]} today")
+            elif name in tasks and not any(one.kind in ("index", "method") for one in stack):
+                found.append(
+                    f"$.{name} was the result of the task: that is task('{name}').result today"
+                )
+        elif word == "$":
+            stack[-1].has_dollar = True
+        elif words[at : at + 4] == [".", "length", "(", ")"]:
+            found.append(".length() is .len() today")
+    return list(dict.fromkeys(found))
+
+
+def _kind(words: list[str], at: int) -> str:
+    """Of the brackets that a word opens."""
+    before = words[at - 1] if at else ""
+    is_name = before.isidentifier() and before not in _OPERATORS
+    if words[at] == "[":
+        return "index" if is_name or before in ("$", ")", "]") else "list"
+    if not is_name:
+        return "group"
+    return "method" if words[at - 2 : at - 1] == ["."] else "call"
 
 
 def _tokens(expression: str) -> list[_Token]:

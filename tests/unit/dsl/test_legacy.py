@@ -254,6 +254,88 @@ def test_what_is_told(old: str, new: str | None, line: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "words"),
+    [
+        ("input: {a: <% $.other.stdout %>}", "$.other was the result of the task"),
+        ("action: std.echo output=<% len($.other) %>", "that is task('other').result today"),
+        ("on-success: [other: <% $.other = 1 %>]", "$.other was"),
+        ("publish: {v: 'is <% ($.own-task) %> <% $.other.b %>'}", "$.other was"),
+        ("input: {a: '<% $.list[$.a = 1] %>'}", "is .where(…) today"),
+        ("input: {a: '<% $.list[($.a.b[0] = 1) and $.c] %>'}", "is .where(…) today"),
+        ("input: {a: '<% $.list.where($.a = 1)[len($.b) > 1] %>'}", "is .where(…) today"),
+        ("input: {a: <% $.list.length() + 1 %>}", ".length() is .len() today"),
+        ("with-items: i in <% $.__env.b %>", "$.__env is env() today"),
+        ("policies: {wait-after: <% $.__execution.b %>}", "$.__execution is execution() today"),
+    ],
+)
+def test_what_is_of_2015_is_told(old: str, words: str) -> None:
+    converted = task(old)
+    ((line, told_words),) = told(converted)
+    assert (line, words in told_words) == (1, True)
+    assert "policies" in old or body(converted) == old
+
+
+def test_what_is_of_2015_is_told_in_the_line_where_it_is() -> None:
+    assert (
+        task("input:\n  a: |\n    <% $.x %>\n    <% $.list.length() %>").undecided[0].line == FIRST + 3
+    )
+
+
+def test_what_is_of_2015_is_told_of_outputs_and_of_ad_hoc_actions() -> None:
+    actions = "actions:\n  mine: {base: std.echo, output: <% $.length() %>}\nworkflows:"
+    text = HEAD.replace("workflows:", actions)
+    text = text.replace("    tasks:", "    output: {a: <% $.other %>}\n    tasks:") + " " * 8
+    converted = convert(f"{text}action: mine\n", "file")
+    assert [one.line for one in converted.undecided] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$.x",
+        "$.z.other",
+        "$.list.where($.other)",
+        "$.list.select(len($.other))",
+        "$.list[$.x]",
+        "$.list[$.list.where($.a = 1).len() - 1]",
+        "$.list[len($.list) - 1]",
+        "[$.x = 1, $.y > 1]",
+        "$.x in [$.y = 1]",
+        "$.x = '$.other' and $.y != \"$.list[$.a = 1].length()\"",
+        "dict(a => $.x, other => 1)",
+        "$.x.length",
+        "$other.a + $1",
+        "length($.x)",
+        "task(other).result",
+        ")]",
+    ],
+)
+def test_what_may_be_of_today_is_not_told(value: str) -> None:
+    text = load(dump({"input": {"a": f"<% {value} %>"}}), "file")
+    assert not task(dump(text)).undecided
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        "publish: {other: 1}",
+        "publish-on-skip: {other: 1}",
+        "on-complete: {publish: {branch: {other: 1}}}",
+        "on-success: {publish: {global: {other: 1}}, next: [other]}",
+        "with-items: other in <% $.list %>",
+    ],
+)
+def test_what_is_published_today_is_no_task(published: str) -> None:
+    assert not task(f"input: {{a: <% $.other %>}}\n{published}").undecided
+
+
+def test_what_task_defaults_publish_is_no_task() -> None:
+    defaults = "    task-defaults: {on-error: {publish: {branch: {other: 1}}}}\n    tasks:\n"
+    text = HEAD.replace("    tasks:\n", defaults) + "        input: {a: <% $.other %>}\n"
+    assert not convert(text, "file").undecided
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ("{policies: {}}", "{}"),
