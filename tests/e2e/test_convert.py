@@ -80,6 +80,61 @@ def test_a_reverse_workflow_of_2014(bench: Bench, file: Path) -> None:
     assert done.result("report") == "Hello Ada! Ada?"
 
 
+# The results of Python actions, and paths that are others today.
+ELECTED = """\
+version: '2.0'
+name: tests.elected-2014
+actions:
+  elect:
+    base: st2.action
+    base-parameters:
+      ref: mongodb.elect-primary
+      parameters: {members: $.members}
+    parameters: [members]
+    output: {candidate: $.candidate}
+workflows:
+  main:
+    type: direct
+    input: [hosts, times]
+    output:
+      first: $.task.elect.first
+      second: $.second
+      workflow: $.__execution.id
+      env: $.__env.word
+    tasks:
+      elect:
+        action: elect
+        input: {members: '$.hosts.name'}
+        publish: {first: $.candidate}
+        policies:
+          retry: count={$.times} delay=1
+        on-success: [again]
+      again:
+        action: st2.action
+        input:
+          ref: mongodb.elect-primary
+          parameters: {members: ['$.hosts.name[0]', '$.hosts.name[1]', '$.hosts.name[2]']}
+        publish: {second: $.candidate}
+        policies:
+"""
+
+
+def test_paths_of_2014(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "elected.yaml"
+    file.write_text(ELECTED)
+    assert convert("-w", file).returncode == 1
+    assert bench.mistral.validate(file.read_text()) is None
+    bench.mistral.save_definition(file.read_text())
+    given = {"hosts": [{"name": f"mongo{n}"} for n in (1, 2, 3)], "times": 1}
+    started = bench.mistral.start_workflow("tests.elected-2014.main", given, env={"word": "hello"})
+    done = bench.wait(started["id"])
+    assert done.execution["state"] == "SUCCESS", done.execution
+    output = json.loads(done.execution["output"])
+    assert output["first"] == output["second"]
+    assert output["first"].startswith("mongo")
+    assert (output["workflow"], output["env"]) == (done.execution["id"], "hello")
+
+
 @pytest.mark.parametrize("file", ["with-items"], indirect=True)
 def test_with_items_of_2014(bench: Bench, file: Path) -> None:
     hosts = [{"name": "a", "up": True}, {"name": "b", "up": False}, {"name": "c", "up": True}]
