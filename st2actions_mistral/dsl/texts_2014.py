@@ -23,7 +23,7 @@ _BREAK: Final = re.compile(r"(?:break|continue)-on(?:=[\"']?)?\Z")
 _BEFORE: Final = len("continue-on='")
 _ANCHOR: Final = re.compile(r"[&*]\w")
 _ITEMS: Final = re.compile(r"(\s*(\w+)\s+in\s+)(\S.*)", re.DOTALL)
-_OF_2015: Final = re.compile(r"<%(.*?)%>", re.DOTALL)
+_OF_2015: Final = re.compile(r"<%((?:(?!<%).)*?)%>", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
 _OF_TODAY: Final = re.compile(r"<%|\{\{\s*(_\b|task\(|tasks\(|env\(|execution\()")
 

@@ -227,6 +227,8 @@ class _Brackets:
 
     kind: str
     """``index``, ``method``, ``call``, ``list`` or ``group``."""
+    anew: bool = False
+    """Whether ``$`` may be something else in them than in the whole."""
     has_dollar: bool = False
     compares: bool = False
 
@@ -242,12 +244,12 @@ def leftovers(expression: str, tasks: Collection[str]) -> list[str]:
     stack = [_Brackets("group")]
     for at, word in enumerate(words):
         if word in ("(", "["):
-            stack.append(_Brackets(_kind(words, at)))
+            kind = _kind(words, at)
+            stack.append(_Brackets(kind, stack[-1].anew or kind in ("index", "method")))
         elif word in (")", "]") and len(stack) > 1:
             closed = stack.pop()
             if closed.kind == "index" and closed.has_dollar and closed.compares:
                 found.append("a condition between [ and ] is .where(…) today")
-            # In a method, $ may be something else.
             stack[-1].has_dollar |= closed.has_dollar and closed.kind != "method"
             stack[-1].compares |= closed.compares and closed.kind == "group"
         elif word in _COMPARISONS:
@@ -257,7 +259,7 @@ def leftovers(expression: str, tasks: Collection[str]) -> list[str]:
             name = "".join(words[at + 2 : at + 3])
             if name in _BEGUN_ANEW:
                 found.append(f"$.{name} is {_BEGUN_ANEW[name]} today")
-            elif name in tasks and not any(one.kind in ("index", "method") for one in stack):
+            elif name in tasks and not stack[-1].anew:
                 found.append(
                     f"$.{name} was the result of the task: that is task('{name}').result today"
                 )

@@ -207,3 +207,11 @@ def test_what_cannot_be_read_is_told_as_json_too(
         },
     }
     assert said.err == ""
+
+
+def test_anchors_are_told_with_their_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(SURE.replace("one:", "one: &std"))
+    assert main(["convert", "--json", str(file)]) == 1
+    problem = json.loads(capsys.readouterr().out)["problem"]
+    assert problem["line"] == 7
+    assert "has the anchor &std, which Mistral does not read: write it out." in problem["words"]
