@@ -4,7 +4,7 @@ the relay for one that an executor lost."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oslo_config import cfg
@@ -38,10 +38,12 @@ def requested(conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds) 
     parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
     if render_jinja is not None and not isinstance(render_jinja, bool):
         raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")
+    ref = inputs.get("ref", "")
     child = Child(
-        ref=inputs.get("ref", ""),
+        ref=ref,
         parameters={} if parameters is None else parameters,
-        ids=ids,
+        # StackStorm wants some name to show the child by.
+        ids=replace(ids, task_name=ids.task_name or context.task_name or ref),
         parent=config.believed_parent(conf, context, given, ids),
         notify=context.notify_for(ids.task_name),
         render_jinja=config.render_jinja(conf) if render_jinja is None else render_jinja,

@@ -10,7 +10,7 @@
 
 Every key is optional. ``runner`` stands where a runner of ours started the workflow. ``task_name``
 stands in the input of a task, beside what the environment gives to all of them. So the signature does
-not cover it: all that it decides is which notification is skipped.
+not cover it: all that it decides is which notification is skipped, and what a child is shown by.
 What a child carries back is the header ``st2-context``, see :func:`header_value`.
 """
 
@@ -104,6 +104,7 @@ class MistralIds:
     task_execution_id: str | None = None
     action_execution_id: str | None = None
     task_name: str | None = field(default=None, compare=False)
+    """What a child is shown by in StackStorm's trees; Mistral itself does not tell it."""
 
     @classmethod
     def of(cls, site: str, execution: object) -> MistralIds:
@@ -137,6 +138,14 @@ class MistralIds:
 def header_value(parent: Parent | None, ids: MistralIds) -> str:
     """The value of the header ``st2-context``: one line of ASCII JSON.
 
+    Beside ``mistral``, and ``parent`` where there is one, a child has ``chain``, with the name of its
+    task, as the tasks of an action chain do: st2 3.9 cannot draw the tree of an Orquesta workflow or
+    action chain with anything below it that has neither ``chain`` nor ``orquesta``. Of StackStorm's
+    services one function reads it (3.9, by reading): by it the notification in an action's own
+    metadata is left out where ``skip_notify`` of the parent names the task. For a parent that is gone
+    that function ends in a 500, where there is a 400 without ``chain``. ``orquesta`` would make the
+    workflow engine look for the task.
+
     :raises InputError: above :data:`MAX_HEADER_BYTES`.
     """
     context: dict[str, Any] = {"mistral": ids.as_dict()}
@@ -144,7 +153,12 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
         context["parent"] = {"execution_id": parent.execution_id}
         if parent.user:
             context["parent"]["user"] = parent.user
+        if ids.task_name:
+            context["chain"] = {"name": ids.task_name}
     value = json.dumps(context)
+    if len(value) > MAX_HEADER_BYTES and context.pop("chain", None):
+        # It is for show: nothing fails for it.
+        value = json.dumps(context)
     if len(value) > MAX_HEADER_BYTES:
         raise InputError(
             "st2_context",

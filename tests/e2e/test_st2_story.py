@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from bench import PATIENCE, eventually
 from test_st2_command_line import ST2, environment_of
 
 from st2actions_mistral.model.workflow import WorkflowRef
 from st2actions_mistral.sandbox import examples
 from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2actions_mistral.sandbox.stackstorm import RunResult
 
 COLUMNS = 160
 BASIC = "examples.mistral-basic"
@@ -177,6 +179,36 @@ def test_a_workflow_and_its_child_succeed(st2: Typist) -> None:
     # It draws the tree of a workflow of StackStorm's own runners only.
     shown = st2("execution", "get", parent, "--attr", "children")
     assert re.search(rf"^children: *\n +- {child}$", shown, re.M)
+
+
+def test_st2_draws_the_tree_of_a_workflow_of_another_runner_above_one_of_ours(st2: Typist) -> None:
+    assert st2.sandbox.stackstorm
+    st2.sandbox.stackstorm.register_runner(
+        "orquesta", lambda request: RunResult("running", {"note": "started"})
+    )
+    st2.sandbox.stackstorm.register_action(
+        {"pack": "examples", "name": "outer", "runner_type": "orquesta"}
+    )
+    outer = st2.run("examples.outer")
+    st2.until(outer, "running")
+    # As Orquesta makes the execution of a task.
+    context = {"parent": {"execution_id": outer}, "orquesta": {"task_name": "inner"}}
+    made = requests.post(
+        f"{st2.sandbox.st2_settings.api_url}/executions",
+        json={"action": BASIC, "parameters": {"cmd": "date"}},
+        headers={"St2-Api-Key": st2.environment["ST2_API_KEY"], "st2-context": json.dumps(context)},
+        timeout=30,
+    )
+    inner = made.json()["id"]
+    st2.until(inner, "succeeded")
+    st2.sandbox.st2.finish(outer, "succeeded", {"output": None})
+    shown = st2("execution", "get", outer)
+    drawn = [
+        [cell.strip() for cell in line.strip("|").split("|")][2:4]
+        for line in shown.splitlines()
+        if re.match(r"\| \W*[0-9a-f]{24}", line)
+    ]
+    assert drawn == [["inner", BASIC], ["run-cmd", "core.local"]]
 
 
 def test_what_st2_shows_of_the_runner_and_the_action(st2: Typist) -> None:

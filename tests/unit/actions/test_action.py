@@ -138,6 +138,17 @@ def test_a_task_may_say_its_own_name(configure: Configure, make_context: MakeCon
             action = St2Action("core.noop", st2_context={**signed, "task_name": task})
             assert action.run(make_context()) is None
             assert server.requests[-1].json().get("notify") == expected
+            assert sent_context(server)["chain"] == {"name": task}
+
+
+def test_a_child_has_a_name_also_where_its_task_says_none(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    context = {"parent": {"execution_id": PARENT_ID}}
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url)
+        assert St2Action("core.noop", st2_context=context).run(make_context()) is None
+        assert sent_context(server)["chain"] == {"name": "core.noop"}
 
 
 # -- what is refused before anything is sent -----------------------------------------------------

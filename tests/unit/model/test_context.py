@@ -162,6 +162,25 @@ def test_a_header_up_to_stackstorms_limit_passes_and_one_above_is_refused() -> N
         header_value(None, MistralIds("s", workflow_name="x" * (room + 1)))
 
 
+def test_a_child_of_a_parent_has_the_name_that_st2_draws_it_with() -> None:
+    named = MistralIds("s", task_name="say")
+    assert json.loads(header_value(Parent(PARENT_ID), named)) == {
+        "parent": {"execution_id": PARENT_ID},
+        "chain": {"name": "say"},
+        "mistral": {"site": "s"},
+    }
+    # Below nothing, there is no tree.
+    assert json.loads(header_value(None, named)) == {"mistral": {"site": "s"}}
+
+
+def test_a_name_that_does_not_fit_is_left_out() -> None:
+    bare = header_value(Parent(PARENT_ID), MistralIds("s"))
+    room = MAX_HEADER_BYTES - len(header_value(Parent(PARENT_ID), MistralIds("s", task_name="x"))) + 1
+    fits, does_not = (MistralIds("s", task_name="x" * length) for length in (room, room + 1))
+    assert len(header_value(Parent(PARENT_ID), fits)) == MAX_HEADER_BYTES
+    assert header_value(Parent(PARENT_ID), does_not) == bare
+
+
 CONTEXT: dict[str, Any] = {
     "api_url": "http://st2:9101/v1",
     "parent": {"execution_id": PARENT_ID, "user": "stanley"},
