@@ -18,6 +18,8 @@ from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
 
 if TYPE_CHECKING:
+    from oslo_config import cfg
+
     from st2actions_mistral.sandbox.sandbox import Sandbox
 
 _DESCRIPTION = """\
@@ -80,18 +82,28 @@ def add_st2_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="with --st2-api-url: read the other options of group [st2] here; may be repeated",
+        help="read the other options of group [st2] here; may be repeated. With the stand-in, URLs,"
+        " credentials and TLS are its own.",
     )
 
 
-def real_st2(args: argparse.Namespace) -> St2Settings | None:
+def options_of(args: argparse.Namespace) -> cfg.ConfigOpts | None:
+    """The options that the command line chooses, those of this host for a StackStorm of one's own; None
+    for the defaults.
+
+    :raises ConfigError: a file cannot be read.
+    """
+    return config.load(args.config_file) if args.config_file or args.st2_api_url else None
+
+
+def real_st2(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settings | None:
     """The StackStorm that the command line chooses, or None for the stand-in.
 
     :raises ConfigError: what is given contradicts itself.
     """
-    if not args.st2_api_url:
+    if not args.st2_api_url or conf is None:
         return None
-    settings = config.st2_settings(config.load(args.config_file))
+    settings = config.st2_settings(conf)
     settings = replace(settings, api_url=checked_url("--st2-api-url", args.st2_api_url))
     api_key, token = os.environ.get("ST2_API_KEY"), os.environ.get("ST2_AUTH_TOKEN")
     if api_key:
@@ -126,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.sandbox.sandbox import Sandbox
 
     ends_by_interrupt()
-    st2 = real_st2(args)
+    conf = options_of(args)
+    st2 = real_st2(args, conf)
     if st2 is not None:
         must_let_in(st2)
     sandbox = Sandbox(
@@ -134,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
         st2_port=_port(args.st2_port, _ST2_PORT),
         st2=st2,
+        conf=conf,
         load_examples=True,
         say=lambda words: print(f"{words} …", file=sys.stderr, flush=True),
     )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from oslo_config import cfg
+
+from st2actions_mistral import config
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
 from st2actions_mistral.errors import SandboxError
 from st2actions_mistral.sandbox import examples, lock, mistral_runner, ports
 from st2actions_mistral.sandbox.mistral import MistralServer
@@ -40,7 +44,9 @@ class Sandbox:
         when it is run.
     :param register_examples: whether StackStorm has the examples' actions at once. Their files are in
         its pack ``examples`` in any case, so that ``st2 action create`` makes them.
-    :param context_key: signs the parents of workflows, as ``[st2] context_key``.
+    :param conf: whose group ``[st2]`` counts beside ``st2``: all that does not say which StackStorm, or
+        who we are there.
+    :param context_key: signs the parents of workflows, before each ``[st2] context_key`` of ``conf``.
     :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
     :param relay_options: further lines for the relay's group ``[st2_relay]``.
     :param say: told what is being done, in words.
@@ -56,11 +62,13 @@ class Sandbox:
         relay: bool = True,
         load_examples: bool = False,
         register_examples: bool = True,
+        conf: cfg.ConfigOpts | None = None,
         context_key: str | None = None,
         options: str = "",
         relay_options: str = "",
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
+        """:raises ConfigError: an option of ``conf`` is malformed."""
         self._given_folder = folder
         self._mistral_port = mistral_port
         self._st2_port = st2_port
@@ -68,7 +76,10 @@ class Sandbox:
         self._with_relay = relay
         self._load_examples = load_examples
         self._register_examples = register_examples
-        self._context_key = context_key
+        conf = conf or _defaults()
+        self._site = config.site(conf)
+        self._options_given = config.values(conf, ST2_GROUP, ST2_OPTS)
+        self._context_keys = [*([context_key] if context_key else []), *config.context_keys(conf)]
         self._options = options
         self._relay_options = relay_options
         self._say = say
@@ -166,7 +177,10 @@ class Sandbox:
         self.packs = self.folder.absolute() / "packs"
         actions = examples.add_to(self.packs)
         mistral_v2 = mistral_runner.runner(
-            lambda: self.mistral, lambda: self.st2_settings.api_url, self._context_key
+            lambda: self.mistral,
+            lambda: self.st2_settings.api_url,
+            self._context_keys[0] if self._context_keys else None,
+            self._site,
         )
         with ports.reserve(
             _HOST, self._st2_port, "The StackStorm stand-in", "Choose another one with --st2-port."
@@ -184,6 +198,7 @@ class Sandbox:
         return St2Settings(
             api_url=stackstorm.api_url,
             credential=Credential(api_key=stackstorm.create_api_key()),
+            patience=config.patience(self._options_given),
         )
 
     def _relay_process(self) -> ChildProcess:
@@ -204,6 +219,7 @@ class Sandbox:
     def _st2_options(self) -> str:
         st2 = self.st2_settings
         values = {
+            **self._options_given,
             "api_url": st2.api_url,
             "stream_url": st2.stream_url,
             "auth_url": st2.credential.auth_url,
@@ -212,12 +228,13 @@ class Sandbox:
             "username": st2.credential.username,
             "password": st2.credential.password,
             "cafile": st2.tls.cafile,
-            "insecure": str(st2.tls.insecure).lower(),
-            "context_key": self._context_key,
+            "insecure": st2.tls.insecure,
+            "connect_timeout": st2.patience.connect_timeout,
+            "read_timeout": st2.patience.read_timeout,
+            "retry_deadline": st2.patience.retry_deadline,
+            "context_key": self._context_keys,
         }
-        # oslo.config takes $ for a reference to another option.
-        lines = [f"{name} = {value.replace('$', '$$')}" for name, value in values.items() if value]
-        return "\n".join(["[st2]", *lines, self._options])
+        return "\n".join(["[st2]", *_lines(values), self._options])
 
     def _own_folder(self) -> Path:
         folder = self._given_folder
@@ -234,3 +251,33 @@ class Sandbox:
         folder = Path(tempfile.mkdtemp(prefix="st2-mistral-"))
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return folder
+
+
+def _defaults() -> cfg.ConfigOpts:
+    """A configuration that no file was read into."""
+    conf = cfg.ConfigOpts()
+    config.register_opts(conf)
+    conf([], default_config_files=[], default_config_dirs=[])
+    return conf
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    """The options of ``[st2]`` as a file has them."""
+    lines = []
+    for opt in ST2_OPTS:
+        value = values[opt.name]
+        if isinstance(opt, cfg.ListOpt):
+            value = ",".join(value)
+        several = value if isinstance(opt, cfg.MultiStrOpt) else [value]
+        lines += [f"{opt.name} = {_escaped(one)}" for one in several if one not in (None, "")]
+    return lines
+
+
+def _escaped(value: object) -> str:
+    # oslo.config takes $ for a reference to another option, blanks around a value for none of it, and
+    # a pair of quotes away; a line that goes on is indented.
+    text = str(value).replace("$", "$$").replace("\n", "\n ")
+    first, *more = text.split("\n")
+    if first != first.strip() or (first[:1] == first[-1:] and first[:1] in "'\""):
+        first = f'"{first}"'
+    return "\n".join([first, *more])

@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from bench import PATIENCE, eventually
 
+from st2actions_mistral import config
+from st2actions_mistral.model import states
+from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 HERE = Path(sys.executable).parent
@@ -236,16 +239,48 @@ def test_who_interrupts_is_told_and_need_not_wait(tmp_path: Path, words: list[st
 
 def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:
     # The stand-in again, for want of the real one, but somebody else's.
+    secret = "a key that signs"
+    file = tmp_path / "mistral.conf"
+    file.write_text(f"[st2]\nsite = east\ncontext_key = {secret}\n")
     with (
         StackStorm() as stackstorm,
         sandbox(
             tmp_path,
             "--st2-api-url",
             stackstorm.api_url,
+            "--config-file",
+            str(file),
             ST2_API_KEY=(key := stackstorm.create_api_key()),
-        ) as (_, said),
+        ) as (process, said),
     ):
         assert key not in said
         Mistral(said).run_action()
         (execution,) = stackstorm.executions.all()
         assert execution["action"]["ref"] == "core.local"
+        assert execution["context"]["mistral"]["site"] == "east"
+        relay = tmp_path / "kept" / "relay.conf"
+        assert secret in relay.read_text()
+        assert relay.stat().st_mode & 0o777 == 0o600
+        for pid in processes_below(process.pid):
+            told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+            assert secret.encode() not in told
+        logs = [path.read_text() for path in (tmp_path / "kept").glob("*.log")]
+        assert secret not in "".join([*logs, (tmp_path / "said").read_text()])
+
+
+def test_the_stand_in_signs_with_the_key_that_mistral_has(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text("[st2]\nsite = east\ncontext_key = new\ncontext_key = old\n")
+    with Sandbox(conf=config.load([str(file)])) as made:
+        started = made.st2.create_execution("examples.mistral-basic", {"cmd": "date"})["id"]
+
+        def ended() -> Any:
+            found = made.st2.get_execution(started)
+            return found if found and found["status"] in states.ST2_FINAL else None
+
+        execution = eventually(ended, "the workflow ends")
+        assert execution["status"] == "succeeded", execution["result"]
+        (child,) = made.st2.children(started)
+        assert child["context"]["mistral"]["site"] == "east"
+        # Only a signed parent's user is believed.
+        assert child["context"]["parent"]["user"] == "st2admin"

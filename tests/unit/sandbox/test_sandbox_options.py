@@ -1,0 +1,84 @@
+"""What of group ``[st2]`` the sandbox hands on to Mistral and to the relay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from st2actions_mistral import config
+from st2actions_mistral.client.settings import Credential, St2Settings
+from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
+from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.sandbox.sandbox import Sandbox
+
+GIVEN = """\
+[st2]
+api_url = https://st2.example.org/api/v1
+stream_url = https://st2.example.org/elsewhere
+auth_url = https://st2.example.org/auth/v1
+username = us
+password = "'$$ecret' "
+cafile = /etc/ca.pem
+insecure = true
+connect_timeout = 1.5
+read_timeout = 2
+retry_deadline = 3
+site = east
+allowed_api_urls = http://a/v1,http://b/v1
+context_key = new $$key
+context_key = 'old"key"'
+context_key = "'quoted'"
+render_jinja = true
+"""
+
+
+def values(folder: Path, text: str) -> dict[str, Any]:
+    file = folder / "read.conf"
+    file.write_text(text)
+    return config.values(config.load([str(file)]), ST2_GROUP, ST2_OPTS)
+
+
+def handed_on(sandbox: Sandbox, st2: St2Settings) -> str:
+    sandbox.st2_settings = st2
+    return sandbox._st2_options()
+
+
+def test_each_option_arrives_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text(GIVEN)
+    conf = config.load([str(file)])
+    given = config.values(conf, ST2_GROUP, ST2_OPTS)
+    # One that is added to the options has to be in the file above.
+    unset = {opt.name for opt in ST2_OPTS if given[opt.name] == opt.default}
+    assert unset == {"api_key", "auth_token"}
+    st2 = config.st2_settings(conf)
+    assert values(tmp_path, handed_on(Sandbox(st2=st2, conf=conf), st2)) == given
+
+
+def test_what_the_caller_says_counts_more(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text(GIVEN)
+    st2 = St2Settings("http://st2:9101/v1", Credential(api_key="mine"))
+    sandbox = Sandbox(
+        st2=st2, conf=config.load([str(file)]), context_key="first", options="site = west"
+    )
+    found = values(tmp_path, handed_on(sandbox, st2))
+    assert (found["api_url"], found["api_key"]) == ("http://st2:9101/v1", "mine")
+    assert [found[name] for name in ("stream_url", "username", "password", "cafile")] == [None] * 4
+    assert (found["insecure"], found["retry_deadline"], found["site"]) == (False, 60, "west")
+    assert found["context_key"] == ["first", "new $key", 'old"key"', "'quoted'"]
+
+
+def test_without_a_configuration_the_defaults_count(tmp_path: Path) -> None:
+    found = values(tmp_path, handed_on(Sandbox(), St2Settings()))
+    assert found == {**values(tmp_path, ""), "api_url": "http://127.0.0.1:9101/v1"}
+
+
+@pytest.mark.parametrize("line", ["site = two words", "context_key ="])
+def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text(f"[st2]\n{line}\n")
+    with pytest.raises(ConfigError, match=r"\[st2\] (site|context_key)"):
+        Sandbox(conf=config.load([str(file)]))
