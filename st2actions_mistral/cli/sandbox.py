@@ -117,6 +117,7 @@ def must_let_in(settings: St2Settings) -> None:
     :raises ConfigError: it cannot be reached, or does not let us in.
     """
     with needs_extra("sandbox"):
+        from st2actions_mistral.client.api import sentence
         from st2actions_mistral.client.st2 import St2Client
 
     try:
@@ -129,7 +130,7 @@ def must_let_in(settings: St2Settings) -> None:
         advice = "Is it the URL of its API, with /api/v1 or port 9101 and /v1, and can it be reached?"
         if isinstance(error, Answered) and error.status in (401, 403):
             advice = "Here the environment may give it: ST2_API_KEY or ST2_AUTH_TOKEN."
-        raise ConfigError(f"--st2-api-url: {error} {advice}") from error
+        raise ConfigError(f"--st2-api-url: {sentence(str(error))} {advice}") from error
 
 
 def run(args: argparse.Namespace) -> int:

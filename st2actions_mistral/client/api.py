@@ -133,5 +133,15 @@ class Api:
         self._session.close()
 
     def _with_hint(self, error: Answered) -> Answered:
-        hint = self._credential.hint()
-        return Answered(error.what, error.status, f"{error.message} {hint}", advice=hint)
+        return advised(error, self._credential.hint())
+
+
+def advised(error: Answered, hint: str) -> Answered:
+    """The same refusal, with what to do about it after the other side's words."""
+    message = f"{sentence(error.message)} {hint}".strip() if hint else error.message
+    return Answered(error.what, error.status, message, advice=hint)
+
+
+def sentence(words: str) -> str:
+    """Somebody else's words, for more to come after them: with a full stop where they have no end."""
+    return words if not words or words.endswith((".", "!", "?", "…", ":")) else f"{words}."

@@ -85,7 +85,10 @@ class St2Credential:
 
     def hint(self) -> str:
         if self._credential.api_key:
-            return "StackStorm does not take [st2] api_key: make a new one with 'st2 apikey create'."
+            return (
+                "StackStorm does not take [st2] api_key: make a new one with 'st2 apikey create', or"
+                " enable it with 'st2 apikey enable' if it is disabled."
+            )
         if self._credential.auth_token:
             return "StackStorm does not take [st2] auth_token; it may have expired. Use api_key."
         if self._credential.username:

@@ -13,6 +13,7 @@ import requests
 import sseclient
 
 from st2actions_mistral.client import session as http
+from st2actions_mistral.client.api import advised
 from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
@@ -127,7 +128,7 @@ class EventStream:
             if error.status != 401:
                 raise
             if not credential.renew(ours):
-                raise Answered(error.what, 401, f"{error.message} {credential.hint()}") from error
+                raise advised(error, credential.hint()) from error
             return attempt(credential.headers())
 
     def _bytes(self) -> Iterator[bytes]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 from breaking import Behaviour, BreakingServer, answer, hang_up, raw, redirect, refusing, reset, stall
 
 from st2actions_mistral.client.api import Api
@@ -81,9 +83,43 @@ def test_a_final_401_names_the_option_and_not_its_value(
     ):
         client.call("GET", "/executions", expect=list)
     assert caught.value.status == 401
-    assert "Unauthorized" in caught.value.message
+    # StackStorm's words end where ours begin.
+    assert re.match(r"Unauthorized[^.]*\. [A-Z]", caught.value.message)
     assert "hush" not in str(caught.value)
     assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"faultstring": "Unauthorized"}, "401 Unauthorized. StackStorm does not take"),
+        ({"faultstring": "Who are you?"}, "401 Who are you? StackStorm does not take"),
+    ],
+)
+def test_somebody_elses_words_end_before_ours_begin(words: dict[str, str], told: str) -> None:
+    with (
+        BreakingServer(answer(401, words)) as server,
+        api(server.url, Credential(auth_token="hush")) as (client, *_),
+        pytest.raises(Answered) as caught,
+    ):
+        client.call("GET", "/executions", expect=list)
+    assert told in str(caught.value)
+
+
+def test_a_key_that_is_disabled_may_be_enabled(st2: StackStorm) -> None:
+    made = requests.post(
+        f"{st2.api_url}/apikeys",
+        json={"enabled": False},
+        headers={"St2-Api-Key": st2.create_api_key()},
+        timeout=10,
+    )
+    with (
+        api(st2.api_url, Credential(api_key=made.json()["key"])) as (client, *_),
+        pytest.raises(
+            Answered, match=r"disabled\. StackStorm .*, or enable it with 'st2 apikey enable'"
+        ),
+    ):
+        client.call("GET", "/executions", expect=list)
 
 
 def test_an_expired_token_of_a_user_is_not_renewed(st2: StackStorm) -> None:

@@ -270,7 +270,7 @@ def test_a_stream_that_nobody_serves_is_not_sent() -> None:
 
 def test_a_401_for_an_api_key_names_the_option() -> None:
     with BreakingServer(answer(401)) as server:
-        with pytest.raises(Answered, match=r"\[st2\] api_key") as caught:
+        with pytest.raises(Answered, match=r"401 \w+\. StackStorm .*\[st2\] api_key") as caught:
             EventStream(settings(server.url, api_key="hush"))
         assert len(server.requests) == 1
     assert "hush" not in str(caught.value)
