@@ -102,9 +102,9 @@ class Target:
         return execution_id
 
     def running(self, action: str, *args: Any, **more: Any) -> str:
-        """The id of an execution that runs, or waits for an answer."""
+        """The id of an execution that runs."""
         execution_id: str = self.post(action, *args, **more)["id"]
-        self.wait(execution_id, {"running", "pending"})
+        self.wait(execution_id, {"running"})
         if action == "exttest.async_job":
             # Running already, but the runner may not have said so yet.
             self.wait_for(lambda: "result" in self.shown(execution_id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import re
 import subprocess
@@ -10,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from standin_target import missing, of_environment, roots
+import requests
+from standin_recordings import assert_same, load
+from standin_target import Target, missing, of_environment, roots
 
 HERE = Path(__file__).parent
 
@@ -58,6 +62,21 @@ def test_a_key_is_enough_and_nothing_is_left_behind(server: dict[str, str]) -> N
     assert target.ask("GET", "/actions/default.made_for_a_test").status_code == 200
     target.close()
     assert target.ask("GET", "/actions/default.made_for_a_test").status_code == 404
+
+
+def test_what_an_action_made_over_the_api_has_is_not_compared() -> None:
+    recording = load("refusals")["04_07"]
+    recorded = recording["response"]
+    body = copy.deepcopy(recorded["body"])
+    body["action"] |= {"metadata_file": "", "output_schema": {"additionalItems": {}, "default": {}}}
+    answer = requests.Response()
+    answer.status_code = recorded["status"]
+    answer.headers.update({name: str(value) for name, value in recorded["headers"].items()})
+    answer._content = json.dumps(body).encode()
+    assert_same(Target({}), answer, recording)
+    answer._content = json.dumps({**body, "status": "failed"}).encode()
+    with pytest.raises(AssertionError):
+        assert_same(Target({}), answer, recording)
 
 
 @pytest.mark.parametrize(

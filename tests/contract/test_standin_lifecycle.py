@@ -167,7 +167,9 @@ def test_inquiries(client: Client, target: Target) -> None:
     target.wait(execution, {"pending"})
     for name in ("03_41", "03_42", "03_43"):
         client.same(name, execution)
-    execution = target.running("core.ask")
+    execution = target.post("core.ask")["id"]
+    # It runs for a moment before it waits for the answer.
+    target.wait(execution, {"pending"})
     for name in ("03_44", "03_45", "03_46", "03_47", "03_48"):
         client.same(name, execution)
 
