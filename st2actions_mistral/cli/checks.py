@@ -12,6 +12,7 @@ from oslo_config import cfg
 from stevedore import NamedExtensionManager
 
 from st2actions_mistral import config
+from st2actions_mistral.cli import check_rights
 from st2actions_mistral.cli.systems import needs_credential, needs_mistral
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import impatient
@@ -132,12 +133,26 @@ class Checks:
         return f"we are {self._st2().whoami()}"
 
     def _permission(self) -> str:
-        if not self._st2().may_run("core.noop"):
-            raise ConfigError(
+        st2 = self._st2()
+        lacking = []
+        if not check_rights.may_list(st2, config.site(self._conf)):
+            lacking.append(
+                "may not list executions, so that the relay finds no result. Give the user a role with"
+                " the permission execution_list, which is for no resource in particular."
+            )
+        if not st2.may_run("core.noop"):
+            lacking.append(
                 "may not run core.noop. Give the user a role with action_execute for the actions that"
                 " workflows use."
             )
-        return "may run core.noop"
+        if lacking:
+            raise ConfigError(" ".join(lacking))
+        if check_rights.executions_are_hidden(impatient(config.st2_settings(self._conf))):
+            raise ConfigError(
+                "sees its own executions only ([rbac] permission_isolation), so that the relay would"
+                " make children a second time. Take a key of an admin."
+            )
+        return "may list executions and run core.noop"
 
     def _stream(self) -> str:
         settings = impatient(config.st2_settings(self._conf))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench, eventually, new_bench
-from breaking import BreakingServer, answer, refusing
+from breaking import BreakingServer, Exchange, answer, forward, refusing
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "check"]
 
@@ -117,6 +117,56 @@ def test_no_permission(check: Check) -> None:
     with BreakingServer(answer(200, {"username": "reader"}), no) as server:
         found = check(st2=f"api_url = {server.url}")
     assert "Give the user a role with action_execute" in found["StackStorm's permission"][1]
+    assert "may not list executions" in found["StackStorm's permission"][1]
+
+
+def test_executions_may_be_run_and_not_listed(check: Check, checked: Bench) -> None:
+    no = answer(403, {"faultstring": 'User lacks permission "execution_list"'})
+    allowed = forward(checked.stackstorm.base_url)
+
+    def gate(exchange: Exchange) -> bool:
+        assert exchange.request
+        listing = (exchange.request.method, exchange.request.path.partition("?")[0])
+        return (no if listing == ("GET", "/api/v1/executions") else allowed)(exchange)
+
+    with BreakingServer(gate) as server:
+        found = check(
+            st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}"
+        )
+    failed, told = found["StackStorm's permission"]
+    assert failed == "failed"
+    assert "a role with the permission execution_list" in told
+    assert "action_execute" not in told
+    assert found["StackStorm's stream"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("counts", "isolated"), [([3], True), ([3, 1], False), ([1], False), ([None], False)]
+)
+def test_executions_of_other_users_are_hidden(
+    check: Check, checked: Bench, counts: list[int | None], isolated: bool
+) -> None:
+    # StackStorm takes those of others out of a page, and counts them all the same.
+    allowed = forward(checked.stackstorm.base_url)
+    left = list(counts)
+
+    def gate(exchange: Exchange) -> bool:
+        assert exchange.request
+        if "include_attributes=status&limit=100" not in exchange.request.path:
+            return allowed(exchange)
+        count = left.pop(0) if len(left) > 1 else left[0]
+        headers = {} if count is None else {"X-Total-Count": str(count)}
+        return answer(200, [{"id": "6b03c160746e6986596007f7", "status": "running"}], headers)(exchange)
+
+    with BreakingServer(gate) as server:
+        found = check(
+            st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}",
+            status=1 if isolated else 0,
+        )
+    result, told = found["StackStorm's permission"]
+    assert (result, "[rbac] permission_isolation" in told) == (
+        ("failed", True) if isolated else ("ok", False)
+    )
 
 
 def test_the_stream_is_away(check: Check) -> None:
