@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -118,9 +118,10 @@ class St2Client:
         """
         action_execution_id = child.ids.action_execution_id
         in_doubt = False
+        header = child.header
 
         def attempt() -> dict[str, Any]:
-            nonlocal in_doubt
+            nonlocal in_doubt, header
             if (in_doubt or look_first) and action_execution_id:
                 try:
                     found = self._find(action_execution_id, since)
@@ -140,11 +141,14 @@ class St2Client:
                     "POST",
                     "/executions",
                     json=child.body(),
-                    headers={"st2-context": child.header},
+                    headers={"st2-context": header},
                     texts=["id"],
                 )
-            except OutcomeUnknown:
+            except OutcomeUnknown as error:
                 in_doubt = True
+                if error.status == 500:
+                    # The name may be why, see header_value: without it StackStorm says what is wrong.
+                    header = header_value(child.parent, replace(child.ids, task_name=None))
                 raise
             except (Answered, NotSent) as error:
                 judged = isinstance(error, Answered) and error.judges_the_request

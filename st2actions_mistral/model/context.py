@@ -143,8 +143,8 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
     action chain with anything below it that has neither ``chain`` nor ``orquesta``. Of StackStorm's
     services one function reads it (3.9, by reading): by it the notification in an action's own
     metadata is left out where ``skip_notify`` of the parent names the task. For a parent that is gone
-    that function ends in a 500, where there is a 400 without ``chain``. ``orquesta`` would make the
-    workflow engine look for the task.
+    that function ends in a 500, where there is a 400 without ``chain``: so after a 500 a child is sent
+    without it. ``orquesta`` would make the workflow engine look for the task.
 
     :raises InputError: above :data:`MAX_HEADER_BYTES`.
     """

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -176,6 +177,37 @@ def test_parameters_arrive_in_a_stackstorm_as_they_were(st2: StackStorm, key: st
     done = st2.executions.wait(made["id"])
     assert done["parameters"]["cmd"] == parameters["cmd"]
     assert done["result"]["stdout"] == "{% raw %}{{ st2kv.system.x }}{% endraw %} 😀"
+
+
+# -- a parent that StackStorm does not know any more ---------------------------------------------
+
+
+def test_a_500_that_the_name_of_the_task_makes_does_not_hide_the_refusal() -> None:
+    script = [
+        answer(500, {"faultstring": "'NoneType' object is not subscriptable"}),
+        answer(200, []),
+        answer(400, {"faultstring": "No trace found for execution 6b03c160746e6986596007f7"}),
+    ]
+    named = child(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
+    with (
+        BreakingServer(*script) as server,
+        client(server.url) as st2_client,
+        pytest.raises(Answered, match="No trace found") as caught,
+    ):
+        st2_client.schedule(named)
+    assert caught.value.judges_the_request
+    contexts = [json.loads(r.headers["st2-context"]) for r in server.requests if r.method == "POST"]
+    assert contexts[0] == {**contexts[1], "chain": {"name": "say"}}
+
+
+def test_a_name_is_sent_again_after_any_other_failure() -> None:
+    script = [reset(), answer(200, []), answer(503), answer(200, []), answer(201, EXECUTION)]
+    named = child(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
+    with BreakingServer(*script) as server, client(server.url) as st2_client:
+        assert st2_client.schedule(named) == EXECUTION
+    assert ["chain" in r.headers["st2-context"] for r in server.requests if r.method == "POST"] == [
+        True
+    ] * 3
 
 
 # -- not sent ------------------------------------------------------------------------------------
