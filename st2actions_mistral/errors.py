@@ -91,8 +91,10 @@ class NotSent(RemoteError):
 class OutcomeUnknown(RemoteError):
     """The request left, and no usable answer came back: reset, read timeout, or a 5xx.
 
-    :param status: the HTTP status where there was one (a 5xx), else None.
+    :param status: the HTTP status where there was one, else None: a 5xx, or what was said to a later
+        request, which settles nothing of an earlier one.
     :param retry_after: seconds the other side asked to wait, else None.
+    :param advice: the part of ``reason`` that is ours.
     """
 
     def __init__(
@@ -102,13 +104,31 @@ class OutcomeUnknown(RemoteError):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        advice: str = "",
     ) -> None:
         super().__init__(what, reason)
         self.status = status
         self.retry_after = retry_after
+        self.advice = advice
+
+    @classmethod
+    def after(cls, error: RemoteError, said: str = "") -> OutcomeUnknown:
+        """What an error of a later request makes of an earlier one.
+
+        :param said: what to put before its reason.
+        """
+        return cls(
+            error.what,
+            f"{said}{error.reason}",
+            status=getattr(error, "status", None),
+            retry_after=getattr(error, "retry_after", None),
+            advice=getattr(error, "advice", ""),
+        )
 
     def brief(self) -> str:
-        return f"{self.what}: {self.status}." if self.status and self._has_body() else str(self)
+        if self.status is None or not self._has_body():
+            return str(self)
+        return f"{self.what}: {self.status}" + (f" {self.advice}" if self.advice else ".")
 
 
 class Answered(RemoteError):

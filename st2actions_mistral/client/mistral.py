@@ -295,7 +295,7 @@ class MistralClient:
                 if not in_doubt:
                     raise
                 # An earlier request may have begun it: this one's failure settles nothing.
-                raise OutcomeUnknown(error.what, error.reason, retry_after=error.retry_after) from error
+                raise OutcomeUnknown.after(error) from error
             return made
 
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(attempt)
@@ -360,7 +360,7 @@ class MistralClient:
                     raise
                 if not self._is_rerun(path):
                     # Mistral may be at it yet.
-                    raise OutcomeUnknown(error.what, error.reason) from error
+                    raise OutcomeUnknown.after(error) from error
 
         self._api.retrying()(attempt)
 

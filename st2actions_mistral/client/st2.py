@@ -129,11 +129,7 @@ class St2Client:
                     if not in_doubt:
                         # Nothing of ours is on its way.
                         raise
-                    raise OutcomeUnknown(
-                        error.what,
-                        f"the look-up failed: {error.reason}",
-                        retry_after=getattr(error, "retry_after", None),
-                    ) from error
+                    raise OutcomeUnknown.after(error, "the look-up failed: ") from error
                 if found:
                     return found[0]
             try:
@@ -154,9 +150,7 @@ class St2Client:
                 judged = isinstance(error, Answered) and error.judges_the_request
                 if in_doubt and not judged:
                     # An earlier request may still be on its way: this one's failure settles nothing.
-                    raise OutcomeUnknown(
-                        error.what, error.reason, retry_after=error.retry_after
-                    ) from error
+                    raise OutcomeUnknown.after(error) from error
                 raise
             return made
 

@@ -98,6 +98,21 @@ def echo(status: int) -> Behaviour:
     return act
 
 
+def then_echo(first: int, later: int) -> Behaviour:
+    """An answer to the first request that leaves open what became of it, and another one to its
+    repeats; who looks meanwhile finds nothing."""
+    calls: list[int] = []
+
+    def act(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        if exchange.request.method == "GET":
+            return answer(200, [])(exchange)
+        calls.append(first if not calls else later)
+        return echo(calls[-1])(exchange)
+
+    return act
+
+
 def keystone(canaries: Canaries, url: Callable[[], str]) -> Behaviour:
     """An identity service that gives everybody the same token."""
 
@@ -288,6 +303,7 @@ def _break(stage: Stage) -> None:
     assert stage.thief is not None
     for behaviour in (
         *(echo(status) for status in (400, 401, 403, 404, 413, 429, 500, 503)),
+        *(then_echo(503, status) for status in (401, 405, 409, 429)),
         redirect(f"{stage.thief.url}/executions", 307),
         answer(200, b"<html>"),
         reset(),

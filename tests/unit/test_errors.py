@@ -40,6 +40,8 @@ def test_an_unknown_outcome_may_have_a_status() -> None:
     error = errors.OutcomeUnknown("PUT http://x", "503 busy", status=503, retry_after=7)
     assert (error.status, error.retry_after) == (503, 7)
     assert errors.OutcomeUnknown("PUT http://x", "reset").status is None
+    later = errors.OutcomeUnknown.after(errors.Answered("PUT http://x", 429, "no", retry_after=7))
+    assert (str(later), later.status, later.retry_after) == ("PUT http://x: 429 no", 429, 7)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,18 @@ def test_an_unknown_outcome_may_have_a_status() -> None:
         ),
         (errors.Answered("GET http://x", 404, "no such id"), "GET http://x: 404 no such id"),
         (errors.OutcomeUnknown("POST http://x", "500 hush", status=500), "POST http://x: 500."),
+        (
+            errors.OutcomeUnknown.after(errors.Answered("POST http://x", 429, "hush")),
+            "POST http://x: 429.",
+        ),
+        (
+            errors.OutcomeUnknown.after(errors.Answered("PUT http://x", 401, "hush A.", advice="A.")),
+            "PUT http://x: 401 A.",
+        ),
+        (
+            errors.OutcomeUnknown.after(errors.NotSent("GET http://x", "refused"), "look-up: "),
+            "GET http://x: look-up: refused",
+        ),
         (errors.OutcomeUnknown("POST http://x", "reset"), "POST http://x: reset"),
         (errors.OutcomeUnknown("GET http://x", "503 later", status=503), "GET http://x: 503 later"),
         (errors.OutcomeUnknown("GET http://x", "reset"), "GET http://x: reset"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from breaking import (
     Behaviour,
     BreakingServer,
+    Exchange,
     answer,
     break_in_body,
     hang_up,
@@ -452,3 +454,33 @@ def test_a_task_is_run_again_once_whatever_becomes_of_the_answer() -> None:
         pytest.raises(Answered, match="must be in ERROR"),
     ):
         mistral.rerun_task("t", reset=True)
+
+
+@pytest.mark.parametrize("status", [401, 409, 429])
+def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    quoting = answer(status, {"faultstring": "refused: {'password': 'hush'}"})
+
+    def in_error(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        looks = exchange.request.method == "GET"
+        return (answer(200, {"id": "t", "state": "ERROR"}) if looks else quoting)(exchange)
+
+    patience = Patience(5, 5, 0.5)
+    with (
+        BreakingServer(answer(503), quoting) as server,
+        client(server.url, patience) as mistral,
+        pytest.raises(OutcomeUnknown) as started,
+    ):
+        mistral.start_workflow("w", {"password": "hush"}, execution_id="e")
+    with (
+        BreakingServer(answer(503), in_error) as server,
+        client(server.url, patience) as mistral,
+        pytest.raises(OutcomeUnknown) as run,
+    ):
+        mistral.rerun_task("t", reset=True, env={"password": "hush"})
+    shown = started.value.brief() + run.value.brief() + caplog.text
+    assert str(status) in shown
+    assert "hush" not in shown

@@ -395,6 +395,28 @@ def test_a_second_post_that_somebody_turns_away_leaves_the_outcome_unknown(refus
             st2_client.schedule(child())
 
 
+@pytest.mark.parametrize("status", [401, 405, 409, 429])
+def test_what_the_second_post_is_told_may_quote_the_first_and_is_not_logged(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    quoting = answer(status, {"faultstring": "refused: {'password': 'hush'}"})
+
+    def later(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        return (NOTHING if exchange.request.method == "GET" else quoting)(exchange)
+
+    with (
+        BreakingServer(answer(503), later) as server,
+        client(server.url, patience=Patience(5, 5, 0.5)) as st2_client,
+        pytest.raises(OutcomeUnknown) as caught,
+    ):
+        st2_client.schedule(child(parameters={"password": "hush"}))
+    assert caught.value.status == status
+    assert str(status) in caplog.text
+    assert "hush" not in caught.value.brief() + caplog.text
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
 def test_what_the_second_post_is_refused_for_the_first_one_was_too(status: int) -> None:
     refusal = answer(status, {"faultstring": "no"})
