@@ -8,6 +8,7 @@ passwords from the environment or ``~/.netrc``: what is configured is what is se
 from __future__ import annotations
 
 import functools
+import http.client
 import logging
 import math
 import ssl
@@ -18,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3.connection
@@ -57,6 +58,24 @@ _TOO_LARGE: Final = "document too large"
 _TLS_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
+# What the libraries raise over an answer that is none, and our words for it: theirs may quote the
+# answer, and an answer may repeat what it was asked. The first that fits counts.
+_BROKEN: Final[Sequence[tuple[type[BaseException], str]]] = (
+    (http.client.RemoteDisconnected, "Remote end closed connection without response"),
+    (http.client.BadStatusLine, "no HTTP status line"),
+    (http.client.UnknownProtocol, "no version of HTTP that is known"),
+    (http.client.LineTooLong, "a line that is too long"),
+    (urllib3.exceptions.IncompleteRead, "the answer ended early"),
+    # Also a length of a chunk that is no number.
+    (http.client.IncompleteRead, "a broken chunk"),
+    (urllib3.exceptions.ReadTimeoutError, "timed out"),
+    (urllib3.exceptions.InvalidHeader, "a header that contradicts itself"),
+    (http.client.HTTPException, "headers that cannot be read"),
+)
+
+# Of what else servers say themselves, these are named.
+_ENCODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd", "compress"})
+
 # Bytes of an answer. StackStorm's largest is one execution: MongoDB stores 16 MB, of which JSON makes
 # more by its escapes.
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
@@ -72,6 +91,19 @@ _ANSWER_TIMEOUTS: Final = 4
 _PIECE: Final = 256 * 1024
 
 
+class _NotQuoting(logging.Filter):
+    """urllib3 logs the headers that it cannot parse, whatever they repeat."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Failed to parse headers"):
+            record.msg, record.args = "The headers of an answer cannot be parsed.", ()
+            record.exc_info = None
+        return True
+
+
+_NOT_QUOTING: Final = _NotQuoting()
+
+
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         # requests prepares the next request although it is told not to follow, and raises whatever
@@ -81,6 +113,7 @@ class _Session(requests.Session):
 
 def new_session(tls: Tls) -> requests.Session:
     """A session that is safe to share between threads."""
+    logging.getLogger(urllib3.connection.__name__).addFilter(_NOT_QUOTING)
     session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -116,7 +149,7 @@ def send(
     :raises OutcomeUnknown: it broke on the way, or the answer is a 5xx.
     :raises Answered: a 3xx or 4xx, or a 500 by which StackStorm refuses what is too large.
     """
-    what = f"{method} {redact.url(url)}"
+    what = redact.secrets(f"{method} {redact.url(url)}", headers or {})
     with translated(what):
         response = session.request(
             method,
@@ -134,7 +167,8 @@ def send(
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if taken and encoding != "identity":
             response.close()
-            raise OutcomeUnknown(what, f"the answer is compressed ({encoding:.20}), unasked.")
+            named = f" ({encoding})" if encoding in _ENCODINGS else ""
+            raise OutcomeUnknown(what, f"the answer is compressed{named}, unasked.")
         if taken and stream:
             return response
         try:
@@ -275,20 +309,23 @@ def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     if status >= 500 and _TOO_LARGE not in message:
         return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)
     if 300 <= status < 400:
-        target = _target(response)
-        message = f"redirects to {target}, and redirects are not followed. Configure the real URL."
-        return Answered(what, status, message, advice=message)
+        target = redact.secrets(_target(response), response.request.headers)
+        advice = "Redirects are not followed: configure the real URL."
+        return Answered(what, status, f"redirects to {target}. {advice}", advice=advice)
     return Answered(what, status, message, retry_after=retry_after)
 
 
 def _target(response: requests.Response) -> str:
+    """Scheme and host of where an answer leads. The path may repeat what was asked."""
     location = response.headers.get("Location")
     if not location:
         return "nowhere in particular"
     try:
-        return redact.url(urljoin(response.url, location))
+        target = urlsplit(urljoin(response.url, location))
     except ValueError:
         return "something malformed"
+    # Not its hostname, which is in lower case: a secret would not be known again.
+    return redact.message(f"{target.scheme}://{target.netloc.rpartition('@')[2]}")
 
 
 def _retry_after(header: str | None) -> float | None:
@@ -341,8 +378,12 @@ def _causes(error: BaseException, handled: BaseException | None) -> Iterator[Bas
 
 
 def _words(causes: Sequence[BaseException]) -> str:
-    """The innermost words, without the objects and addresses that urllib3 puts around them."""
+    """The innermost words: the system's, or ours for what the libraries raise, see :data:`_BROKEN`."""
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.strerror:
             return str(cause.strerror)
-    return str(causes[-1]) or type(causes[-1]).__name__
+    for cause in reversed(causes):
+        for kind, words in _BROKEN:
+            if isinstance(cause, kind):
+                return words
+    return type(causes[-1]).__name__

@@ -92,7 +92,11 @@ def echo(status: int) -> Behaviour:
 
     def act(exchange: Exchange) -> bool:
         assert exchange.request is not None
-        heard = f"heard {dict(exchange.request.headers)} {exchange.request.body.decode()}"
+        # What is secret comes first: the words of a refusal are cut.
+        headers = exchange.request.headers
+        named = ("st2-api-key", "x-auth-token", "authorization")
+        secret = {name: headers[name] for name in named if name in headers}
+        heard = f"heard {secret} {exchange.request.body.decode()} {dict(headers)}"
         return answer(status, {"faultstring": heard})(exchange)
 
     return act

@@ -175,6 +175,61 @@ def test_what_is_compressed_unasked_is_not_unpacked() -> None:
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
+# -- what an answer repeats ----------------------------------------------------------------------
+
+SAID = "Canary-Key"
+EMPTY = b"\r\nContent-Length: 0\r\n\r\n"
+
+
+def head(text: str) -> Behaviour:
+    return raw(text.replace("SAID", SAID).encode() + EMPTY, then=hang_up())
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (head("SAID"), "no HTTP status line"),
+        (head("HTTP/1.1 SAID OK"), "no HTTP status line"),
+        (head("HTTP/SAID 200 OK"), "no version of HTTP"),
+        (head("HTTP/1.1 400 SAID"), "400 …"),
+        (head("HTTP/1.1 500 SAID"), "500 …"),
+        (head("HTTP/1.1 200 OK\r\nContent-Encoding: SAID"), "compressed, unasked"),
+        (head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nSAID"), "a broken chunk"),
+        (head("HTTP/1.1 302 OK\r\nLocation: http://host/SAID?SAID#SAID"), "redirects to http://host."),
+        (head("HTTP/1.1 302 OK\r\nLocation: http://SAID@SAID/"), "redirects to http://…."),
+        (head("HTTP/1.1 302 OK\r\nLocation: SAID"), "redirects to http://127.0.0.1:"),
+        (head("HTTP/1.1 400 No\r\nSAID\r\nX: SAID"), "400 No"),
+        (answer(200, {}, {f"X-{n}": SAID for n in range(200)}), "headers that cannot be read"),
+        (hang_up(), "Remote end closed connection without response"),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", then=hang_up()), "ended early"),
+    ],
+)
+def test_an_answer_that_repeats_the_request_is_told_by_its_kind(
+    behaviour: Behaviour, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with (
+        BreakingServer(behaviour) as server,
+        contextlib.closing(new_session(Tls())) as session,
+        pytest.raises(RemoteError) as caught,
+    ):
+        send(session, "POST", server.url, PATIENCE, headers={"St2-Api-Key": SAID}, json={})
+    assert words in str(caught.value)
+    shown = f"{caught.value}{caught.value!r}{caplog.text}".lower()
+    assert SAID.lower() not in shown
+
+
+def test_where_a_redirect_leads_is_not_logged_for_it_may_repeat_a_parameter() -> None:
+    with (
+        BreakingServer(head("HTTP/1.1 302 OK\r\nLocation: http://SAID/")) as server,
+        contextlib.closing(new_session(Tls())) as session,
+        pytest.raises(Answered) as caught,
+    ):
+        send(session, "POST", server.url, PATIENCE, json={"p": SAID})
+    assert SAID not in caught.value.brief()
+    assert "configure the real URL" in caught.value.brief()
+
+
 def test_a_compressed_refusal_is_a_refusal() -> None:
     headers = {"Content-Encoding": "gzip"}
     with (
