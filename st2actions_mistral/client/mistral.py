@@ -13,6 +13,7 @@ from st2actions_mistral.client import retry
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, HeaderSource
+from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.dsl.definition import is_reverse, load, tasks_of
@@ -412,6 +413,7 @@ class MistralClient:
 
     def _all(self, name: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """All rows of a listing, page by page, the oldest first."""
+        progress = Progress(f"GET {self._api.url}/{name}")
         marker: str | None = None
         while True:
             page = {**params, "limit": _PAGE, **({"marker": marker} if marker else {})}
@@ -419,6 +421,7 @@ class MistralClient:
             yield from rows
             if not rows or not more:
                 return
+            progress.goes_on_after(rows)
             marker = rows[-1]["id"]
 
     def _rows(

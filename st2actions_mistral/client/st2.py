@@ -14,6 +14,7 @@ from st2actions_mistral.client import retry
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import St2Credential
+from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
@@ -367,6 +368,7 @@ class St2Client:
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of the executions that a query finds."""
+        progress = Progress(f"GET {self._api.url}/executions")
         offset = 0
         while True:
             page = self._api.call(
@@ -384,6 +386,7 @@ class St2Client:
             yield from page
             if len(page) < _PAGE:
                 return
+            progress.goes_on_after(page)
             offset += len(page)
 
     def _find(self, action_execution_id: str, since: datetime | None) -> list[dict[str, Any]]:

@@ -74,6 +74,17 @@ def test_an_empty_page_is_the_last_one() -> None:
         assert len(server.requests) == 1
 
 
+def test_a_listing_without_an_end_is_an_error() -> None:
+    page = {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}
+    with BreakingServer(answer(200, page)) as server:
+        with (
+            client(server.url) as mistral,
+            pytest.raises(OutcomeUnknown, match=r"GET .*/action_executions: .*brings nothing new"),
+        ):
+            list(mistral.running_actions())
+        assert len(server.requests) == 4
+
+
 def test_an_action_is_read_or_there_is_none() -> None:
     with BreakingServer(answer(200, action()), answer(404)) as server, client(server.url) as mistral:
         assert mistral.get_action("a/../b") == action()

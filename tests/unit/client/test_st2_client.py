@@ -638,6 +638,35 @@ def test_the_children_of_a_workflow_are_listed(st2: StackStorm, key: str) -> Non
         assert list(st2_client.children_of("w", since=now + timedelta(hours=25))) == []
 
 
+def _page(first: int, length: int = 100) -> Behaviour:
+    return answer(200, [{"id": str(first + n), "status": "running"} for n in range(length)])
+
+
+def test_a_listing_without_an_end_is_an_error() -> None:
+    with BreakingServer(_page(0)) as server:
+        with client(server.url) as st2, pytest.raises(OutcomeUnknown, match="brings nothing new"):
+            list(st2.parents("here"))
+        assert len(server.requests) == 4
+
+
+def test_a_listing_that_goes_round_in_circles_is_an_error() -> None:
+    script = [_page(0), _page(100)] * 10
+    with (
+        BreakingServer(*script) as server,
+        client(server.url) as st2,
+        pytest.raises(OutcomeUnknown, match="brings nothing new"),
+    ):
+        list(st2.children_since("here", datetime.now(timezone.utc)))
+
+
+def test_a_listing_that_shifts_meanwhile_comes_to_its_end() -> None:
+    """What is made at its front moves its rows on, at worst by whole pages."""
+    script = [_page(0), _page(95), _page(95), _page(95), _page(195), _page(195, 5)]
+    with BreakingServer(*script) as server, client(server.url) as st2:
+        rows = st2.children_since("here", datetime.now(timezone.utc))
+        assert {row["id"] for row in rows} == {str(n) for n in range(295)}
+
+
 def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
     """One that StackStorm does not take would cost the answer about all the others."""
     id_ = "6b03c160746e6986596007f7"
