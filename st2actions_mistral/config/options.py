@@ -114,9 +114,11 @@ RELAY_OPTS: Final = (
         default=120,
         min=0,
         help="Seconds after which the relay itself schedules an action that waits and has no child in"
-        " StackStorm: an executor that dies takes with it what it had not sent yet. More than"
-        " retry_deadline and read_timeout together, and the same on the executors' hosts: an action"
-        " that begins so late looks first whether the relay was there before. 0: never.",
+        " StackStorm: an executor that dies takes with it what it had not sent yet. The same on the"
+        " executors' hosts: an action that could still be at it then looks first whether the relay was"
+        " there before. That is each one that begins in the last retry_deadline and twice"
+        " connect_timeout and read_timeout before it, and every one where adopt_after is no more than"
+        " that (130 by default). 0: never.",
     ),
     cfg.FloatOpt(
         "lost_after",

@@ -118,7 +118,14 @@ field_size_limit_kb = -1
 
 @pytest.mark.parametrize(
     ("options", "late"),
-    [("", 30), ("retry_deadline = 5\n", 85), ("retry_deadline = 600\n", 0)],
+    [
+        # adopt_after of 120 less retry_deadline, and a look-up and a POST, each with its connection.
+        ("", 0),
+        ("retry_deadline = 5\n", 45),
+        ("retry_deadline = 5\nconnect_timeout = 1\nread_timeout = 2\n", 109),
+        ("retry_deadline = 600\n", 0),
+        ("[st2_relay]\nadopt_after = 180\n", 50),
+    ],
 )
 def test_an_action_is_late_once_it_may_meet_the_relay(
     tmp_path: Path, options: str, late: float
