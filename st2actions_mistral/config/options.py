@@ -125,7 +125,7 @@ RELAY_OPTS: Final = (
         default=600,
         min=0,
         help="Seconds after which an action that waits ends in ERROR when its child has vanished from"
-        " StackStorm or cannot be scheduled. 0: never.",
+        " StackStorm or cannot be scheduled. Not less than adopt_after. 0: never.",
     ),
     cfg.BoolOpt(
         "cancel_orphans",

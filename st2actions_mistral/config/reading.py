@@ -146,9 +146,16 @@ def keystone_credential(
 def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:
     """The relay's own options.
 
-    :raises ConfigError: an option is malformed.
+    :raises ConfigError: an option is malformed or contradicts another.
     """
     options = values(conf, RELAY_GROUP, RELAY_OPTS)
+    adopt_after, lost_after = options["adopt_after"], options["lost_after"]
+    if 0 < lost_after < adopt_after:
+        raise ConfigError(
+            f"[st2_relay] lost_after ({lost_after:g}) is less than adopt_after ({adopt_after:g}): an"
+            " action that an executor lost would end in ERROR before the relay schedules it. Set"
+            " lost_after to more, or adopt_after to 0."
+        )
     return RelaySettings(
         site=site(conf),
         reconcile_interval=options["reconcile_interval"],

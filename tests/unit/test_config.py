@@ -229,6 +229,16 @@ def test_an_option_of_the_relay_that_cannot_be_used_is_named(
         (config.mistral_settings if named == "mistral_url" else config.relay_settings)(conf)
 
 
+def test_what_is_lost_before_it_is_adopted_is_refused(tmp_path: Path) -> None:
+    options = "[st2_relay]\nadopt_after = {}\nlost_after = {}\n"
+    conf = config.load([written(tmp_path, options.format(120, 60.5))])
+    with pytest.raises(ConfigError, match=r"\[st2_relay\] lost_after \(60.5\).* adopt_after \(120\)"):
+        config.relay_settings(conf)
+    for adopt, lost in ((0, 60), (60, 0), (60, 60), (0, 0)):
+        conf = config.load([written(tmp_path, options.format(adopt, lost))])
+        assert config.relay_settings(conf).lost_after == lost
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.conf"):
         config.load([str(tmp_path / "nothing.conf")])
