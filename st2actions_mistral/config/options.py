@@ -10,10 +10,23 @@ from oslo_config import cfg
 ST2_GROUP: Final = cfg.OptGroup("st2", title="How Mistral reaches StackStorm")
 RELAY_GROUP: Final = cfg.OptGroup("st2_relay", title="The relay, which brings results back")
 
+# Seconds. A socket waits no longer than 2**31 milliseconds.
+_LONGEST_SILENCE: Final = 1_000_000
+
 PATIENCE_OPTS: Final = (
-    cfg.FloatOpt("connect_timeout", default=5, min=0.1, help="Seconds to wait for a connection."),
     cfg.FloatOpt(
-        "read_timeout", default=30, min=0.1, help="Seconds to wait for the next byte of an answer."
+        "connect_timeout",
+        default=5,
+        min=0.1,
+        max=_LONGEST_SILENCE,
+        help="Seconds to wait for a connection.",
+    ),
+    cfg.FloatOpt(
+        "read_timeout",
+        default=30,
+        min=0.1,
+        max=_LONGEST_SILENCE,
+        help="Seconds to wait for the next byte of an answer.",
     ),
     cfg.FloatOpt(
         "retry_deadline", default=60, min=0, help="Seconds over all tries of one call. 0: one try."

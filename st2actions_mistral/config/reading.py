@@ -32,6 +32,9 @@ from st2actions_mistral.errors import ConfigError
 # The site stands in a filter of StackStorm's API, where a space would end it.
 _SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+# Seconds, some 30 years. No clock here counts to infinity, nor much further than that.
+_LONGEST: Final = 1e9
+
 _LOCATION: Final = re.compile(r"Value for option \S+ from LocationInfo\(.*?, detail='(.+?)'\) ")
 
 
@@ -234,6 +237,10 @@ def values(conf: cfg.ConfigOpts, group: cfg.OptGroup, opts: Sequence[cfg.Opt]) -
             place = f" in {file}" if (file := _file_of(error)) else ""
             # What a URL or a secret is made of is not shown, nor what is below this error.
             raise ConfigError(f"[{group.name}] {opt.name}{place}: {_reason(opt, error)}") from None
+        value = values[opt.name]
+        # Not "is more than": NaN is not.
+        if isinstance(value, float) and not abs(value) <= _LONGEST:
+            raise ConfigError(f"[{group.name}] {opt.name}: {value} is no number of seconds to wait.")
     return values
 
 

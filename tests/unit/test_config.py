@@ -229,6 +229,26 @@ def test_an_option_of_the_relay_that_cannot_be_used_is_named(
         (config.mistral_settings if named == "mistral_url" else config.relay_settings)(conf)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "1e300"])
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [
+        ("st2", "connect_timeout"),
+        ("st2", "read_timeout"),
+        ("st2", "retry_deadline"),
+        ("st2_relay", "reconcile_interval"),
+        ("st2_relay", "adopt_after"),
+        ("st2_relay", "lost_after"),
+    ],
+)
+def test_a_time_that_no_clock_can_wait_for_is_refused(
+    tmp_path: Path, group: str, option: str, value: str
+) -> None:
+    conf = config.load([written(tmp_path, f"[{group}]\n{option} = {value}\n")])
+    with pytest.raises(ConfigError, match=rf"\[{group}\] {option}"):
+        (config.st2_settings if group == "st2" else config.relay_settings)(conf)
+
+
 def test_what_is_lost_before_it_is_adopted_is_refused(tmp_path: Path) -> None:
     options = "[st2_relay]\nadopt_after = {}\nlost_after = {}\n"
     conf = config.load([written(tmp_path, options.format(120, 60.5))])
