@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ _SECRET_HEADERS: Final = ("St2-Api-Key", "X-Auth-Token", "Authorization")
 
 # One character as JSON writes it, once or in a text within a text, or a URL.
 _SIGN: Final = re.compile(
-    r"\\*(?:(?<=\\)u00([0-9a-f]{2})|%([0-9a-f]{2})|([^\\])|\Z)", re.DOTALL | re.IGNORECASE
+    r"\\*(?:(?<=\\)u([0-9a-f]{4})|%([0-9a-f]{2})|([^\\])|\Z)", re.DOTALL | re.IGNORECASE
 )
 
 # StackStorm names the hash of an API key that it does not know.
@@ -31,8 +33,8 @@ def url(address: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         host = ""
-    if not host:
-        # Without a host the rest may be anything, a password included.
+    if not host or "@" in parts.path:
+        # Without a host the rest may be anything, a password included; and so may what is before an @.
         return "(malformed URL)"
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path}"
@@ -44,14 +46,24 @@ def secrets(text: str, headers: Mapping[str, str]) -> str:
     It is found also as JSON may write it, with escapes, and as a URL may.
     """
     for name in _SECRET_HEADERS:
-        value = headers.get(name)
-        if value:
-            # "Basic …" is named without its first word too.
-            secret = value.split()[-1]
+        for secret in _secrets_of(headers.get(name) or ""):
             text = text.replace(secret, "…")
             if "\\" in text or "%" in text:
                 text = _without_escaped(text, secret)
     return text
+
+
+def _secrets_of(value: str) -> Iterator[str]:
+    """What is secret in the value of a header."""
+    scheme, _, secret = value.rpartition(" ")
+    if secret:
+        # "Basic …" is named without its first word too.
+        yield secret
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            _, _, password = base64.b64decode(secret).decode().partition(":")
+            if password:
+                yield password
 
 
 def _without_escaped(text: str, secret: str) -> str:

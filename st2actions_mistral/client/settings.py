@@ -137,13 +137,18 @@ def checked_url(option: str, url: str) -> str:
     :raises ConfigError: where it is no plain http(s) URL. User and password in it would end up in
         logs; they have options of their own.
     """
+    # Wherever it stands: in front of it there may be a password with a slash.
+    if "@" in url:
+        raise ConfigError(
+            f"{option}: must not hold an @, as between a password and a host; there are options for"
+            " user and password. In a path, write %40."
+        )
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError as error:
-        raise ConfigError(f"{option}: not a URL ({error}).") from None
-    if "@" in parts.netloc or ("@" in url and not parts.netloc):
-        raise ConfigError(f"{option}: must not hold a user or a password; there are options for them.")
+    except ValueError:
+        # The text of the error would show a part of it.
+        raise ConfigError(f"{option}: not a URL, its host or its port is none.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"{option}: {url!r:.200} is not an http or https URL, such as http://127.0.0.1:9101/v1."

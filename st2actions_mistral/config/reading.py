@@ -141,8 +141,13 @@ def keystone_credential(
     try:
         loading.register_auth_conf_options(conf, group)
         plugin = loading.load_auth_from_conf_options(conf, group)
-    except (exceptions.ClientException, cfg.Error) as error:
+    except exceptions.ClientException as error:
         raise ConfigError(f"[{group}] auth_type and its options: {error}") from error
+    except cfg.Error:
+        # Its text may show a part of a password. Reading them one by one names the option.
+        values(conf, cfg.OptGroup(group), loading.get_auth_common_conf_options())
+        values(conf, cfg.OptGroup(group), loading.get_auth_plugin_conf_options(conf[group].auth_type))
+        raise ConfigError(f"[{group}] auth_type and its options cannot be read.") from None
     return KeystoneCredential(plugin, settings.tls, settings.patience) if plugin else None
 
 
@@ -236,7 +241,7 @@ def values(conf: cfg.ConfigOpts, group: cfg.OptGroup, opts: Sequence[cfg.Opt]) -
         except (cfg.Error, ValueError) as error:
             place = f" in {file}" if (file := _file_of(error)) else ""
             # What a URL or a secret is made of is not shown, nor what is below this error.
-            raise ConfigError(f"[{group.name}] {opt.name}{place}: {_reason(opt, error)}") from None
+            raise ConfigError(f"[{group.name}] {opt.dest}{place}: {_reason(opt, error)}") from None
         value = values[opt.name]
         # Not "is more than": NaN is not.
         if isinstance(value, float) and not abs(value) <= _LONGEST:
@@ -252,13 +257,13 @@ def _file_of(error: Exception) -> str | None:
 
 def _reason(opt: cfg.Opt, error: Exception) -> str:
     """What is wrong with a value, without what may be a password in it."""
+    if not isinstance(error, ValueError):
+        return "names another option with $, and there is none. Write $$ for a dollar sign."
     if not opt.secret and not isinstance(opt, cfg.URIOpt):
         # oslo.config puts its location around the words of the type.
         cause = error.__context__
         return f"{cause if isinstance(cause, ValueError) else error}."
-    if isinstance(error, ValueError):
-        return "must be a URL that begins with http:// or https://, and names a host."
-    return "names another option with $, and there is none. Write $$ for a dollar sign."
+    return "must be a URL that begins with http:// or https://, and names a host."
 
 
 def patience(options: Mapping[str, Any]) -> Patience:

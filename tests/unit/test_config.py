@@ -206,6 +206,18 @@ def test_a_dollar_sign_in_a_secret_is_explained_without_it(tmp_path: Path) -> No
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["password", "username", "auth_url"])
+def test_a_dollar_sign_in_an_option_of_keystoneauth_is_explained_without_it(
+    tmp_path: Path, option: str
+) -> None:
+    text = f"[st2_relay]\nauth_type = v3password\n{option} = abc$hush\n"
+    conf = config.load([written(tmp_path, text)])
+    with pytest.raises(ConfigError, match=rf"\[st2_relay\] {option}") as caught:
+        config.mistral_credential(conf)
+    assert "Write $$" in str(caught.value)
+    assert "hush" not in f"{caught.value}{caught.value.__cause__!r}"
+
+
 @pytest.mark.parametrize("value", ["", "a b", "a,b", "a:b", "a/b", "é", "x" * 65])
 def test_a_site_that_could_not_stand_in_a_filter_is_refused(conf: cfg.ConfigOpts, value: str) -> None:
     with pytest.raises(ConfigError, match=r"\[st2\] site"):
@@ -448,6 +460,16 @@ def test_any_other_stackstorm_is_refused(conf: cfg.ConfigOpts, api_url: str) -> 
         config.for_context(conf, St2Context(api_url=api_url))
     assert caught.value.name == "st2_context.api_url"
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://u:hush/@h", "http://user:123/hush@h/v1"])
+def test_a_password_in_an_allowed_url_is_not_shown(conf: cfg.ConfigOpts, url: str) -> None:
+    with pytest.raises(InputError) as refused:
+        config.for_context(conf, St2Context(api_url=url))
+    given(conf, allowed_api_urls=[url])
+    with pytest.raises(ConfigError, match="allowed_api_urls") as caught:
+        config.for_context(conf, St2Context(api_url="http://x/v1"))
+    assert "hush" not in f"{caught.value}{refused.value}"
 
 
 def test_a_malformed_allowed_url_is_named(conf: cfg.ConfigOpts) -> None:

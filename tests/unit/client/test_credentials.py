@@ -144,6 +144,20 @@ def test_a_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
     assert pauses == []
 
 
+@pytest.mark.parametrize("status", [400, 401, 503])
+def test_a_password_that_the_answer_repeats_is_not_shown(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        BreakingServer(answer(status, {"faultstring": "st2admin:hush is not taken"})) as server,
+        api(server.url, password(server.url), FAST) as (client, *_),
+        pytest.raises(RemoteError, match="is not taken") as caught,
+    ):
+        client.once("GET", "/executions", expect=list)
+    assert "hush" not in f"{caught.value}{caught.value.brief()}{caplog.text}"
+
+
 def test_a_password_is_traded_once_for_many_requests() -> None:
     with BreakingServer(answer(201, {"token": "one"}), answer(200, [])) as server:
         with api(server.url, password(server.url, "pä:ß")) as (client, *_):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -17,6 +18,8 @@ from st2actions_mistral.client import redact
         ("http://[::1/hush", "(malformed URL)"),
         ("http://host:hush/", "(malformed URL)"),
         ("admin:hush@host/v1", "(malformed URL)"),
+        ("http://user:123/hush@host/v1", "(malformed URL)"),
+        ("http://user:hush/@host/v1", "(malformed URL)"),
         ("hush", "(malformed URL)"),
         ("", "(malformed URL)"),
     ],
@@ -78,6 +81,22 @@ def test_what_let_a_request_in_is_not_told_back(header: str, value: str) -> None
 )
 def test_an_escape_does_not_hide_what_let_a_request_in(said: str, shown: str) -> None:
     assert redact.message(redact.secrets(said, {"St2-Api-Key": "ab/cd"})) == shown
+
+
+@pytest.mark.parametrize("password", ["hush", "hu:sh", "hu sh", "пароль", 'p"w'])
+@pytest.mark.parametrize("form", ["{}", "user {}, again {}"])
+def test_a_password_is_not_told_back(password: str, form: str) -> None:
+    basic = base64.b64encode(f"user:{password}".encode()).decode()
+    for said in (password, json.dumps(password), json.dumps([password])):
+        told = redact.secrets(form.format(said, said), {"Authorization": f"Basic {basic}"})
+        assert "…" in told
+        assert password not in told
+        assert json.dumps(password)[1:-1] not in told
+
+
+@pytest.mark.parametrize("value", ["Basic", "Basic ?", "Basic dXNlcg==", "Basic dXNlcjo=", " "])
+def test_a_header_without_a_password_is_no_trouble(value: str) -> None:
+    assert redact.secrets("as it was", {"Authorization": value}) == "as it was"
 
 
 def test_a_key_may_hold_what_is_escaped() -> None:

@@ -102,7 +102,7 @@ def test_a_given_stream_url_goes_first() -> None:
         ("https://st2.example/api/v1//", "https://st2.example/api/v1"),
         ("http://[::1]:9101/v1/", "http://[::1]:9101/v1"),
         ("http://host", "http://host"),
-        ("http://host/a@b", "http://host/a@b"),
+        ("http://host/a%40b", "http://host/a%40b"),
     ],
 )
 def test_a_url_loses_its_trailing_slash(given: str, checked: str) -> None:
@@ -125,6 +125,10 @@ def test_a_url_loses_its_trailing_slash(given: str, checked: str) -> None:
         "http://:hush@host/v1",
         "http://@host/v1",
         "user:hush@host/v1",
+        "http://user:hush/@host/v1",
+        "http://user:123/hush@host/v1",
+        "http://user/hush@host/v1",
+        "http://host:hush/v1",
         "http://host/v1?st2-api-key=hush",
         "http://host/v1#hush",
         "http://host/v1?",
