@@ -13,6 +13,7 @@ from st2actions_mistral import config
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import payload
 from st2actions_mistral.model.context import MistralIds, St2Context
 
 
@@ -35,6 +36,8 @@ def requested(conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds) 
     given = inputs.get("st2_context")
     context = St2Context.parse(given)
     settings = config.for_context(conf, context)
+    # Before anybody goes through it level by level.
+    payload.check("st2_context.notify", context.notify)
     parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
     if render_jinja is not None and not isinstance(render_jinja, bool):
         raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")

@@ -154,6 +154,13 @@ def test_a_child_has_a_name_also_where_its_task_says_none(
 # -- what is refused before anything is sent -----------------------------------------------------
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "named"),
     [
@@ -171,6 +178,10 @@ def test_a_child_has_a_name_also_where_its_task_says_none(
         ({"st2_context": {"parent": {"execution_id": "x"}}}, {}, "st2_context.parent.execution_id"),
         ({"st2_context": {"api_url": "http://elsewhere/v1"}}, {}, "st2_context.api_url"),
         ({"st2_context": {"notify": []}}, {}, "st2_context.notify"),
+        ({"st2_context": {"notify": nested(150)}}, {}, "st2_context.notify"),
+        ({"st2_context": {"notify": nested(900)}}, {}, "st2_context.notify"),
+        ({"st2_context": {"notify": nested(5000)}}, {}, "st2_context.notify"),
+        ({"parameters": nested(900)}, {}, "parameters"),
         ({"st2_context": {"skip_notify_tasks": "x"}}, {}, "st2_context.skip_notify_tasks"),
         (
             {"st2_context": {"parent": {"execution_id": PARENT_ID}}},
