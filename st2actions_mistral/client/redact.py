@@ -95,12 +95,14 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
 
 
 def message(body: str) -> str:
-    """The other side's own words in an error body: ``faultstring`` where there is one, cut."""
+    """The other side's own words in an error body: ``faultstring`` where there is one, in one line
+    without signs that would steer a terminal, cut."""
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
         parsed = None
     words = parsed.get("faultstring") if isinstance(parsed, dict) else None
     text = words if isinstance(words, str) else body
-    text = _KEY_HASH.sub(r"\1…", " ".join(text.split()))
+    text = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(text.split()))
+    text = _KEY_HASH.sub(r"\1…", text)
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}…"

@@ -304,7 +304,7 @@ def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
     status = response.status_code
     words = redact.secrets(body, response.request.headers)
     reason = redact.secrets(response.reason or "", response.request.headers)
-    message = redact.message(words) or reason
+    message = redact.message(words) or redact.message(reason)
     retry_after = _retry_after(response.headers.get("Retry-After"))
     if status >= 500 and _TOO_LARGE not in message:
         return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)

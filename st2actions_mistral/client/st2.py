@@ -56,7 +56,8 @@ class Child:
 
     def __post_init__(self) -> None:
         pack, _, name = self.ref.partition(".") if isinstance(self.ref, str) else ("", "", "")
-        if not pack or not name or self.ref != self.ref.strip():
+        # Printable, for it is logged: a newline would begin a line of its own.
+        if not pack or not name or self.ref != self.ref.strip() or not self.ref.isprintable():
             raise InputError(
                 "ref",
                 f"{self.ref!r:.80} does not name an action as pack.action, such as core.local.",
@@ -410,7 +411,7 @@ class St2Client:
             )
         if len(rows) > 1:
             LOG.warning(
-                "Action execution %s has two children in StackStorm, %s and %s; the first counts.",
+                "Action execution %r has two children in StackStorm, %r and %r; the first counts.",
                 action_execution_id,
                 rows[0]["id"],
                 rows[1]["id"],

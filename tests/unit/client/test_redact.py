@@ -36,6 +36,7 @@ def test_a_url_is_shown_without_user_query_and_fragment(address: str, shown: str
         (json.dumps(["a"]), '["a"]'),
         ("<html>\n<h1>Bad Gateway</h1>", "<html> <h1>Bad Gateway</h1>"),
         ("", ""),
+        ("a\x1b[2K\rb\u2028c\x00", "a\ufffd[2K b c\ufffd"),
         ("[" * 100_000, "[" * 500 + "…"),
     ],
 )

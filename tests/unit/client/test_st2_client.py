@@ -97,7 +97,21 @@ def children_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "local", ".local", "core.", " core.local", "core.local\n", None, 5, ["core.local"]]
+    "ref",
+    [
+        "",
+        "local",
+        ".local",
+        "core.",
+        " core.local",
+        "core.local\n",
+        "core.noop\nFAKE",
+        "core.noop\x1b[2K",
+        "core.\u2028noop",
+        None,
+        5,
+        ["core.local"],
+    ],
 )
 def test_a_ref_that_names_no_action_is_refused(ref: Any) -> None:
     with pytest.raises(InputError) as caught:
@@ -457,7 +471,7 @@ def test_of_two_children_the_first_counts_and_the_log_says_so(caplog: pytest.Log
         client(server.url) as st2_client,
     ):
         assert st2_client.schedule(child())["id"] == "e1"
-    assert "e1 and e2" in caplog.text
+    assert "'e1' and 'e2'" in caplog.text
 
 
 @pytest.mark.parametrize("lost", LOST)
@@ -546,6 +560,15 @@ def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
         [found] = st2_client.find_children("find-me")
     assert found["id"] == made["id"]
     assert found["context"]["mistral"] == ids.as_dict()
+
+
+def test_no_id_of_a_stranger_begins_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    twice = [row("a\nb", "e1\nFAKE"), row("a\nb", "e2\nFAKE")]
+    with BreakingServer(answer(200, twice)) as server, client(server.url) as st2_client:
+        assert len(st2_client.find_children("a\nb")) == 2
+    assert "has two children" in caplog.text
+    assert "\nFAKE" not in caplog.text
+    assert "a\nb" not in caplog.text
 
 
 def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
