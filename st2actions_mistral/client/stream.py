@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -32,6 +34,13 @@ _READ_BYTES: Final = 65536
 # One frame is a whole execution with its result, and a line of it is the frame. StackStorm's own
 # limit is MongoDB's 16 MB for a document; JSON may need several bytes for one of these.
 _FRAME_BYTES: Final = 64 * 1024 * 1024
+
+# StackStorm's have two. What is read of a frame is copied for each line of it.
+_FRAME_LINES: Final = 100
+
+# As sseclient has it; two pieces may share it, of which the first then has 3 bytes at most.
+_FRAME_END: Final = re.compile(rb"\n\n|\r\r|\r\n\r\n")
+_SHARED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class EventStream:
             return
         yield None
         try:
-            for frame in sseclient.SSEClient(_chain(first, bytes_read)).events():
+            for frame in sseclient.SSEClient(_whole(first, bytes_read)).events():
                 event = _parsed(frame.data)
                 if event is not None:
                     yield event
@@ -133,26 +142,43 @@ class EventStream:
 
     def _bytes(self) -> Iterator[bytes]:
         """What is there, without waiting for a full buffer (behind nginx there are no chunks)."""
-        unfinished = 0
+        unfinished = lines = 0
         before = b""
         with http.translated(self._what):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
                 self.last_contact = time.time()
-                # A frame ends with an empty line, which two pieces may share.
-                seen = before + piece
-                end = max(seen.rfind(b"\n\n"), seen.rfind(b"\n\r\n"))
-                unfinished = unfinished + len(piece) if end < 0 else len(seen) - end
-                before = seen[-2:]
-                if unfinished > _FRAME_BYTES:
-                    raise OutcomeUnknown(
-                        self._what, f"a frame of the stream is longer than {_FRAME_BYTES} bytes."
-                    )
+                unfinished -= len(before)
+                lines -= _line_ends(before)
+                for number, frame in enumerate(_FRAME_END.split(before + piece)):
+                    if number:
+                        unfinished = lines = 0
+                    unfinished += len(frame)
+                    lines += _line_ends(frame)
+                    if unfinished > _FRAME_BYTES or lines > _FRAME_LINES:
+                        limit = f"{_FRAME_BYTES} bytes, or {_FRAME_LINES} lines"
+                        raise OutcomeUnknown(
+                            self._what, f"a frame of the stream is longer than {limit}."
+                        )
+                before = (before + piece)[-_SHARED:]
                 yield piece
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+def _whole(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """The stream, each piece of it with the end of a frame: sseclient copies what it has of a frame
+    for every piece that adds to it."""
+    held: list[bytes] = []
+    before = b""
+    for piece in itertools.chain([first], rest):
+        held.append(piece)
+        if _FRAME_END.search(before + piece):
+            yield b"".join(held)
+            held.clear()
+        before = (before + piece)[-_SHARED:]
+    yield b"".join(held)
+
+
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r")
 
 
 def _parsed(data: str) -> Event | None:

@@ -210,6 +210,39 @@ def test_a_frame_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatc
         list(stream.events())
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"data: x\n" * 300_000,
+        b"data: x\r" * 300_000,
+        b": x\n" * 300_000,
+        # All that makes the frame long is in its last piece.
+        b"data: " + b"x" * 30_000_000 + b"\n" + b"a\n" * 30_000 + b"\n",
+        b"a\n" * 30_000 + b"\n",
+    ],
+)
+def test_a_frame_of_many_lines_breaks_the_stream_at_once(lines: bytes) -> None:
+    begun = time.monotonic()
+    with pytest.raises(OutcomeUnknown, match="or 100 lines"):
+        read(b"\n", lines)
+    # sseclient would copy all of it for each of its lines.
+    assert time.monotonic() - begun < 5
+
+
+def test_many_frames_are_no_long_one() -> None:
+    frames = (b"\n" * 100 + frame(ONE)) * 1000
+    assert executions(read(b"\n", frames)) == [ONE] * 1000
+
+
+@pytest.mark.parametrize("size", [1_000, 65_536])
+def test_a_large_result_in_one_line_comes_through_whatever_its_pieces(size: int) -> None:
+    large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 16_000_000}}
+    data = b"\n" + frame(large) + frame(ONE)
+    begun = time.monotonic()
+    assert executions(read(*[data[i : i + size] for i in range(0, len(data), size)])) == [large, ONE]
+    assert time.monotonic() - begun < 10
+
+
 def test_a_compressed_stream_is_not_unpacked() -> None:
     headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
     with (
