@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -26,13 +27,18 @@ from st2actions_mistral.model.workflow import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
 
-# StackStorm shows at most 100 rows at once by default ([api] max_page_size).
+# StackStorm shows at most 100 rows at once by default. It refuses to whoever asks for more, with 403,
+# where [api] max_page_size is lower; but for its administrators.
 _PAGE: Final = 100
+_LARGEST_PAGE: Final = re.compile(r'Limit "\d+" specified, maximum value is "([1-9]\d{0,8})"')
 
 # How far StackStorm's clock may be from ours. StackStorm has no index on what a child carries of
 # Mistral, but one on the time it started: with a bound, a look-up reads a day's executions and not
 # all there ever were.
 CLOCK_MARGIN: Final = timedelta(hours=24)
+
+# Ids that are asked for at once: one more would be a full page, after which there may be another.
+_FEWER: Final = _PAGE - 1
 
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
@@ -96,6 +102,7 @@ class St2Client:
         sleep: retry.Sleep = time.sleep,
         stop: threading.Event | None = None,
     ) -> None:
+        self._page = _PAGE
         session = new_session(settings.tls)
         credential = St2Credential(settings, session)
         self._api = Api(
@@ -251,19 +258,9 @@ class St2Client:
         is no id of an execution."""
         # One that StackStorm does not take would cost the answer about all the others.
         wanted = [id_ for id_ in ids if is_execution_id(id_)]
-        for start in range(0, len(wanted), _PAGE):
-            page = self._api.call(
-                "GET",
-                "/executions",
-                expect=list,
-                texts=["id", "status"],
-                params={
-                    "id": ",".join(wanted[start : start + _PAGE]),
-                    "include_attributes": "status",
-                    "limit": _PAGE,
-                },
-            )
-            for row in page:
+        for start in range(0, len(wanted), _FEWER):
+            query = {"id": ",".join(wanted[start : start + _FEWER]), "include_attributes": "status"}
+            for row in self._pages(query):
                 yield row["id"], row["status"]
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:
@@ -368,42 +365,42 @@ class St2Client:
         self._api.close()
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of the executions that a query finds."""
+        """``id``, ``status`` and ``context`` of the executions that a query finds, if it asks for
+        nothing else."""
         progress = Progress(f"GET {self._api.url}/executions")
         offset = 0
         while True:
-            page = self._api.call(
-                "GET",
-                "/executions",
-                expect=list,
-                texts=["id", "status"],
-                params={
-                    **query,
-                    "include_attributes": "status,context",
-                    "limit": _PAGE,
-                    "offset": offset,
-                },
-            )
+            page = self._listed(self._api.call, {**query, "offset": offset})
             yield from page
-            if len(page) < _PAGE:
+            if len(page) < self._page:
                 return
             progress.goes_on_after(page)
             offset += len(page)
 
+    def _listed(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """One page of executions, of fewer rows where StackStorm allows no more.
+
+        :param call: how to ask, ``Api.call`` or ``Api.once``.
+        """
+        query = {"include_attributes": "status,context", **query, "limit": self._page}
+        request = {"expect": list, "texts": ["id", "status"]}
+        try:
+            page: list[dict[str, Any]] = call("GET", "/executions", params=query, **request)
+        except Answered as error:
+            allowed = _LARGEST_PAGE.search(error.message)
+            if allowed is None or int(allowed[1]) >= query["limit"]:
+                raise
+            self._page = int(allowed[1])
+            page = call("GET", "/executions", params={**query, "limit": self._page}, **request)
+        return page
+
     def _find(self, action_execution_id: str, since: datetime | None) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._api.once(
-            "GET",
-            "/executions",
-            expect=list,
-            texts=["id", "status"],
-            params={
-                "filter": f"{_OF_ACTION}:{action_execution_id}",
-                "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
-                "include_attributes": "status,context",
-                "sort_asc": "true",
-                "limit": _PAGE,
-            },
-        )
+        query = {
+            "filter": f"{_OF_ACTION}:{action_execution_id}",
+            "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
+            "sort_asc": "true",
+        }
+        rows = self._listed(self._api.once, query)
         if any(_action_of(row) != action_execution_id for row in rows):
             # Not an answer to the question: the execution of a stranger must not pass for the child.
             raise OutcomeUnknown(

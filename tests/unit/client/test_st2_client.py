@@ -661,6 +661,47 @@ def test_the_children_of_a_workflow_are_listed(st2: StackStorm, key: str) -> Non
         assert list(st2_client.children_of("w", since=now + timedelta(hours=25))) == []
 
 
+def _small_pages(rows: list[dict[str, Any]], largest: int, status: int) -> Behaviour:
+    """A StackStorm with a max_page_size of its own."""
+
+    def act(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        query = parse_qs(urlsplit(exchange.request.path).query)
+        limit, offset = int(query["limit"][0]), int(query.get("offset", ["0"])[0])
+        if limit > largest:
+            words = f'Limit "{limit}" specified, maximum value is "{largest}"'
+            return answer(status, {"faultstring": words})(exchange)
+        ids = query["id"][0].split(",") if "id" in query else [entry["id"] for entry in rows]
+        found = [entry for entry in rows if entry["id"] in ids]
+        return answer(200, found[offset : offset + limit])(exchange)
+
+    return act
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("largest", [1, 7, 50, 99])
+def test_pages_are_as_small_as_stackstorm_wants_them(largest: int, status: int) -> None:
+    rows = [row("a1", f"{n:024x}") for n in range(120)]
+    script = _small_pages(rows, largest, status)
+    with BreakingServer(script) as server, client(server.url) as st2:
+        assert [found["id"] for found in st2.find_children("a1")] == [e["id"] for e in rows[:largest]]
+        assert list(st2.parents("here"))[:120] == rows
+        assert [id_ for id_, _ in st2.statuses([e["id"] for e in rows])] == [e["id"] for e in rows]
+        # It has to be told once.
+        limits = [parse_qs(urlsplit(r.path).query)["limit"] for r in server.requests]
+        assert limits[0] == ["100"]
+        assert limits[1:] == [[str(largest)]] * (len(limits) - 1)
+
+
+@pytest.mark.parametrize("allowed", ["100", "1000", "0", "x"])
+def test_a_page_size_that_is_no_help_is_an_answer(allowed: str) -> None:
+    words = f'Limit "100" specified, maximum value is "{allowed}"'
+    with BreakingServer(answer(403, {"faultstring": words})) as server:
+        with client(server.url) as st2, pytest.raises(Answered, match="maximum value"):
+            list(st2.parents("here"))
+        assert len(server.requests) == 1
+
+
 def _page(first: int, length: int = 100) -> Behaviour:
     return answer(200, [{"id": str(first + n), "status": "running"} for n in range(length)])
 
