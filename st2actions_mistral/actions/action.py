@@ -73,7 +73,7 @@ class St2Action(mistral.Action):
             request = scheduling.requested(conf, vars(self), ids)
             execution = client_for(request.settings).schedule(
                 request.child,
-                look_first=abs(time.time() - self.made_at) > config.late_after(conf),
+                look_after=config.late_after(conf) - abs(time.time() - self.made_at),
                 since=datetime.fromtimestamp(self.made_at, timezone.utc),
             )
         except St2MistralError as error:

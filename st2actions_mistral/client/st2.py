@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -110,14 +111,15 @@ class St2Client:
         )
 
     def schedule(
-        self, child: Child, *, look_first: bool = False, since: datetime | None = None
+        self, child: Child, *, look_after: float = math.inf, since: datetime | None = None
     ) -> dict[str, Any]:
         """Make one execution for a Mistral action, and only one.
 
         StackStorm has no idempotency: the same POST twice makes two executions. So once the outcome
         of a POST is unknown, the child is looked up by the id of its action before any repeat.
 
-        :param look_first: look the child up before the first POST too: somebody else may have made it.
+        :param look_after: seconds from now on; each try that begins later looks the child up before its
+            POST too, for somebody else may have made it.
         :param since: when the action was made, in Mistral's time; None: just now. Nothing older is
             looked at, see :data:`CLOCK_MARGIN`.
         :return: the execution, just made or found.
@@ -128,10 +130,12 @@ class St2Client:
         action_execution_id = child.ids.action_execution_id
         in_doubt = False
         header = child.header
+        begun = time.monotonic()
 
         def attempt() -> dict[str, Any]:
             nonlocal in_doubt, header
-            if (in_doubt or look_first) and action_execution_id:
+            looks = in_doubt or time.monotonic() - begun >= look_after
+            if looks and action_execution_id:
                 try:
                     found = self._find(action_execution_id, since)
                 except RemoteError as error:

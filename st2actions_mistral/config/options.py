@@ -128,10 +128,9 @@ RELAY_OPTS: Final = (
         min=0,
         help="Seconds after which the relay itself schedules an action that waits and has no child in"
         " StackStorm: an executor that dies takes with it what it had not sent yet. The same on the"
-        " executors' hosts: an action that could still be at it then looks first whether the relay was"
-        " there before. That is each one that begins in the last retry_deadline and twice"
-        " connect_timeout and read_timeout before it, and every one where adopt_after is no more than"
-        " that (130 by default). 0: never.",
+        " executors' hosts: a try to send an action that could still be at it then looks first whether"
+        " the relay was there before. That is each one that begins within twice connect_timeout and"
+        " read_timeout (70 by default) before it. 0: never.",
     ),
     cfg.FloatOpt(
         "lost_after",

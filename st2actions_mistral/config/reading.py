@@ -214,19 +214,17 @@ def render_jinja(conf: cfg.ConfigOpts) -> bool:
 
 
 def late_after(conf: cfg.ConfigOpts) -> float:
-    """Seconds after its making from which on an action may meet the relay, which schedules what has
-    no child after ``adopt_after``; infinite where the relay does not.
+    """Seconds after the making of an action from which on a try to send it may meet the relay, which
+    schedules what has no child after ``adopt_after``; infinite where the relay does not.
 
-    What begins before it has given up, or has its child, when the relay looks. Its last try begins
-    within ``retry_deadline``: a look-up, and a POST that StackStorm may get to see as late as it takes
-    to connect and to answer.
+    A try that begins before it is over when the relay looks: it is a look-up at most, and a POST that
+    StackStorm may get to see as late as it takes to connect and to answer.
     """
     adopt_after: float = values(conf, RELAY_GROUP, RELAY_OPTS)["adopt_after"]
     waits = patience(values(conf, ST2_GROUP, ST2_OPTS))
     if not adopt_after:
         return math.inf
-    last_try = 2 * (waits.connect_timeout + waits.read_timeout)
-    return max(0.0, adopt_after - waits.retry_deadline - last_try)
+    return max(0.0, adopt_after - 2 * (waits.connect_timeout + waits.read_timeout))
 
 
 def values(conf: cfg.ConfigOpts, group: cfg.OptGroup, opts: Sequence[cfg.Opt]) -> dict[str, Any]:

@@ -277,7 +277,7 @@ class Delivery:
         try:
             child = self._requested(inputs_of(action), self._view.ids(action))
             assert child is not None, "seen to be ours by _make_sure"
-            made = self._st2.schedule(child, look_first=True, since=reconcile.made_at(action))
+            made = self._st2.schedule(child, look_after=0, since=reconcile.made_at(action))
         except InputError as error:
             return self._refuse(seen, error)
         except Answered as error:

@@ -119,12 +119,11 @@ field_size_limit_kb = -1
 @pytest.mark.parametrize(
     ("options", "late"),
     [
-        # adopt_after of 120 less retry_deadline, and a look-up and a POST, each with its connection.
-        ("", 0),
-        ("retry_deadline = 5\n", 45),
-        ("retry_deadline = 5\nconnect_timeout = 1\nread_timeout = 2\n", 109),
-        ("retry_deadline = 600\n", 0),
-        ("[st2_relay]\nadopt_after = 180\n", 50),
+        # adopt_after of 120 less a look-up and a POST, each with its connection.
+        ("", 50),
+        ("connect_timeout = 1\nread_timeout = 2\n", 114),
+        ("read_timeout = 600\n", 0),
+        ("[st2_relay]\nadopt_after = 180\n", 110),
     ],
 )
 def test_an_action_is_late_once_it_may_meet_the_relay(

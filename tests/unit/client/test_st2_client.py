@@ -574,27 +574,43 @@ def test_no_id_of_a_stranger_begins_a_line_of_the_log(caplog: pytest.LogCaptureF
 def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="look-first")
     with client(st2.api_url, key) as st2_client:
-        made = st2_client.schedule(child(ids), look_first=True)
-        assert st2_client.schedule(child(ids), look_first=True)["id"] == made["id"]
+        made = st2_client.schedule(child(ids), look_after=0)
+        assert st2_client.schedule(child(ids), look_after=0)["id"] == made["id"]
         # Further back than a day from now, but not from when the action was made.
         later = datetime.now(timezone.utc) + timedelta(hours=25)
         assert st2_client.find_children("look-first", later) == []
-        doubled = st2_client.schedule(child(ids), look_first=True, since=later)
+        doubled = st2_client.schedule(child(ids), look_after=0, since=later)
         assert [row["id"] for row in st2_client.find_children("look-first")] == [
             made["id"],
             doubled["id"],
         ]
 
 
+def test_a_try_that_begins_late_looks_first() -> None:
+    """Turned away, nothing is in doubt; but meanwhile the relay may have sent it."""
+
+    def turned_away_late(exchange: Exchange) -> bool:
+        time.sleep(0.3)
+        return bool(answer(429, {"faultstring": "later"})(exchange))
+
+    with (
+        BreakingServer(turned_away_late, answer(200, [row("late", "e1")])) as server,
+        client(server.url, "k", FAST, Pauses()) as st2_client,
+    ):
+        ids = MistralIds("finder", action_execution_id="late")
+        assert st2_client.schedule(child(ids), look_after=0.2)["id"] == "e1"
+        assert [call.split()[0] for call in server.calls()] == ["POST", "GET"]
+
+
 def test_who_looks_first_and_reaches_nobody_has_sent_nothing() -> None:
     with refusing() as url, client(url, "k", FAST, Pauses()) as st2_client, pytest.raises(NotSent):
-        st2_client.schedule(child(), look_first=True)
+        st2_client.schedule(child(), look_after=0)
     with (
         BreakingServer(answer(401, {"faultstring": "who?"})) as server,
         client(server.url, "k", FAST, Pauses()) as st2_client,
     ):
         with pytest.raises(Answered, match="401"):
-            st2_client.schedule(child(), look_first=True)
+            st2_client.schedule(child(), look_after=0)
         assert {call.split()[0] for call in server.calls()} == {"GET"}
 
 
