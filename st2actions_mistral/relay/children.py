@@ -31,6 +31,7 @@ class Children:
         self._clock = clock
         self._lock = threading.Lock()
         self._of_action: dict[str, str] = {}
+        self._first: set[str] = set()
         self._waited: set[str] = set()
         self._missed: dict[str, float] = {}
         self._left: dict[str, Left] = {}
@@ -38,21 +39,32 @@ class Children:
     def note(self, action_execution_id: str, execution_id: str) -> bool:
         """Remember a child of an action.
 
-        :return: whether it is the one that counts: the first that was heard of.
+        :return: whether it is the one that counts: the first that was heard of, until it is known which
+            one was made first.
         """
         with self._lock:
-            return self._of_action.setdefault(action_execution_id, execution_id) == execution_id
+            counts = self._of_action.setdefault(action_execution_id, execution_id) == execution_id
+            if not counts:
+                self._first.discard(action_execution_id)
+            return counts
 
-    def correct(self, action_execution_id: str, execution_id: str) -> None:
-        """Another child than the first that was heard of is the first that was made."""
+    def listed(self, action_execution_id: str, execution_id: str) -> None:
+        """A listing of all children of an action has shown this one as the first that was made."""
         with self._lock:
-            if action_execution_id in self._of_action:
-                self._of_action[action_execution_id] = execution_id
+            self._of_action[action_execution_id] = execution_id
+            self._first.add(action_execution_id)
+
+    def is_first(self, action_execution_id: str, execution_id: str) -> bool:
+        """Whether a child was listed as the first, and no other one has been heard of since then."""
+        with self._lock:
+            known = self._of_action.get(action_execution_id)
+            return known == execution_id and action_execution_id in self._first
 
     def forget(self, action_execution_id: str) -> None:
         """An action needs no more looking after."""
         with self._lock:
             self._of_action.pop(action_execution_id, None)
+            self._first.discard(action_execution_id)
             self._missed.pop(action_execution_id, None)
             self._left.pop(action_execution_id, None)
 
@@ -69,6 +81,7 @@ class Children:
                 left = self._left.get(action)
                 waited = action in self._waited or (left is not None and left.waited)
                 self._left[action] = Left(self._of_action.pop(action), waited)
+                self._first.discard(action)
                 self._missed.pop(action, None)
             self._waited = set(waiting)
             for action in self._left.keys() & self._waited:

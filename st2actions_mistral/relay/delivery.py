@@ -86,6 +86,7 @@ class Delivery:
         self._surplus: set[str] = set()
         self._final_since: dict[str, float] = {}
         self._turned_away = False
+        self._doubled = Backoff()
         self.backoff = Backoff()
 
     def offer(
@@ -128,6 +129,8 @@ class Delivery:
 
     def offer_surplus(self, action_execution_id: str) -> None:
         """Have all children of an action but the first cancelled."""
+        if not self._doubled.is_due(action_execution_id):
+            return
         with self._lock:
             if action_execution_id in self._surplus or len(self._surplus) >= _WAITING:
                 return
@@ -166,8 +169,11 @@ class Delivery:
             with self._lock:
                 self._final_since.setdefault(job.action, time.monotonic())
         effect = reconcile.settle(seen, rules)
-        if seen.child is None and not seen.vanished and isinstance(effect, Adopt | Complete):
-            seen, effect = self._make_sure(seen, effect, rules)
+        if isinstance(effect, Adopt | Complete):
+            if seen.child is not None:
+                seen, effect = self._of_the_first(seen, seen.child, effect, rules)
+            elif not seen.vanished:
+                seen, effect = self._make_sure(seen, effect, rules)
         done = self._apply(effect, seen)
         with self._lock:
             self._final_since.pop(job.action, None)
@@ -190,12 +196,38 @@ class Delivery:
                 return seen, Leave("it is for another StackStorm")
         except InputError:
             LOG.debug("Action execution %s cannot be read.", action["id"])
-        found = self._st2.find_children(action["id"], reconcile.made_at(action))
-        if not found:
+        first = self._first_child(action)
+        if first is None:
             return seen, effect
-        self._children.note(action["id"], found[0]["id"])
-        seen = self._view.look(action["id"], found[0]["id"])
+        seen = self._view.look(action["id"], first)
         return seen, reconcile.settle(seen, rules)
+
+    def _of_the_first(
+        self, seen: Seen, child: Mapping[str, Any], effect: reconcile.Effect, rules: reconcile.Rules
+    ) -> tuple[Seen, reconcile.Effect]:
+        """Look whether a child is the first one before its end becomes that of its action.
+
+        Whoever heard of it has not heard of all. Only a listing tells; and where one was made before, a
+        cancelled child may be one that another relay saw to be one too many.
+        """
+        action = seen.action
+        assert action is not None
+        if child["status"] != "canceled" and self._children.is_first(action["id"], child["id"]):
+            return seen, effect
+        first = self._first_child(action)
+        if first in (None, child["id"]):
+            return seen, effect
+        seen = self._view.look(action["id"], first)
+        return seen, reconcile.settle(seen, rules)
+
+    def _first_child(self, action: Mapping[str, Any]) -> str | None:
+        """The first child that was made for an action; the others are seen to."""
+        found = self._st2.find_children(action["id"], reconcile.made_at(action))
+        for child in found[:1]:
+            self._children.listed(action["id"], child["id"])
+        if len(found) > 1:
+            self.offer_surplus(action["id"])
+        return found[0]["id"] if found else None
 
     def settle_now(self, action_execution_id: str, execution_id: str | None) -> reconcile.Effect:
         """Settle one action as if it had waited long enough for anything.
@@ -217,8 +249,11 @@ class Delivery:
             return now - min(self._final_since.values(), default=now)
 
     def keep(self, actions: Collection[str]) -> None:
-        """Forget the failures of all other actions."""
+        """Forget the failures of all other actions, and look again at the children that could not be
+        cancelled for being one too many: of those the end of their action says nothing."""
         self.backoff.keep(actions)
+        for action in self._doubled.failing():
+            self.offer_surplus(action)
         with self._lock:
             for action in self._final_since.keys() - set(actions):
                 del self._final_since[action]
@@ -310,7 +345,7 @@ class Delivery:
             since = reconcile.made_at(made) if made else None
             found = self._st2.find_children(action, since)
             for first in found[:1]:
-                self._children.correct(action, first["id"])
+                self._children.listed(action, first["id"])
             for child in found[1:]:
                 if child["status"] in states.ST2_FINAL or child["status"] == "canceling":
                     continue
@@ -326,10 +361,12 @@ class Delivery:
             LOG.warning(
                 "The children of action execution %s are left for now: %s", action, error.brief()
             )
-            # Heard of again, they are looked at again.
-            self._children.forget(action)
+            self._doubled.failed(action)
         except Exception:
             LOG.exception("The children of action execution %s cannot be handled.", action)
+            self._doubled.failed(action)
+        else:
+            self._doubled.succeeded(action)
         finally:
             with self._lock:
                 self._surplus.discard(action)

@@ -90,7 +90,7 @@ class Sweeper:
         """The children of these actions, as StackStorm lists them."""
         listed = self._view.children(wanted, others=everything)
         for action, child in listed.first.items():
-            self._children.note(action, child["id"])
+            self._children.listed(action, child["id"])
         for action, execution in listed.others.items():
             # The next sweep tells whether somebody waits for them.
             self._children.note(action, execution)

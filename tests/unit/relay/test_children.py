@@ -10,11 +10,35 @@ def test_the_first_counts_until_it_is_known_better() -> None:
     assert children.note("a-1", "x")
     assert children.note("a-1", "x")
     assert not children.note("a-1", "y")
-    children.correct("a-1", "y")
+    assert not children.is_first("a-1", "x")
+    children.listed("a-1", "y")
     assert children.snapshot() == {"a-1": "y"}
-    children.correct("a-2", "y")
+    assert children.is_first("a-1", "y")
+    assert not children.is_first("a-1", "x")
     children.forget("a-1")
     assert children.snapshot() == {}
+
+
+def test_what_was_listed_first_is_in_doubt_once_another_one_is_heard_of() -> None:
+    children = Children()
+    children.listed("a-1", "x")
+    assert children.note("a-1", "x")
+    assert children.is_first("a-1", "x")
+    assert not children.note("a-1", "y")
+    assert not children.is_first("a-1", "x")
+    assert children.snapshot() == {"a-1": "x"}
+
+
+def test_what_is_heard_of_again_has_to_be_listed_again() -> None:
+    children = Children()
+    children.listed("a-1", "x")
+    children.keep(set(), children.snapshot())
+    children.note("a-1", "x")
+    assert not children.is_first("a-1", "x")
+    children.listed("a-1", "x")
+    children.forget("a-1")
+    children.note("a-1", "x")
+    assert not children.is_first("a-1", "x")
 
 
 def test_those_heard_of_meanwhile_are_not_forgotten() -> None:

@@ -281,5 +281,128 @@ def test_a_failure_is_over_once_the_child_is_seen_at_work(systems: Systems, deli
     assert delivery.backoff.failing() == {}
 
 
+class Doubled(Systems):
+    """One action, for which there are several children."""
+
+    def __init__(self, **statuses: str) -> None:
+        """:param statuses: by the id of a child, in the order in which they were made."""
+        super().__init__()
+        self.statuses = statuses
+        self.asked = 0
+        self.unavailable = 0
+        self.results: list[tuple[str, str]] = []
+        self.cancelled: list[str] = []
+
+    def child(self, execution: str) -> dict[str, Any]:
+        found = seen("a", self.statuses[execution]).child
+        assert found is not None
+        return {**found, "id": execution}
+
+    def look(self, action: str, execution: str | None = None, **given: Any) -> Seen:
+        child = given.get("child") or (self.child(execution) if execution else None)
+        return replace(seen(action, "running"), child=child, age=given.get("age", 0))
+
+    def get_action(self, action: str) -> Any:
+        return seen(action, "running").action
+
+    def find_children(self, action: str, since: Any) -> list[dict[str, Any]]:
+        self.asked += 1
+        if self.unavailable:
+            self.unavailable -= 1
+            raise OutcomeUnknown("GET x", "503", status=503)
+        return [self.child(execution) for execution in self.statuses]
+
+    def complete_action(self, action: str, state: str, output: Any) -> bool:
+        self.results.append((output["st2"]["execution_id"], state))
+        return True
+
+    def cancel(self, execution: str) -> bool:
+        self.cancelled.append(execution)
+        self.statuses[execution] = "canceled"
+        return True
+
+
+def settled(delivery: Delivery, execution: str, **given: Any) -> bool:
+    offered = delivery.offer("a", execution, **given)
+    assert offered is not None
+    return offered.result(10)
+
+
+@pytest.mark.parametrize("end", ["canceled", "succeeded"])
+def test_the_end_of_a_child_that_is_one_too_many_is_not_the_actions(end: str) -> None:
+    """It was heard of first, by a relay that has not listed anything yet."""
+    systems = Doubled(first="running", second=end)
+    with closing(new_delivery(systems)) as delivery:
+        assert delivery._children.note("a", "second")
+        assert settled(delivery, "second", child=systems.child("second")) is False
+        assert (systems.results, systems.cancelled) == ([], [])
+        # Now that it has, it knows which one to wait for.
+        assert delivery._children.snapshot() == {"a": "first"}
+        systems.statuses["first"] = "failed"
+        assert settled(delivery, "first") is True
+    assert systems.results == [("first", "ERROR")]
+
+
+def test_the_first_child_may_have_ended_before_the_other_one_did() -> None:
+    systems = Doubled(first="succeeded", second="canceled")
+    with closing(new_delivery(systems)) as delivery:
+        assert settled(delivery, "second") is True
+    assert systems.results == [("first", "SUCCESS")]
+
+
+def test_what_was_listed_as_the_first_is_not_asked_for_again() -> None:
+    systems = Doubled(first="succeeded")
+    with closing(new_delivery(systems)) as delivery:
+        delivery._children.listed("a", "first")
+        assert settled(delivery, "first") is True
+    assert systems.results == [("first", "SUCCESS")]
+    assert systems.asked == 0
+
+
+def test_who_cancelled_a_child_may_know_of_an_earlier_one() -> None:
+    systems = Doubled(first="running", second="canceled")
+    with closing(new_delivery(systems)) as delivery:
+        delivery._children.listed("a", "second")
+        assert settled(delivery, "second") is False
+    assert systems.results == []
+
+
+def test_a_child_that_is_in_no_listing_any_more_counts() -> None:
+    systems = Doubled()
+    gone = {**seen("a", "succeeded").child, "id": "gone"}  # type: ignore[dict-item]
+    with closing(new_delivery(systems)) as delivery:
+        assert settled(delivery, "gone", child=gone) is True
+    assert systems.results == [("gone", "SUCCESS")]
+
+
+def test_of_several_children_those_at_work_are_cancelled_but_the_first() -> None:
+    systems = Doubled(first="running", second="succeeded", third="running", fourth="canceling")
+    with closing(new_delivery(systems)) as delivery:
+        delivery.offer_surplus("a")
+        eventually(lambda: not delivery._surplus)
+    assert systems.cancelled == ["third"]
+
+
+def test_children_that_cannot_be_looked_at_are_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the one that is waited for is not forgotten meanwhile: the other one would count."""
+    systems = Doubled(first="running", second="running")
+    systems.unavailable = 1
+    with closing(new_delivery(systems)) as delivery:
+        delivery._children.note("a", "first")
+        delivery.offer_surplus("a")
+        eventually(lambda: not delivery._surplus)
+        assert delivery._children.snapshot() == {"a": "first"}
+        delivery.keep(["a"])
+        assert systems.asked == 1
+        monkeypatch.setattr(delivery._doubled, "is_due", lambda action: True)
+        # Its action may have ended meanwhile.
+        delivery.keep([])
+        eventually(lambda: systems.cancelled == ["second"] and not delivery._surplus)
+        delivery.keep([])
+        assert systems.asked == 2
+
+
 def _refuse(*given: Any) -> bool:
     raise OutcomeUnknown("PUT x", "no")
