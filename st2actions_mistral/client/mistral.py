@@ -386,7 +386,8 @@ class MistralClient:
 
     def clock(self) -> datetime | None:
         """Mistral's time, in whole seconds."""
-        return self._api.clock("/workbooks?limit=1")
+        # Something that whoever completes actions may list.
+        return self._api.clock("/action_executions?limit=1&fields=id")
 
     def last_contact(self) -> float:
         """When the service answered last; seconds as ``time.time``, 0 for never."""

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -64,6 +65,7 @@ class Relay:
         self._st2 = St2Client(_briefly(st2), stop=self._stop)
         self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
         self._settings = settings
+        self._pause_after_failure = min(_PAUSE_AFTER_FAILURE, settings.reconcile_interval)
         self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
         children = Children()
         view = View(self._st2, self._mistral, settings.site, alive=self._notifier.alive)
@@ -174,25 +176,41 @@ class Relay:
     def _sweep(self) -> float:
         """Sweep once; the seconds until the next time."""
         begun = time.monotonic()
-        pause = min(_PAUSE_AFTER_FAILURE, self._settings.reconcile_interval)
-        try:
-            waiting = self._sweeper.sweep(everything=self._everything)
+        failures: list[str] = []
+        waiting = self._compare(lambda: self._sweeper.sweep(everything=self._everything), failures)
+        if waiting is not None:
             self._notifier.alive()
-            self.metrics.parents.set(self._ends.sweep())
-        except St2MistralError as error:
-            if not self._stop.is_set():
-                LOG.warning("%s Comparing again in %.0f s.", error.brief(), pause)
-                self._notifier.ready(f"Not connected: {error.brief()}")
-            return pause
-        except Exception:
-            # A daemon that ends is no help to the actions that the next sweep may well level.
-            LOG.exception("The comparison failed. Comparing again in %.0f s.", pause)
-            return pause
-        self._everything = False
-        self.metrics.waiting.set(waiting)
+        # What keeps actions from being compared need not keep parents from it.
+        parents = self._compare(self._ends.sweep, failures)
+        if waiting is not None:
+            self._everything = False
+            self.metrics.waiting.set(waiting)
+        if parents is not None:
+            self.metrics.parents.set(parents)
+        if failures and not self._stop.is_set():
+            self._notifier.ready(f"Not connected: {failures[0]}")
+        if waiting is None or parents is None:
+            return self._pause_after_failure
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")
         return self._settings.reconcile_interval
+
+    def _compare(self, sweep: Callable[[], int], failures: list[str]) -> int | None:
+        """One half of a comparison: what it counts, None where it failed.
+
+        :param failures: what was told of the other half; this one's is added.
+        """
+        pause = self._pause_after_failure
+        try:
+            return sweep()
+        except St2MistralError as error:
+            if error.brief() not in failures and not self._stop.is_set():
+                LOG.warning("%s Comparing again in %.0f s.", error.brief(), pause)
+            failures.append(error.brief())
+        except Exception:
+            # A daemon that ends is no help to the actions that the next sweep may well level.
+            LOG.exception("The comparison failed. Comparing again in %.0f s.", pause)
+        return None
 
 
 def _briefly(settings: Settings) -> Settings:

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -495,3 +496,14 @@ def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
     shown = started.value.brief() + run.value.brief() + caplog.text
     assert str(status) in shown
     assert "hush" not in shown
+
+
+def test_the_time_is_asked_of_what_a_relay_may_list() -> None:
+    """Not of workbooks, say, for which there is no rule in what docs/operate.md asks for."""
+    date = {"Date": "Mon, 23 Nov 2026 04:47:03 GMT"}
+    with BreakingServer(answer(200, {"action_executions": []}, date)) as server:
+        with client(server.url) as mistral:
+            told = mistral.clock()
+        [request] = server.requests
+    assert request.path == "/v2/action_executions?limit=1&fields=id"
+    assert told == datetime(2026, 11, 23, 4, 47, 3, tzinfo=timezone.utc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,35 @@ def test_a_comparison_of_everything_that_fails_is_made_again(monkeypatch: pytest
     running.join(10)
     assert not running.is_alive()
     assert asked == [False, True, True, False]
+
+
+def _fails(**given: Any) -> int:
+    raise OutcomeUnknown("GET x", "no")
+
+
+def _breaks(**given: Any) -> int:
+    return 1 // 0
+
+
+@pytest.mark.parametrize("failure", [_fails, _breaks])
+@pytest.mark.parametrize("half", ["_sweeper", "_ends"])
+def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from_it(
+    monkeypatch: pytest.MonkeyPatch, half: str, failure: Any
+) -> None:
+    relay = Relay(
+        St2Settings(),
+        MistralSettings(),
+        replace(SETTINGS, reconcile_interval=30),
+        requested=lambda inputs, ids: None,
+    )
+    asked: list[str] = []
+    for other in ("_sweeper", "_ends"):
+        monkeypatch.setattr(getattr(relay, other), "sweep", lambda **given: asked.append("fine") or 7)
+    monkeypatch.setattr(getattr(relay, half), "sweep", failure)
+    assert relay._sweep() == 5
+    assert asked == ["fine"]
+    told = {"_sweeper": relay.metrics.parents, "_ends": relay.metrics.waiting}[half]
+    assert [sample.value for metric in told.collect() for sample in metric.samples] == [7]
 
 
 class Waits:
