@@ -41,6 +41,9 @@ CLOCK_MARGIN: Final = timedelta(hours=24)
 # Ids that are asked for at once: one more would be a full page, after which there may be another.
 _FEWER: Final = _PAGE - 1
 
+# What client.session says of an answer that has more bytes than it reads of any.
+_TOO_LARGE: Final = "is larger than"
+
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
@@ -267,12 +270,31 @@ class St2Client:
             for row in self._pages(query):
                 yield row["id"], row["status"]
 
-    def get_execution(self, execution_id: str) -> dict[str, Any] | None:
-        """The whole execution with its result, or None where there is none of that id."""
+    def get_execution(
+        self, execution_id: str, *, max_result_size: int | None = None
+    ) -> dict[str, Any] | None:
+        """The whole execution with its result, or None where there is none of that id.
+
+        :param max_result_size: bytes. A larger result is left out, as is one with which the answer is
+            larger than what is read of any; ``result_size`` then says how large it is.
+        """
+        path = f"/executions/{segment(execution_id)}"
+        limit = {"max_result_size": max_result_size} if max_result_size else {}
+
+        def attempt(**params: Any) -> dict[str, Any]:
+            found: dict[str, Any] = self._api.once("GET", path, params=params, texts=["id", "status"])
+            return found
+
+        def attempt_without() -> dict[str, Any]:
+            try:
+                return attempt(**limit)
+            except OutcomeUnknown as error:
+                if _TOO_LARGE not in error.reason:
+                    raise
+                return attempt(exclude_attributes="result")
+
         try:
-            execution: dict[str, Any] = self._api.call(
-                "GET", f"/executions/{segment(execution_id)}", texts=["id", "status"]
-            )
+            execution: dict[str, Any] = self._api.retrying()(attempt_without)
         except Answered as error:
             if error.status == 404:
                 return None

@@ -23,14 +23,15 @@ def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
 
     :param child: an execution as StackStorm's API shows it: ``id``, ``status``, ``web_url``,
         ``result`` (normally an object; anything else is put under the key ``result``).
-    :return: ``{…the child's result…, "st2": {"execution_id", "status", "web_url"}}``.
+    :return: ``{…the child's result…, "st2": {"execution_id", "status", "web_url"}}``; where the result
+        :func:`is_left_out`, only ``st2``, with the key ``cut`` as :func:`fit` makes it.
     """
     result = child.get("result")
     if result is None:
         result = {}
     elif not isinstance(result, Mapping):
         result = {"result": result}
-    return {
+    whole = {
         **result,
         "st2": {
             "execution_id": child["id"],
@@ -38,6 +39,15 @@ def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
             "web_url": child.get("web_url"),
         },
     }
+    if is_left_out(child):
+        size_kb = child["result_size"] // 1024
+        return _with_cut(whole, "The result is larger than the relay reads.", size_kb=size_kb)
+    return whole
+
+
+def is_left_out(child: Mapping[str, Any]) -> bool:
+    """Whether an execution has a result that is not in it, because it is large."""
+    return "result" not in child and isinstance(child.get("result_size"), int)
 
 
 def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, InputError, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.result import is_left_out
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.backoff import Backoff
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Leave, Seen
-from st2actions_mistral.relay.view import View
+from st2actions_mistral.relay.view import LARGE_RESULT, View
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Delivery:
         self._surplus: set[str] = set()
         self._final_since: dict[str, float] = {}
         self._turned_away = False
+        self._one_large = threading.Lock()
         self._doubled = Backoff()
         self.backoff = Backoff()
 
@@ -108,6 +110,8 @@ class Delivery:
         """
         if not self.backoff.is_due(action_execution_id):
             return None
+        if child is not None and (child.get("result_size") or 0) > LARGE_RESULT:
+            child = None
         job = _Job(action_execution_id, execution_id, child, age, waited)
         with self._lock:
             if action_execution_id in self._under_way:
@@ -174,12 +178,24 @@ class Delivery:
                 seen, effect = self._of_the_first(seen, seen.child, effect, rules)
             elif not seen.vanished:
                 seen, effect = self._make_sure(seen, effect, rules)
-        done = self._apply(effect, seen)
+        if isinstance(effect, Complete) and seen.child is not None and is_left_out(seen.child):
+            with self._one_large:
+                done = self._complete_whole(seen, seen.child, rules)
+        else:
+            done = self._apply(effect, seen)
         with self._lock:
             self._final_since.pop(job.action, None)
         if seen.action is None or seen.action["state"] != states.RUNNING:
             self._children.forget(job.action)
         return done, effect
+
+    def _complete_whole(self, seen: Seen, child: Mapping[str, Any], rules: reconcile.Rules) -> bool:
+        """Deliver a large result: with what has been left out, as far as it can be read at all."""
+        whole = self._st2.get_execution(child["id"])
+        if whole is None:
+            return False
+        seen = replace(seen, child=whole)
+        return self._apply(reconcile.settle(seen, rules), seen)
 
     def _make_sure(
         self, seen: Seen, effect: reconcile.Effect, rules: reconcile.Rules

@@ -27,6 +27,7 @@ from breaking import (
     stall_in_body,
 )
 
+from st2actions_mistral.client import session
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.st2 import Child, St2Client
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown
@@ -775,6 +776,38 @@ def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
         ):
             with pytest.raises(OutcomeUnknown):
                 read()
+
+
+def test_a_large_result_is_left_out_where_that_is_asked_for(st2: StackStorm, key: str) -> None:
+    with client(st2.api_url, key) as st2_client:
+        id_ = _ended_with(st2_client, "x" * 5_000)
+        small = st2_client.get_execution(id_, max_result_size=10_000)
+        large = st2_client.get_execution(id_, max_result_size=1_000)
+    assert small is not None
+    assert large is not None
+    assert small == {**large, "result": {"output": "x" * 5_000}}
+    assert "result" not in large
+    assert large["result_size"] > 5_000
+
+
+def test_what_is_too_large_to_be_read_is_read_without_its_result(
+    st2: StackStorm, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = Pauses()
+    with client(st2.api_url, key, pauses=pauses) as st2_client:
+        id_ = _ended_with(st2_client, "x" * 50_000)
+        monkeypatch.setattr(session, "_LARGEST_ANSWER", 20_000)
+        found = st2_client.get_execution(id_)
+    assert found is not None
+    assert (found["status"], found["result_size"] > 50_000) == ("succeeded", True)
+    assert "result" not in found
+    assert pauses == []
+
+
+def _ended_with(st2_client: St2Client, output: str) -> str:
+    made = str(st2_client.create_execution("test.job", {})["id"])
+    st2_client.finish(made, "succeeded", {"output": output})
+    return made
 
 
 def test_an_execution_is_read_whole_or_not_at_all(st2: StackStorm, key: str) -> None:

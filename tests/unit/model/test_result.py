@@ -41,6 +41,16 @@ def test_a_child_without_a_result_gives_the_link_alone(child: dict[str, Any]) ->
     assert task_result(child) == {"st2": LINK}
 
 
+def test_of_a_result_that_was_left_out_its_size_is_told() -> None:
+    child = {name: value for name, value in CHILD.items() if name != "result"}
+    result = task_result({**child, "result_size": 3 * 1024 * 1024})
+    assert fit(result, 1024) == result
+    cut = result["st2"].pop("cut")
+    assert result == {"st2": LINK}
+    assert cut["size_kb"] == 3 * 1024
+    assert LINK["execution_id"] in cut["message"]
+
+
 def test_a_stackstorm_without_a_web_url_gives_null() -> None:
     child = {"id": "x", "status": "failed", "result": {}}
     assert task_result(child) == {"st2": {"execution_id": "x", "status": "failed", "web_url": None}}

@@ -404,5 +404,89 @@ def test_children_that_cannot_be_looked_at_are_looked_at_again(
         assert systems.asked == 2
 
 
+class Large(Doubled):
+    """One action, whose child has a result that is left out where it can be."""
+
+    def __init__(self) -> None:
+        super().__init__(first="succeeded")
+        self.whole: dict[str, Any] | None = {"result": {"stdout": "large"}}
+        self.fetching = 0
+        self.most = 0
+        self.outputs: list[Any] = []
+
+    def child(self, execution: str) -> dict[str, Any]:
+        found = {**super().child(execution), "result_size": 2 * 1024 * 1024}
+        del found["result"]
+        return found
+
+    def look(self, action: str, execution: str | None = None, **given: Any) -> Seen:
+        context = {"mistral": {"site": "here", "action_execution_id": action}}
+        child = given.get("child") or {**self.child("first"), "context": context}
+        return replace(seen(action, "running"), child=child)
+
+    def get_execution(self, execution: str) -> dict[str, Any] | None:
+        self.fetching += 1
+        self.most = max(self.most, self.fetching)
+        time.sleep(0.05)
+        return None if self.whole is None else {**self.child(execution), **self.whole}
+
+    def complete_action(self, action: str, state: str, output: Any) -> bool:
+        self.fetching -= 1
+        self.outputs.append(output)
+        return True
+
+
+def large_delivery(systems: Large) -> Delivery:
+    delivery = new_delivery(systems, replace(SETTINGS, workers=8))
+    delivery._first_child = lambda action: None  # type: ignore[method-assign]
+    return delivery
+
+
+def test_large_results_are_fetched_one_at_a_time() -> None:
+    systems = Large()
+    owner = {"context": {"mistral": {"site": "here", "action_execution_id": "a"}}}
+    systems.whole = {**owner, "result": {"stdout": "large"}}
+    with closing(large_delivery(systems)) as delivery:
+        looked = delivery._view.look
+        delivery._view.look = lambda action, *given, **more: looked("a")  # type: ignore[method-assign]
+        offered = [delivery.offer(f"a-{number}", "first") for number in range(8)]
+        assert [future and future.result(10) for future in offered] == [True] * 8
+    assert systems.most == 1
+    assert {output["stdout"] for output in systems.outputs} == {"large"}
+
+
+def test_a_large_result_is_not_queued(systems: Systems, delivery: Delivery) -> None:
+    kept: list[Any] = []
+    look = systems.look
+
+    def noting(action: str, execution: str | None = None, **given: Any) -> Seen:
+        kept.append(given["child"])
+        return look(action, execution)
+
+    delivery._view.look = noting  # type: ignore[method-assign, assignment]
+    for number, size in enumerate((2 * 1024 * 1024, 1000, None)):
+        offered = delivery.offer(f"a-{number}", "x", child={"id": "x", "result_size": size})
+        assert offered is not None
+        offered.result(10)
+    assert [child is not None for child in kept] == [False, True, True]
+
+
+def test_of_a_result_that_cannot_be_read_the_task_gets_the_link() -> None:
+    systems = Large()
+    systems.whole = {}
+    with closing(large_delivery(systems)) as delivery:
+        assert settled(delivery, "first") is True
+    [output] = systems.outputs
+    assert output["st2"]["cut"]["size_kb"] == 2048
+
+
+def test_a_large_result_that_is_gone_when_its_turn_comes_is_missed_the_next_time() -> None:
+    systems = Large()
+    systems.whole = None
+    with closing(large_delivery(systems)) as delivery:
+        assert settled(delivery, "first") is False
+    assert systems.outputs == []
+
+
 def _refuse(*given: Any) -> bool:
     raise OutcomeUnknown("PUT x", "no")
