@@ -29,6 +29,12 @@ _PAGE: Final = 200
 # With "fields", Mistral 23 puts the workflow's name into task_name (measured); neither is asked for.
 _LISTED: Final = "id,name,state,created_at,task_execution_id"
 
+# What says no to the output itself. Others say who we are, or that this is not the moment.
+_THE_OUTPUT: Final = frozenset({400, 413, 422})
+
+# Characters of JSON. A connection that breaks under less than that does not break for the size of it.
+_SMALL: Final = 65536
+
 # Ad-hoc actions based on ad-hoc actions; Mistral itself refuses a cycle.
 _DEEPEST_BASE: Final = 10
 
@@ -109,12 +115,21 @@ class MistralClient:
             action_name = base
         return action_name
 
-    def complete_action(self, action_execution_id: str, state: str, output: Mapping[str, Any]) -> bool:
+    def complete_action(
+        self,
+        action_execution_id: str,
+        state: str,
+        output: Mapping[str, Any],
+        *,
+        tried_enough: bool = False,
+    ) -> bool:
         """Give an action execution its final state and output, once.
 
         An output that Mistral refuses, or a proxy in front of it for its size, is cut to its link.
 
         :param output: as ``model.result.fit`` makes it.
+        :param tried_enough: whether a 403 (a firewall's, say), a 500, or a connection that breaks under
+            a large output, is the output's fault. Else it may be a moment's, and is raised.
         :return: False where it was final already (by whoever), or is not known.
         """
         path = f"/action_executions/{segment(action_execution_id)}"
@@ -134,8 +149,8 @@ class MistralClient:
         done: bool
         try:
             done = self._api.retrying()(attempt, output)
-        except Answered as error:
-            if error.status not in (400, 413) or "st2" not in output:
+        except (Answered, OutcomeUnknown) as error:
+            if "st2" not in output or not _refuses(error, output, tried_enough=tried_enough):
                 raise
             done = self._api.retrying()(attempt, results.refused(output, error.status))
         return done
@@ -472,6 +487,17 @@ def _names(value: Any) -> set[str]:
     """One name, or several in a list."""
     found = value if isinstance(value, list) else [value]
     return {name for name in found if isinstance(name, str)}
+
+
+def _refuses(
+    error: Answered | OutcomeUnknown, output: Mapping[str, Any], *, tried_enough: bool
+) -> bool:
+    """Whether it is the output that Mistral, or a proxy in front of it, does not take."""
+    if isinstance(error, Answered):
+        return error.status in _THE_OUTPUT or (tried_enough and error.status == 403)
+    if not tried_enough or not error.what.startswith("PUT "):
+        return False
+    return error.status == 500 or (error.status is None and len(json.dumps(output)) >= _SMALL)
 
 
 def _base(definition: str) -> str | None:

@@ -74,12 +74,12 @@ def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
     return summary if _size_kb(summary) <= limit_kb else cut
 
 
-def refused(result: Mapping[str, Any], status: int) -> dict[str, Any]:
+def refused(result: Mapping[str, Any], status: int | None) -> dict[str, Any]:
     """What is left of a task's result that Mistral, or a proxy in front of it, does not take: ``st2``.
 
-    :param status: of the answer.
+    :param status: of the answer; None where there was none.
     """
-    return _with_cut(result, f"Mistral does not take the result ({status}).")
+    return _with_cut(result, f"Mistral does not take the result ({status or 'no answer'}).")
 
 
 def parent_result(

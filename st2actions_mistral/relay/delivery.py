@@ -15,7 +15,7 @@ from typing import Any, Final
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import Child, St2Client
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import Answered, InputError, St2MistralError
+from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.result import is_left_out
@@ -34,6 +34,10 @@ _WAITING: Final = 2000
 
 # Whole results that wait, for each worker. StackStorm's may have 16 MB; the others are fetched again.
 _WHOLE: Final = 2
+
+# Failures of an action after which what is sent, and no longer the moment, is taken to be the reason:
+# each takes some seconds, and the pauses between them double.
+_TRIES: Final = 3
 
 Requested = Callable[[Mapping[str, Any], MistralIds], Child | None]
 """Makes the child of an action's input, see ``scheduling.requested``; None where it is meant for
@@ -290,7 +294,9 @@ class Delivery:
 
     def _complete(self, effect: Complete, child: Mapping[str, Any] | None) -> bool:
         action = effect.action_execution_id
-        delivered = self._mistral.complete_action(action, effect.state, effect.output)
+        delivered = self._mistral.complete_action(
+            action, effect.state, effect.output, tried_enough=self._tried_enough(action)
+        )
         # Else it would be looked at again once Mistral does not list it any more.
         self._children.forget(action)
         if child is None and delivered:
@@ -331,9 +337,8 @@ class Delivery:
             made = self._st2.schedule(child, look_after=0, since=reconcile.made_at(action))
         except InputError as error:
             return self._refuse(seen, error)
-        except Answered as error:
-            posted = error.what.startswith("POST ") and error.what.endswith("/executions")
-            if not (posted and error.judges_the_request):
+        except (Answered, OutcomeUnknown) as error:
+            if not self._is_refused(action, error):
                 # It is us who are not let in, or this moment, not this action.
                 raise
             return self._refuse(seen, error)
@@ -349,7 +354,22 @@ class Delivery:
         )
         return True
 
-    def _refuse(self, seen: Seen, error: InputError | Answered) -> bool:
+    def _is_refused(self, action: Mapping[str, Any], error: Answered | OutcomeUnknown) -> bool:
+        """Whether StackStorm does not take the child of a lost action, now or later."""
+        if not (error.what.startswith("POST ") and error.what.endswith("/executions")):
+            return False
+        if isinstance(error, Answered):
+            return error.judges_the_request
+        # StackStorm answers 500 to some of what it does not take, and where it has made it after all.
+        if error.status != 500 or not self._tried_enough(action["id"]):
+            return False
+        return self._first_child(action) is None
+
+    def _tried_enough(self, action: str) -> bool:
+        failure = self.backoff.failing().get(action)
+        return failure is not None and failure.times >= _TRIES
+
+    def _refuse(self, seen: Seen, error: InputError | Answered | OutcomeUnknown) -> bool:
         effect = reconcile.refused(seen, self._rules, str(error))
         if isinstance(effect, Complete):
             return self._complete(effect, None)

@@ -96,8 +96,8 @@ class Seen:
     place: Place | None = None
     """None: run without a workflow."""
     child: Mapping[str, Any] | None = None
-    """The whole StackStorm execution, of several the first; None where there is none. A large result may
-    be left out, see ``model.result.is_left_out``."""
+    """The whole StackStorm execution, of several the first; None where there is none. A large result
+    may be left out, see ``model.result.is_left_out``."""
     vanished: str | None = None
     """The id of the child that there was, and that StackStorm does not know any more."""
     age: float = 0

@@ -24,7 +24,7 @@ from breaking import (
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience
-from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 ONE_TRY = Patience(connect_timeout=5, read_timeout=5, retry_deadline=0)
@@ -144,7 +144,7 @@ def test_an_output_that_mistral_refuses_is_final() -> None:
         assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_an_output_that_is_refused_is_cut_to_its_link(status: int) -> None:
     output = {"stdout": "x", "st2": {"execution_id": "e", "status": "failed", "web_url": None}}
     script = [answer(status), answer(200, action("ERROR"))]
@@ -156,6 +156,57 @@ def test_an_output_that_is_refused_is_cut_to_its_link(status: int) -> None:
     assert list(cut["output"]) == ["st2"]
     assert cut["output"]["st2"].items() >= output["st2"].items()
     assert str(status) in cut["output"]["st2"]["cut"]["message"]
+
+
+SMALL = {"stdout": "x", "st2": {"execution_id": "e"}}
+LARGE = {"stdout": "x" * 70_000, "st2": {"execution_id": "e"}}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "output"),
+    [(answer(403), SMALL), (answer(500), SMALL), (hang_up(), LARGE)],
+    ids=["firewall", "500", "breaks"],
+)
+def test_an_output_that_never_arrives_is_cut_once_that_was_tried_enough(
+    refusal: Behaviour, output: dict[str, Any]
+) -> None:
+    def mistrals(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        if exchange.request.method == "GET" or "cut" in exchange.request.json()["output"]["st2"]:
+            return answer(200, action())(exchange)
+        return refusal(exchange)
+
+    with BreakingServer(mistrals) as server, client(server.url, ONE_TRY) as mistral:
+        with pytest.raises(RemoteError):
+            mistral.complete_action("a", "SUCCESS", output)
+        assert mistral.complete_action("a", "SUCCESS", output, tried_enough=True)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "output"),
+    [
+        (answer(401), SMALL),
+        (answer(404), SMALL),
+        (answer(302), SMALL),
+        (answer(503), SMALL),
+        (hang_up(), SMALL),
+        (answer(500), {"error": "lost"}),
+    ],
+    ids=["401", "404", "302", "503", "breaks", "no-result"],
+)
+def test_what_is_not_the_outputs_fault_cuts_none_however_often_it_was_tried(
+    refusal: Behaviour, output: dict[str, Any]
+) -> None:
+    def mistrals(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        get = exchange.request.method == "GET"
+        return (answer(200, action()) if get else refusal)(exchange)
+
+    with BreakingServer(mistrals) as server, client(server.url, ONE_TRY) as mistral:
+        with pytest.raises(RemoteError):
+            mistral.complete_action("a", "SUCCESS", output, tried_enough=True)
+        puts = [request for request in server.requests if request.method == "PUT"]
+    assert [request.json()["output"] for request in puts] == [output] * len(puts)
 
 
 def test_a_mistral_that_is_down_is_not_sent_to() -> None:

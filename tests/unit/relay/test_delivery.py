@@ -64,6 +64,7 @@ class Systems:
         self.may_go_on.set()
         self.looks: list[str] = []
         self.completed: list[str] = []
+        self.tried_enough: list[bool] = []
         self.fail = False
 
     def look(self, action: str, execution: str | None = None, **given: Any) -> Seen:
@@ -86,8 +87,9 @@ class Systems:
         self.scheduled.append(child)
         return {"id": "made"}
 
-    def complete_action(self, action: str, state: str, output: Any) -> bool:
+    def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
         self.completed.append(action)
+        self.tried_enough.append(given["tried_enough"])
         return True
 
 
@@ -271,6 +273,88 @@ def test_what_is_refused_for_good_is_closed_and_what_is_turned_away_is_not(
         assert list(made.backoff.failing()) == ([] if closed else ["a"])
 
 
+@pytest.mark.parametrize(
+    ("what", "status", "closed"),
+    [
+        ("POST http://st2/v1/executions", 500, True),
+        ("POST http://st2/v1/executions", 503, False),
+        ("POST http://st2/v1/executions", None, False),
+        ("GET http://st2/v1/executions", 500, False),
+    ],
+)
+def test_what_stackstorm_answers_500_to_every_time_is_closed(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch, what: str, status: int | None, closed: bool
+) -> None:
+    def broken(*given: Any, **more: Any) -> Any:
+        raise OutcomeUnknown(what, "no", status=status)
+
+    monkeypatch.setattr(systems, "schedule", broken)
+    systems.childless = {"a"}
+    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    with closing(new_delivery(systems, settings)) as made:
+        monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
+        for times in range(1, 4):
+            assert done(made, "a", age=1000) is False
+            assert made.backoff.failing()["a"].times == times
+        assert done(made, "a", age=1000) is closed
+    assert systems.completed == (["a"] if closed else [])
+
+
+def test_what_is_answered_with_500_may_have_been_made(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any, **more: Any) -> Any:
+        systems.listed = [{"id": "child of a", "status": "running"}]
+        raise OutcomeUnknown("POST http://st2/v1/executions", "no", status=500)
+
+    monkeypatch.setattr(systems, "schedule", broken)
+    systems.childless = {"a"}
+    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    with closing(new_delivery(systems, settings)) as made:
+        monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
+        for _ in range(3):
+            made.backoff.failed("a")
+        assert done(made, "a", age=1000) is False
+        assert made._children.snapshot() == {"a": "child of a"}
+    assert systems.completed == []
+
+
+def test_a_500_is_believed_only_of_what_is_old_enough(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any, **more: Any) -> Any:
+        raise OutcomeUnknown("POST http://st2/v1/executions", "no", status=500)
+
+    monkeypatch.setattr(systems, "schedule", broken)
+    systems.childless = {"a"}
+    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    with closing(new_delivery(systems, settings)) as made:
+        monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
+        for _ in range(5):
+            assert done(made, "a", age=15) is False
+    assert systems.completed == []
+
+
+def test_what_has_failed_several_times_is_said_to_have_been_tried_enough(
+    systems: Systems, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery.backoff, "is_due", lambda action: True)
+    for failures in range(4):
+        systems.statuses["a"] = "succeeded"
+        systems.fail = True
+        for _ in range(failures):
+            done(delivery, "a")
+        systems.fail = False
+        assert done(delivery, "a") is True
+    assert systems.tried_enough == [False, False, False, True]
+
+
+def done(delivery: Delivery, action: str, **given: Any) -> bool:
+    offered = delivery.offer(action, **given)
+    assert offered is not None
+    return offered.result(10)
+
+
 def test_a_failure_is_over_once_the_child_is_seen_at_work(systems: Systems, delivery: Delivery) -> None:
     systems.fail = True
     offered = delivery.offer("a")
@@ -312,7 +396,7 @@ class Doubled(Systems):
             raise OutcomeUnknown("GET x", "503", status=503)
         return [self.child(execution) for execution in self.statuses]
 
-    def complete_action(self, action: str, state: str, output: Any) -> bool:
+    def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
         self.results.append((output["st2"]["execution_id"], state))
         return True
 
@@ -430,7 +514,7 @@ class Large(Doubled):
         time.sleep(0.05)
         return None if self.whole is None else {**self.child(execution), **self.whole}
 
-    def complete_action(self, action: str, state: str, output: Any) -> bool:
+    def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
         self.fetching -= 1
         self.outputs.append(output)
         return True
