@@ -9,6 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+# Seconds for which it is remembered that an action waited. One that is deleted may still be with an
+# executor, which makes its child within retry_deadline and read_timeout (90 s by default) once its turn
+# has come: the rest is for the queue before it.
+_REMEMBERED: Final = 3600.0
+
+# Actions that are remembered so, beside those that wait: as many as docs/guarantees.md has waiting at
+# once, in less than 2 MB.
+_MOST: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,8 @@ class Children:
         self._lock = threading.Lock()
         self._of_action: dict[str, str] = {}
         self._first: set[str] = set()
-        self._waited: set[str] = set()
+        # When it was seen waiting last, the longest ago first.
+        self._waited: dict[str, float] = {}
         self._missed: dict[str, float] = {}
         self._left: dict[str, Left] = {}
 
@@ -83,8 +94,8 @@ class Children:
                 self._left[action] = Left(self._of_action.pop(action), waited)
                 self._first.discard(action)
                 self._missed.pop(action, None)
-            self._waited = set(waiting)
-            for action in self._left.keys() & self._waited:
+            self._remember(waiting)
+            for action in self._left.keys() & set(waiting):
                 # It waits after all: Mistral's pages were read while they changed.
                 self._of_action.setdefault(action, self._left.pop(action).execution_id)
             return dict(self._left)
@@ -104,3 +115,14 @@ class Children:
         """Child by action, as of now."""
         with self._lock:
             return dict(self._of_action)
+
+    def _remember(self, waiting: Collection[str]) -> None:
+        now = self._clock()
+        for action in waiting:
+            self._waited.pop(action, None)
+            self._waited[action] = now
+        too_many = len(self._waited) - len(waiting) - _MOST
+        for number, (action, seen) in enumerate(list(self._waited.items())):
+            if number >= too_many and now - seen < _REMEMBERED:
+                break
+            del self._waited[action]

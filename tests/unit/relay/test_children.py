@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from st2actions_mistral.relay import children as children_module
 from st2actions_mistral.relay.children import Children, Left
 
 
@@ -100,3 +103,50 @@ def test_what_has_waited_has_done_so_also_when_it_is_heard_of_again() -> None:
     children.keep(set(), children.snapshot())
     children.note("mine", "1")
     assert children.keep(set(), children.snapshot()) == {"mine": Left("1", waited=True)}
+
+
+def waited(children: Children, action: str) -> bool:
+    """Whether a child that is heard of now belongs to an action that was seen waiting."""
+    children.note(action, "late")
+    found = children.keep(set(), children.snapshot())[action].waited
+    children.forget(action)
+    return found
+
+
+def test_what_has_waited_is_remembered_for_an_hour() -> None:
+    now = [0.0]
+    children = Children(clock=lambda: now[0])
+    children.keep({"mine"}, {})
+    now[0] += 1800
+    children.keep({"other"}, {})
+    now[0] += 1799
+    assert waited(children, "mine")
+    now[0] += 1
+    children.keep(set(), {})
+    assert not waited(children, "mine")
+    assert waited(children, "other")
+    assert not waited(children, "never seen")
+
+
+def test_who_waits_again_is_remembered_from_then_on() -> None:
+    now = [0.0]
+    children = Children(clock=lambda: now[0])
+    children.keep(["mine", "other"], {})
+    now[0] += 3000
+    children.keep(["mine"], {})
+    now[0] += 3000
+    children.keep(set(), {})
+    assert waited(children, "mine")
+    assert not waited(children, "other")
+
+
+def test_only_so_many_are_remembered_beside_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children_module, "_MOST", 2)
+    children = Children()
+    for waiting in (["a"], ["b"], ["c"], ["d", "e", "f"]):
+        children.keep(waiting, {})
+    for action in "abcdef":
+        children.note(action, "late")
+    found = children.keep([], children.snapshot())
+    assert {action for action, left in found.items() if left.waited} == set("bcdef")
+    assert set(children._waited) == {"e", "f"}
