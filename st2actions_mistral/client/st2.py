@@ -140,7 +140,7 @@ class St2Client:
             looks = in_doubt or time.monotonic() - begun >= look_after
             if looks and action_execution_id:
                 try:
-                    found = self._find(action_execution_id, since)
+                    found = self._find(action_execution_id, since, child.ids.site)
                 except RemoteError as error:
                     if not in_doubt:
                         # Nothing of ours is on its way.
@@ -201,14 +201,15 @@ class St2Client:
         return children
 
     def find_children(
-        self, action_execution_id: str, since: datetime | None = None
+        self, action_execution_id: str, site: str, since: datetime | None = None
     ) -> list[dict[str, Any]]:
         """The executions made for a Mistral action, the first one first. More than one is one too many.
 
+        :param site: those of another one are left out: it may be a copy, with the same actions.
         :param since: when the action was made, see :meth:`schedule`.
         :return: ``id``, ``status`` and ``context`` of each.
         """
-        found: list[dict[str, Any]] = self._api.retrying()(self._find, action_execution_id, since)
+        found: list[dict[str, Any]] = self._api.retrying()(self._find, action_execution_id, since, site)
         return found
 
     def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
@@ -420,18 +421,21 @@ class St2Client:
             page = call("GET", "/executions", params={**query, "limit": self._page}, **request)
         return page
 
-    def _find(self, action_execution_id: str, since: datetime | None) -> list[dict[str, Any]]:
+    def _find(
+        self, action_execution_id: str, since: datetime | None, site: str
+    ) -> list[dict[str, Any]]:
         query = {
             "filter": f"{_OF_ACTION}:{action_execution_id}",
             "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
             "sort_asc": "true",
         }
         rows = self._listed(self._api.once, query)
-        if any(_action_of(row) != action_execution_id for row in rows):
+        if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
             # Not an answer to the question: the execution of a stranger must not pass for the child.
             raise OutcomeUnknown(
                 f"GET {self._api.url}/executions", "StackStorm did not apply the filter."
             )
+        rows = [row for row in rows if _ids_of(row).get("site") == site]
         if len(rows) > 1:
             LOG.warning(
                 "Action execution %r has two children in StackStorm, %r and %r; the first counts.",
@@ -442,10 +446,10 @@ class St2Client:
         return rows
 
 
-def _action_of(row: Mapping[str, Any]) -> object:
+def _ids_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
     context = row.get("context")
     ids = context.get("mistral") if isinstance(context, dict) else None
-    return ids.get("action_execution_id") if isinstance(ids, dict) else None
+    return ids if isinstance(ids, dict) else {}
 
 
 def _timestamp(moment: datetime) -> str:

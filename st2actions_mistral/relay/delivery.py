@@ -242,7 +242,7 @@ class Delivery:
 
     def _first_child(self, action: Mapping[str, Any]) -> str | None:
         """The first child that was made for an action; the others are seen to."""
-        found = self._st2.find_children(action["id"], reconcile.made_at(action))
+        found = self._st2.find_children(action["id"], self._rules.site, reconcile.made_at(action))
         for child in found[:1]:
             self._children.listed(action["id"], child["id"])
         if len(found) > 1:
@@ -379,7 +379,7 @@ class Delivery:
         try:
             made = self._mistral.get_action(action)
             since = reconcile.made_at(made) if made else None
-            found = self._st2.find_children(action, since)
+            found = self._st2.find_children(action, self._rules.site, since)
             for first in found[:1]:
                 self._children.listed(action, first["id"])
             for child in found[1:]:

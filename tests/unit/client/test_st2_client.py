@@ -43,7 +43,7 @@ EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
 
 
 def row(action_execution_id: str = "a1", execution_id: str = "e1") -> dict[str, Any]:
-    context = {"mistral": {"action_execution_id": action_execution_id}}
+    context = {"mistral": {"site": "mistral", "action_execution_id": action_execution_id}}
     return {"id": execution_id, "status": "running", "context": context}
 
 
@@ -556,9 +556,9 @@ def test_no_credential_and_no_parameter_is_in_an_error_or_a_log(
 def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="find-me")
     with client(st2.api_url, key) as st2_client:
-        assert st2_client.find_children("find-me") == []
+        assert st2_client.find_children("find-me", "finder") == []
         made = st2_client.schedule(child(ids))
-        [found] = st2_client.find_children("find-me")
+        [found] = st2_client.find_children("find-me", "finder")
     assert found["id"] == made["id"]
     assert found["context"]["mistral"] == ids.as_dict()
 
@@ -566,10 +566,21 @@ def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
 def test_no_id_of_a_stranger_begins_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     twice = [row("a\nb", "e1\nFAKE"), row("a\nb", "e2\nFAKE")]
     with BreakingServer(answer(200, twice)) as server, client(server.url) as st2_client:
-        assert len(st2_client.find_children("a\nb")) == 2
+        assert len(st2_client.find_children("a\nb", "mistral")) == 2
     assert "has two children" in caplog.text
     assert "\nFAKE" not in caplog.text
     assert "a\nb" not in caplog.text
+
+
+def test_the_child_of_a_copy_of_mistral_is_not_found(st2: StackStorm, key: str) -> None:
+    with client(st2.api_url, key) as st2_client:
+        theirs = st2_client.schedule(child(MistralIds("original", action_execution_id="copied")))
+        assert st2_client.find_children("copied", "copy") == []
+        ours = st2_client.schedule(
+            child(MistralIds("copy", action_execution_id="copied")), look_after=0
+        )
+        assert [row["id"] for row in st2_client.find_children("copied", "copy")] == [ours["id"]]
+    assert ours["id"] != theirs["id"]
 
 
 def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
@@ -579,9 +590,9 @@ def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
         assert st2_client.schedule(child(ids), look_after=0)["id"] == made["id"]
         # Further back than a day from now, but not from when the action was made.
         later = datetime.now(timezone.utc) + timedelta(hours=25)
-        assert st2_client.find_children("look-first", later) == []
+        assert st2_client.find_children("look-first", "finder", later) == []
         doubled = st2_client.schedule(child(ids), look_after=0, since=later)
-        assert [row["id"] for row in st2_client.find_children("look-first")] == [
+        assert [row["id"] for row in st2_client.find_children("look-first", "finder")] == [
             made["id"],
             doubled["id"],
         ]
@@ -598,7 +609,7 @@ def test_a_try_that_begins_late_looks_first() -> None:
         BreakingServer(turned_away_late, answer(200, [row("late", "e1")])) as server,
         client(server.url, "k", FAST, Pauses()) as st2_client,
     ):
-        ids = MistralIds("finder", action_execution_id="late")
+        ids = MistralIds("mistral", action_execution_id="late")
         assert st2_client.schedule(child(ids), look_after=0.2)["id"] == "e1"
         assert [call.split()[0] for call in server.calls()] == ["POST", "GET"]
 
@@ -701,7 +712,9 @@ def test_pages_are_as_small_as_stackstorm_wants_them(largest: int, status: int) 
     rows = [row("a1", f"{n:024x}") for n in range(120)]
     script = _small_pages(rows, largest, status)
     with BreakingServer(script) as server, client(server.url) as st2:
-        assert [found["id"] for found in st2.find_children("a1")] == [e["id"] for e in rows[:largest]]
+        assert [found["id"] for found in st2.find_children("a1", "mistral")] == [
+            e["id"] for e in rows[:largest]
+        ]
         assert list(st2.parents("here"))[:120] == rows
         assert [id_ for id_, _ in st2.statuses([e["id"] for e in rows])] == [e["id"] for e in rows]
         # It has to be told once.
@@ -770,7 +783,7 @@ def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
             lambda: list(st2_client.children_since("s", datetime.now(timezone.utc))),
             lambda: dict(st2_client.statuses(["0" * 24])),
             lambda: st2_client.children("x"),
-            lambda: st2_client.find_children("x"),
+            lambda: st2_client.find_children("x", "m"),
             lambda: st2_client.get_execution("x"),
             lambda: st2_client.finish("x", "succeeded", {}),
         ):

@@ -80,7 +80,7 @@ class Systems:
     def ids(self, action: Any) -> MistralIds:
         return MistralIds("here", action_execution_id=action["id"])
 
-    def find_children(self, action: str, since: Any) -> list[dict[str, Any]]:
+    def find_children(self, action: str, site: str, since: Any) -> list[dict[str, Any]]:
         return self.listed
 
     def schedule(self, child: Any, **given: Any) -> dict[str, Any]:
@@ -389,7 +389,7 @@ class Doubled(Systems):
     def get_action(self, action: str) -> Any:
         return seen(action, "running").action
 
-    def find_children(self, action: str, since: Any) -> list[dict[str, Any]]:
+    def find_children(self, action: str, site: str, since: Any) -> list[dict[str, Any]]:
         self.asked += 1
         if self.unavailable:
             self.unavailable -= 1
