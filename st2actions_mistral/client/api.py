@@ -41,8 +41,13 @@ class Api:
         self._patience = patience
         self._sleep = sleep
         self._stop = stop
-        self.last_contact = 0.0
+        self._heard: float | None = None
+
+    @property
+    def last_contact(self) -> float:
         """When the service answered last, whatever it said; seconds as ``time.time``, 0 for never."""
+        # By the clock as it is set now: how long ago it was is kept by one that nobody sets.
+        return 0.0 if self._heard is None else time.time() - (time.monotonic() - self._heard)
 
     def once(
         self,
@@ -99,9 +104,9 @@ class Api:
                     data=data,
                 )
             except Answered:
-                self.last_contact = time.time()
+                self._heard = time.monotonic()
                 raise
-            self.last_contact = time.time()
+            self._heard = time.monotonic()
             return response
 
         ours = self._credential.headers()

@@ -61,8 +61,7 @@ class EventStream:
     """
 
     def __init__(self, settings: St2Settings) -> None:
-        self.last_contact = time.time()
-        """When something came last, if only a heartbeat; seconds as ``time.time``."""
+        self._heard = time.monotonic()
         self._session = http.new_session(settings.tls)
         self._what = f"GET {settings.stream()}"
         credential = St2Credential(settings, self._session)
@@ -71,6 +70,12 @@ class EventStream:
         except BaseException:
             self._session.close()
             raise
+
+    @property
+    def last_contact(self) -> float:
+        """When something came last, if only a heartbeat; seconds as ``time.time``."""
+        # As Api.last_contact.
+        return time.time() - (time.monotonic() - self._heard)
 
     def events(self) -> Iterator[Event | None]:
         """What happens, as it happens; None first, once nothing more can be missed.
@@ -146,7 +151,7 @@ class EventStream:
         before = b""
         with http.translated(self._what):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
-                self.last_contact = time.time()
+                self._heard = time.monotonic()
                 unfinished -= len(before)
                 lines -= _line_ends(before)
                 for number, frame in enumerate(_FRAME_END.split(before + piece)):
