@@ -6,6 +6,7 @@ to look; what is done follows from the action as Mistral has it and the child as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,6 +17,10 @@ from st2actions_mistral.model.result import fit, task_result
 from st2actions_mistral.model.workflow import has_items
 
 ACTION_NAME: Final = "st2.action"
+
+# What a UUID is made of, as Mistral gives one to each action execution. What is none would stand in a
+# log as it is, line breaks and all.
+_ID: Final = re.compile(r"[0-9A-Za-z-]{1,36}")
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,7 @@ def action_of(child: Mapping[str, Any], site: str) -> str | None:
     if not isinstance(mistral, Mapping) or mistral.get("site") != site:
         return None
     found = mistral.get("action_execution_id")
-    return found if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def made_at(action: Mapping[str, Any]) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +17,8 @@ from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.reconcile import Place, Seen
+
+LOG: Final = logging.getLogger(__name__)
 
 # Seconds for which a task is taken to be as it was: the items of a with-items share it.
 _TASK_IS_FRESH: Final = 1.0
@@ -71,7 +74,7 @@ class View:
 
     def waiting(self) -> dict[str, dict[str, Any]]:
         """The RUNNING actions that wait for StackStorm by id, see ``MistralClient.running_actions``."""
-        running = list(alively(self._mistral.running_actions(), self._alive))
+        running = [a for a in alively(self._mistral.running_actions(), self._alive) if _is_whole(a)]
         names = {str(action["name"]) for action in running}
         ours = {name for name in names if self._base(name) == reconcile.ACTION_NAME}
         return {action["id"]: action for action in running if action["name"] in ours}
@@ -84,13 +87,19 @@ class View:
         for action in waiting:
             if action.get("task_execution_id"):
                 of_task.setdefault(action["task_execution_id"], []).append(action)
-        cancelled = self._mistral.cancelled_among(
-            {at_work[id_]["workflow_execution_id"] for id_ in of_task if id_ in at_work}
-        )
+        workflow_of: dict[str, str] = {}
+        for id_ in of_task.keys() & at_work:
+            workflow = at_work[id_].get("workflow_execution_id")
+            if isinstance(workflow, str):
+                workflow_of[id_] = workflow
+            else:
+                LOG.warning("Task execution %s is passed over: Mistral shows no workflow of it.", id_)
+                del of_task[id_]
+        cancelled = self._mistral.cancelled_among(set(workflow_of.values()))
         found: set[str] = set()
         for id_, actions in of_task.items():
             task = at_work.get(id_)
-            if task is None or task["workflow_execution_id"] in cancelled:
+            if task is None or workflow_of[id_] in cancelled:
                 found.update(action["id"] for action in actions)
             elif len(actions) > 1 and not has_items(task):
                 newest = max(str(action["created_at"]) for action in actions)
@@ -200,3 +209,17 @@ class View:
         """As ``MistralClient.base_of``, which need not be asked for the usual name."""
         usual = action_name == reconcile.ACTION_NAME
         return action_name if usual else self._mistral.base_of(action_name)
+
+
+def _is_whole(action: Mapping[str, Any]) -> bool:
+    """Whether a row has what a comparison needs; one that has not must not end it for the others."""
+    try:
+        reconcile.made_at(action)
+        whole = isinstance(action["name"], str)
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
+        LOG.warning(
+            "Action execution %s is passed over: Mistral shows no name of it, or no time.", action["id"]
+        )
+    return whole

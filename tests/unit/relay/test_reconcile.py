@@ -132,11 +132,22 @@ def test_what_is_not_there_is_left_alone() -> None:
         {"mistral": {"site": "here"}},
         {"mistral": {"site": "here", "action_execution_id": 7}},
         {"mistral": {"site": ["here"]}},
+        {"mistral": {"site": "here", "action_execution_id": "a-1\nWARNING it is all over"}},
+        {"mistral": {"site": "here", "action_execution_id": "a-1\n"}},
+        {"mistral": {"site": "here", "action_execution_id": "a" * 37}},
     ],
 )
 def test_a_context_of_any_shape_is_read(context: Any) -> None:
     assert action_of({"context": context}, "here") is None
     assert action_of({}, "here") is None
+
+
+def test_a_uuid_is_read() -> None:
+    id_ = "4b4f5be9-77b1-4f0e-9a53-2a1a4f5e6d7c"
+    assert (
+        action_of(child(context={"mistral": {"site": "here", "action_execution_id": id_}}), "here")
+        == id_
+    )
 
 
 def test_the_oldest_is_in_mistrals_time() -> None:
