@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 from st2actions_mistral import config, scheduling
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import states
 
 _DESCRIPTION = """\
 Settle one action now, as the relay would if it had waited long enough: deliver its result, cancel its
 child where Mistral has given it up, schedule it where it has no child, or end it in ERROR where that
 cannot be. st2-mistral status shows what it would be.
 
-An action whose child was deleted from StackStorm has none, and is scheduled again.
+An action whose child was deleted from StackStorm has none, and is scheduled again. One without a child
+that is younger than adopt_after is left to its executor, which may be about to send it.
 """
 
 
@@ -28,6 +33,9 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", metavar="ACTION_EXECUTION_ID", help="as status shows it")
+    parser.add_argument(
+        "--force", action="store_true", help="schedule it however young it is: no executor has it"
+    )
     add_config_file(parser)
     parser.set_defaults(run=run)
 
@@ -63,6 +71,23 @@ def run(args: argparse.Namespace) -> int:
         )
         with closing(delivery), safe_to_repeat():
             child = view.children({args.action: action}).first.get(args.action)
+            if child is None and action["state"] == states.RUNNING and not args.force:
+                now = mistral.clock() or datetime.now(timezone.utc)
+                _leave_to_executor(action, now, settings.adopt_after)
             effect = delivery.settle_now(args.action, child["id"] if child else None)
     print(f"{args.action}: {effect.words}")
     return 0
+
+
+def _leave_to_executor(action: Mapping[str, Any], now: datetime, adopt_after: float) -> None:
+    """:raises InputError: it is too young to be lost."""
+    from st2actions_mistral.relay.reconcile import made_at
+
+    age = (now - made_at(action)).total_seconds()
+    if age < adopt_after:
+        raise InputError(
+            action["id"],
+            f"it is {age:.0f} s old and has no execution yet: an executor may be about to send it, and"
+            f" there would be two. Wait until it is {adopt_after:.0f} s old (adopt_after), or say"
+            " --force.",
+        )

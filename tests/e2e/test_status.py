@@ -109,6 +109,9 @@ def test_what_has_no_child_is_scheduled(quiet: Bench) -> None:
     (row,) = rows(quiet)
     assert (row["execution_id"], row["next"]) == (None, "nothing: it has no execution yet")
     done = typed(quiet, "repair", action)
+    assert done.returncode == 1
+    assert re.search(rf"{action}: it is \d+ s old .* Wait until it is 120 s old", done.stderr)
+    done = typed(quiet, "repair", action, "--force")
     assert (done.returncode, done.stdout) == (0, f"{action}: schedule it: it has no execution\n")
     again = child_of(quiet, workflow)
     assert again["id"] != child["id"]
