@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ class Systems:
         self.childless: set[str] = set()
         self.listed: list[dict[str, Any]] = []
         self.scheduled: list[Any] = []
+        self.given: list[Any] = []
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.looks: list[str] = []
@@ -85,6 +87,7 @@ class Systems:
 
     def schedule(self, child: Any, **given: Any) -> dict[str, Any]:
         self.scheduled.append(child)
+        self.given.append(given)
         return {"id": "made"}
 
     def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
@@ -229,6 +232,14 @@ def test_a_child_that_no_listing_had_is_found_before_anything_follows(
         assert tried.result(10) is True
     assert len(systems.scheduled) == (limit == "adopt_after")
     assert systems.completed == (["a-1"] if limit == "lost_after" else [])
+
+
+def test_the_child_of_an_old_action_is_looked_for_as_far_back(systems: Systems) -> None:
+    systems.childless = {"a-1"}
+    with closing(new_delivery(systems, replace(SETTINGS, adopt_after=5))) as delivery:
+        assert done(delivery, "a-1", age=9) is True
+    since = datetime(2026, 11, 23, 4, 16, 7, tzinfo=timezone.utc)
+    assert systems.given == [{"look_after": 0, "since": since}]
 
 
 @pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from st2actions_mistral.client.settings import MistralSettings, St2Settings
+from st2actions_mistral.client.settings import MistralSettings, Patience, St2Settings
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.relay import service
@@ -83,6 +84,19 @@ def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from
     assert [sample.value for metric in told.collect() for sample in metric.samples] == [7]
 
 
+def test_a_call_is_not_tried_for_so_long_that_it_keeps_others_from_a_worker() -> None:
+    """The options' patience is that of an executor."""
+    patient = Patience(5, 30, 60)
+    relay = Relay(
+        St2Settings(patience=patient),
+        MistralSettings(patience=patient),
+        SETTINGS,
+        requested=lambda inputs, ids: None,
+    )
+    for client in (relay._st2, relay._mistral):
+        assert client._api._patience == replace(patient, retry_deadline=5)
+
+
 class Waits:
     """Instead of View and both clients: one action waits for a child."""
 
@@ -109,12 +123,15 @@ class Offers:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.waited: set[str] = set()
+        self.kept: set[str] = set()
+        self.ages: dict[str, float | None] = {}
 
     def keep(self, actions: Any) -> None:
-        pass
+        self.kept = set(actions)
 
     def offer(self, action: str, *given: Any, **more: Any) -> None:
         self.said.append(f"offer {action}")
+        self.ages[action] = more.get("age")
         if more.get("waited"):
             self.waited.add(action)
 
@@ -145,3 +162,32 @@ def test_what_is_deleted_during_a_comparison_has_waited(status: str, given_up: s
     offers: Any = Offers()
     Sweeper(systems, systems, systems, offers, Children(), SETTINGS).sweep()
     assert offers.waited == {"a"}
+
+
+def test_what_waits_no_more_keeps_its_failures_until_it_is_settled() -> None:
+    """Else a child that cannot be cancelled would be tried at each comparison."""
+    systems: Any = Waits("running", set())
+    offers: Any = Offers()
+    children = Children()
+    children.note("b", "child of b")
+    Sweeper(systems, systems, systems, offers, children, SETTINGS).sweep()
+    assert offers.kept == {"a", "b"}
+
+
+class Childless(Waits):
+    """One action waits, and has no child; Mistral's clock is somewhere else."""
+
+    def children(self, wanted: Any, *, others: bool = False) -> Listed:
+        return Listed({}, (), {})
+
+    def clock(self) -> datetime:
+        return datetime(2026, 11, 23, 4, 17, 7, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(("adopt_after", "ages"), [(60, {"a": 60}), (61, {})])
+def test_how_old_an_action_is_goes_by_mistrals_clock(adopt_after: float, ages: Any) -> None:
+    systems: Any = Childless("running", set())
+    offers: Any = Offers()
+    settings = replace(SETTINGS, adopt_after=adopt_after)
+    Sweeper(systems, systems, systems, offers, Children(), settings).sweep()
+    assert offers.ages == ages
