@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bench import JOB, Bench, eventually, new_bench
-from breaking import BreakingServer, Exchange, forward, hang_up
+from breaking import BreakingServer, Exchange, forward, hang_up, refusing
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.sandbox.process import ChildProcess
 from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
 
@@ -84,6 +88,8 @@ class Way:
     """No POST arrives, and nobody is told."""
     all_vanish: threading.Event = field(default_factory=threading.Event)
     """Nothing arrives."""
+    posts_are_slow: threading.Event = field(default_factory=threading.Event)
+    """A POST takes its time, so that another relay sees nothing of it yet."""
 
     def __call__(self, exchange: Exchange) -> bool:
         assert exchange.request is not None
@@ -91,6 +97,8 @@ class Way:
             self.posts_vanish.is_set() and exchange.request.method == "POST"
         ):
             return hang_up()(exchange)
+        if self.posts_are_slow.is_set() and exchange.request.method == "POST":
+            time.sleep(1)
         return forward(self.stackstorm.base_url)(exchange)
 
 
@@ -260,6 +268,48 @@ def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
     assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
     lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
     assert lossy.wait(workflow).result("wait")["output"] == "first"
+
+
+def test_two_relays_that_adopt_the_same_deliver_the_first_childs_result(
+    lossy: LossyBench, tmp_path: Path
+) -> None:
+    """One of them hears nothing of the other's children: its stream is down."""
+    number = 10
+    relay = lossy.sandbox.relay
+    tasks = f"""
+    each:
+      with-items: i in <% range({number}) %>
+      action: st2.action
+      input: {{ref: sandbox.sleep, parameters: {{seconds: 2}}}}
+    """
+    lossy.way.posts_vanish.set()
+    relay.stop()
+    workflow = lossy.start(lossy.workbook(tasks))
+    with refusing() as nobody:
+        text = Path(relay.args[-1]).read_text(encoding="utf-8")
+        deaf = tmp_path / "deaf.conf"
+        deaf.touch(mode=0o600)
+        deaf.write_text(
+            re.sub(r"^stream_url = .*$", f"stream_url = {nobody}/stream", text, flags=re.M),
+            encoding="utf-8",
+        )
+        second = ChildProcess("deaf", [*relay.args[:-1], str(deaf)], tmp_path / "deaf.log")
+        time.sleep(4)
+        lossy.way.posts_are_slow.set()
+        lossy.way.posts_vanish.clear()
+        try:
+            second.start()
+            relay.start()
+            run = lossy.wait(workflow)
+        finally:
+            lossy.way.posts_are_slow.clear()
+            second.stop()
+    assert Counter(action["state"] for action in run.actions) == {"SUCCESS": number}
+    for action in run.actions:
+        first = lossy.children_of(action["id"])[0]
+        assert first["status"] == "succeeded"
+        assert action["output"]["result"]["st2"]["execution_id"] == first["id"]
+    assert len(children(lossy, workflow)) > number, "none was made twice: nothing is shown"
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["relay-there", "relay-away"])
