@@ -184,7 +184,7 @@ class Delivery:
                 seen, effect = self._make_sure(seen, effect, rules)
         if isinstance(effect, Complete) and seen.child is not None and is_left_out(seen.child):
             with self._one_large:
-                done = self._complete_whole(seen, seen.child, rules)
+                done = self._complete_whole(job.action, seen.child["id"], rules)
         else:
             done = self._apply(effect, seen)
         with self._lock:
@@ -193,12 +193,13 @@ class Delivery:
             self._children.forget(job.action)
         return done, effect
 
-    def _complete_whole(self, seen: Seen, child: Mapping[str, Any], rules: reconcile.Rules) -> bool:
+    def _complete_whole(self, action: str, execution: str, rules: reconcile.Rules) -> bool:
         """Deliver a large result: with what has been left out, as far as it can be read at all."""
-        whole = self._st2.get_execution(child["id"])
+        whole = self._st2.get_execution(execution)
         if whole is None:
             return False
-        seen = replace(seen, child=whole)
+        # It may have waited for its turn while its action was given up.
+        seen = self._view.look(action, child=whole)
         return self._apply(reconcile.settle(seen, rules), seen)
 
     def _make_sure(

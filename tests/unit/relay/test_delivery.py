@@ -21,7 +21,7 @@ from st2actions_mistral.relay import delivery as delivery_module
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.reconcile import Seen
+from st2actions_mistral.relay.reconcile import Place, Seen
 
 SETTINGS = RelaySettings(
     site="here",
@@ -543,7 +543,7 @@ def test_large_results_are_fetched_one_at_a_time() -> None:
     systems.whole = {**owner, "result": {"stdout": "large"}}
     with closing(large_delivery(systems)) as delivery:
         looked = delivery._view.look
-        delivery._view.look = lambda action, *given, **more: looked("a")  # type: ignore[method-assign]
+        delivery._view.look = lambda action, *given, **more: looked("a", **more)  # type: ignore[method-assign]
         offered = [delivery.offer(f"a-{number}", "first") for number in range(8)]
         assert [future and future.result(10) for future in offered] == [True] * 8
     assert systems.most == 1
@@ -573,6 +573,23 @@ def test_of_a_result_that_cannot_be_read_the_task_gets_the_link() -> None:
         assert settled(delivery, "first") is True
     [output] = systems.outputs
     assert output["st2"]["cut"]["size_kb"] == 2048
+
+
+def test_a_large_result_is_not_delivered_to_what_was_given_up_before_its_turn_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    systems = Large()
+    look = systems.look
+
+    def retried(action: str, execution: str | None = None, **given: Any) -> Seen:
+        tried_again = Place("RUNNING", "RUNNING", newer_attempt=systems.fetching > 0)
+        return replace(look(action, execution, **given), place=tried_again)
+
+    monkeypatch.setattr(systems, "look", retried)
+    with closing(large_delivery(systems)) as delivery:
+        assert settled(delivery, "first") is False
+    assert systems.fetching == 1
+    assert systems.outputs == []
 
 
 def test_a_large_result_that_is_gone_when_its_turn_comes_is_missed_the_next_time() -> None:
