@@ -42,6 +42,11 @@ class Children:
         self._lock = threading.Lock()
         self._of_action: dict[str, str] = {}
         self._first: set[str] = set()
+        # Actions of which a second child was heard of, until a listing shows which one is the first.
+        self._doubted: set[str] = set()
+        self._stretch = 0
+        self._follows = False
+        self._all_heard = False
         # When it was seen waiting last, the longest ago first.
         self._waited: dict[str, float] = {}
         self._missed: dict[str, float] = {}
@@ -56,7 +61,7 @@ class Children:
         with self._lock:
             counts = self._of_action.setdefault(action_execution_id, execution_id) == execution_id
             if not counts:
-                self._first.discard(action_execution_id)
+                self._doubted.add(action_execution_id)
             return counts
 
     def listed(self, action_execution_id: str, execution_id: str) -> None:
@@ -64,18 +69,45 @@ class Children:
         with self._lock:
             self._of_action[action_execution_id] = execution_id
             self._first.add(action_execution_id)
+            self._doubted.discard(action_execution_id)
+
+    def follow(self, on: bool) -> None:
+        """From now on each child is heard of as it is made, or no more is."""
+        with self._lock:
+            self._stretch += 1
+            self._follows = on
+            self._all_heard = False
+
+    def stretch(self) -> int:
+        """Names the time without a gap in which children are heard of; for :meth:`compared`."""
+        with self._lock:
+            return self._stretch
+
+    def compared(self, stretch: int) -> None:
+        """All children of all that waits were listed, in a comparison that began in this stretch.
+
+        Whatever is made since then is heard of in its order, so that the first child that is heard of
+        is the first that was made, until there is a gap again.
+        """
+        with self._lock:
+            self._all_heard = self._all_heard or (self._follows and stretch == self._stretch)
 
     def is_first(self, action_execution_id: str, execution_id: str) -> bool:
-        """Whether a child was listed as the first, and no other one has been heard of since then."""
+        """Whether a child was listed as the first, or all have been heard of; and no other one has been
+        heard of since then."""
         with self._lock:
-            known = self._of_action.get(action_execution_id)
-            return known == execution_id and action_execution_id in self._first
+            if self._of_action.get(action_execution_id) != execution_id:
+                return False
+            if action_execution_id in self._doubted:
+                return False
+            return self._all_heard or action_execution_id in self._first
 
     def forget(self, action_execution_id: str) -> None:
         """An action needs no more looking after."""
         with self._lock:
             self._of_action.pop(action_execution_id, None)
             self._first.discard(action_execution_id)
+            self._doubted.discard(action_execution_id)
             self._missed.pop(action_execution_id, None)
             self._left.pop(action_execution_id, None)
 
@@ -93,6 +125,7 @@ class Children:
                 waited = action in self._waited or (left is not None and left.waited)
                 self._left[action] = Left(self._of_action.pop(action), waited)
                 self._first.discard(action)
+                self._doubted.discard(action)
                 self._missed.pop(action, None)
             self._remember(waiting)
             for action in self._left.keys() & set(waiting):

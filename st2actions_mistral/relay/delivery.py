@@ -228,8 +228,8 @@ class Delivery:
     ) -> tuple[Seen, reconcile.Effect]:
         """Look whether a child is the first one before its end becomes that of its action.
 
-        Whoever heard of it has not heard of all. Only a listing tells; and where one was made before, a
-        cancelled child may be one that another relay saw to be one too many.
+        Whoever heard of it may not have heard of all: then only a listing tells. And a cancelled child
+        may be one that another relay saw to be one too many.
         """
         action = seen.action
         assert action is not None
@@ -343,7 +343,8 @@ class Delivery:
                 # It is us who are not let in, or this moment, not this action.
                 raise
             return self._refuse(seen, error)
-        self._children.note(action["id"], made["id"])
+        if not self._children.note(action["id"], made["id"]):
+            self.offer_surplus(action["id"])
         self._metrics.adopted.inc()
         LOG.warning(
             "Adopted: StackStorm execution %s (%s) runs for action execution %s, which had none for"

@@ -62,6 +62,7 @@ class Sweeper:
         :raises RemoteError: one of the two systems does not answer. Then nothing is concluded from what
             was not seen.
         """
+        stretch = self._children.stretch()
         before = self._children.snapshot()
         waiting = self._view.waiting()
         left = self._children.keep(waiting, before)
@@ -73,6 +74,7 @@ class Sweeper:
         if not waiting:
             if everything:
                 self._find({}, everything=True)
+                self._children.compared(stretch)
             return 0
         self._alive()
         given_up = self._view.given_up(waiting.values())
@@ -81,6 +83,8 @@ class Sweeper:
         childless = {id_: action for id_, action in waiting.items() if id_ not in known}
         if childless or everything:
             known |= self._find(waiting if everything else childless, everything=everything)
+            if everything:
+                self._children.compared(stretch)
             self._alive()
         self._look_at(known, given_up)
         self._look_at_childless({a: waiting[a] for a in waiting.keys() - known.keys()}, given_up)
@@ -197,11 +201,13 @@ class Watcher:
                 for event in stream.events():
                     if event is None:
                         LOG.info("Following %s.", self._st2_settings.stream())
+                        self._children.follow(True)
                         # Now nothing more is missed: list what was.
                         self._sweep_now.set()
                     else:
                         self._handle(event.execution)
             finally:
+                self._children.follow(False)
                 with self._lock:
                     self._stream = None
 

@@ -44,6 +44,41 @@ def test_what_is_heard_of_again_has_to_be_listed_again() -> None:
     assert not children.is_first("a-1", "x")
 
 
+def test_who_hears_of_all_knows_the_first() -> None:
+    children = Children()
+    children.note("early", "x")
+    children.follow(True)
+    begun = children.stretch()
+    assert not children.is_first("early", "x")
+    children.compared(begun)
+    children.note("late", "y")
+    assert children.is_first("late", "y")
+    children.note("late", "z")
+    assert not children.is_first("late", "y")
+    children.listed("late", "y")
+    assert children.is_first("late", "y")
+
+
+@pytest.mark.parametrize("gap", ["before", "within", "after", "none was followed"])
+def test_with_a_gap_not_all_has_been_heard_of(gap: str) -> None:
+    children = Children()
+    if gap != "none was followed":
+        children.follow(True)
+    if gap == "before":
+        children.follow(False)
+    begun = children.stretch()
+    if gap == "within":
+        children.follow(False)
+        children.follow(True)
+    children.compared(begun)
+    if gap == "after":
+        children.follow(False)
+        # Nor is it again before the next comparison.
+        children.follow(True)
+    children.note("a-1", "x")
+    assert not children.is_first("a-1", "x")
+
+
 def test_those_heard_of_meanwhile_are_not_forgotten() -> None:
     children = Children()
     children.note("waits", "1")

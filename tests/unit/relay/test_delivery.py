@@ -454,6 +454,17 @@ def test_what_was_listed_as_the_first_is_not_asked_for_again() -> None:
     assert systems.asked == 0
 
 
+def test_who_has_heard_of_all_asks_for_none() -> None:
+    systems = Doubled(first="succeeded")
+    with closing(new_delivery(systems)) as delivery:
+        delivery._children.follow(True)
+        delivery._children.compared(delivery._children.stretch())
+        delivery._children.note("a", "first")
+        assert settled(delivery, "first") is True
+    assert systems.results == [("first", "SUCCESS")]
+    assert systems.asked == 0
+
+
 def test_who_cancelled_a_child_may_know_of_an_earlier_one() -> None:
     systems = Doubled(first="running", second="canceled")
     with closing(new_delivery(systems)) as delivery:

@@ -191,3 +191,20 @@ def test_how_old_an_action_is_goes_by_mistrals_clock(adopt_after: float, ages: A
     settings = replace(SETTINGS, adopt_after=adopt_after)
     Sweeper(systems, systems, systems, offers, Children(), settings).sweep()
     assert offers.ages == ages
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_comparison_of_everything_fills_the_gap_before_it(
+    monkeypatch: pytest.MonkeyPatch, waits: bool, everything: bool
+) -> None:
+    systems: Any = Waits("running", set())
+    if not waits:
+        monkeypatch.setattr(systems, "waiting", dict)
+        monkeypatch.setattr(systems, "children", lambda wanted, others: Listed({}, (), {}))
+    offers: Any = Offers()
+    children = Children()
+    children.follow(True)
+    Sweeper(systems, systems, systems, offers, children, SETTINGS).sweep(everything=everything)
+    children.note("made since then", "x")
+    assert children.is_first("made since then", "x") == everything

@@ -121,6 +121,19 @@ def test_what_ends_is_offered_with_its_result(stackstorm: StackStorm) -> None:
     assert set(seen.seen) == {e["id"] for e in stackstorm.executions.all()}
 
 
+def test_only_while_it_follows_it_hears_of_all(stackstorm: StackStorm) -> None:
+    key = stackstorm.create_api_key()
+    settings = St2Settings(api_url=stackstorm.api_url, credential=Credential(api_key=key))
+    with watching(settings) as seen:
+        assert seen.sweep_now.wait(5)
+        seen.children.note("a", "first")
+        seen.children.compared(seen.children.stretch())
+        assert seen.children.is_first("a", "first")
+    assert not seen.children.is_first("a", "first")
+    seen.children.compared(seen.children.stretch())
+    assert not seen.children.is_first("a", "first")
+
+
 def test_of_two_children_the_second_one_is_told(stackstorm: StackStorm) -> None:
     key = stackstorm.create_api_key()
     settings = St2Settings(api_url=stackstorm.api_url, credential=Credential(api_key=key))
