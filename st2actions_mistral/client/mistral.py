@@ -16,9 +16,8 @@ from st2actions_mistral.client.credentials import Anonymous, HeaderSource
 from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
-from st2actions_mistral.dsl.definition import is_reverse, load, tasks_of
-from st2actions_mistral.dsl.shorthand import name_of
-from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.dsl import stored
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import result as results
 from st2actions_mistral.model import states
 
@@ -109,7 +108,7 @@ class MistralClient:
         """
         for _ in range(_DEEPEST_BASE):
             action = self._get(f"/actions/{segment(action_name)}", texts=["name"])
-            base = _base(action["definition"]) if action and action.get("definition") else None
+            base = stored.base(action["definition"]) if action and action.get("definition") else None
             if base is None:
                 break
             action_name = base
@@ -209,7 +208,7 @@ class MistralClient:
         """The names of the tasks that each task of a reverse workflow requires, by its name, as defined
         now; nothing where the workflow is no reverse one, or is not known."""
         definition = self.definition(workflow, "workflow")
-        return _required(definition, workflow) if definition else {}
+        return stored.required_tasks(definition, workflow) if definition else {}
 
     def save_definition(
         self, definition: str, kind: str = "workbook", *, validate: bool = True
@@ -467,28 +466,6 @@ class MistralClient:
         return found
 
 
-def _required(definition: str, workflow: str) -> dict[str, set[str]]:
-    """The ``requires`` in the YAML text of a workflow, which has its full name there, or the short one
-    that it has in its workbook."""
-    try:
-        parsed = load(definition, "definition")
-    except InputError:
-        return {}
-    for name, spec in parsed.items() if isinstance(parsed, dict) else ():
-        if f".{workflow}".endswith(f".{name}") and isinstance(spec, dict) and is_reverse(spec):
-            defaults = spec.get("task-defaults")
-            of_all = _names(defaults.get("requires") if isinstance(defaults, dict) else None)
-            tasks = tasks_of(spec)
-            return {task: (_names(tasks[task].get("requires")) | of_all) - {task} for task in tasks}
-    return {}
-
-
-def _names(value: Any) -> set[str]:
-    """One name, or several in a list."""
-    found = value if isinstance(value, list) else [value]
-    return {name for name in found if isinstance(name, str)}
-
-
 def _refuses(
     error: Answered | OutcomeUnknown, output: Mapping[str, Any], *, tried_enough: bool
 ) -> bool:
@@ -498,16 +475,3 @@ def _refuses(
     if not tried_enough or not error.what.startswith("PUT "):
         return False
     return error.status == 500 or (error.status is None and len(json.dumps(output)) >= _SMALL)
-
-
-def _base(definition: str) -> str | None:
-    """The ``base`` in the YAML text of an ad-hoc action, ``NAME: {base: …}``."""
-    try:
-        parsed = load(definition, "definition")
-        for action in parsed.values() if isinstance(parsed, dict) else ():
-            base = action.get("base") if isinstance(action, dict) else None
-            if isinstance(base, str) and base.strip():
-                return name_of(base)
-    except InputError:
-        pass
-    return None

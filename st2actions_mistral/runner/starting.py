@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.complaint import complaint
 from st2actions_mistral.dsl.definition import Definition, Kind
+from st2actions_mistral.dsl.stored import stands_alone
 from st2actions_mistral.dsl.wrapping import Catalogue
 from st2actions_mistral.errors import (
     Answered,
@@ -32,8 +32,6 @@ from st2actions_mistral.runner.environment import environment, is_from_us
 from st2actions_mistral.runner.request import Request, Rerun
 
 LOG: Final = logging.getLogger(__name__)
-
-_OF_ITS_OWN: Final = re.compile(r"^version\s*:", re.MULTILINE)
 
 
 class StartUnknown(OutcomeUnknown):
@@ -191,12 +189,9 @@ class Starter:
             return False
         if kind is Kind.WORKFLOW:
             return True
-        # Somebody may have removed a workflow of the workbook, or saved another one in its place. Of
-        # the workbook's own, Mistral keeps the part of its text.
+        # Somebody may have removed a workflow of the workbook, or saved another one in its place.
         there = self._mistral.workflow_definitions(definition.workflows)
-        return all(
-            name in there and _OF_ITS_OWN.search(there[name]) is None for name in definition.workflows
-        )
+        return all(name in there and not stands_alone(there[name]) for name in definition.workflows)
 
     def _rerun(self, request: Request, again: Rerun) -> Started:
         id_ = again.workflow_execution_id
