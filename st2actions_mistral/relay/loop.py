@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
+from st2actions_mistral.client.api import sentence
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import St2Client
@@ -166,7 +167,7 @@ class Watcher:
                 self._watch()
                 ended = "The event stream ended."
             except St2MistralError as error:
-                ended = error.brief()
+                ended = sentence(error.brief())
             except Exception as error:
                 # Nobody would start this thread again.
                 LOG.exception("The event stream cannot be handled.")
