@@ -68,7 +68,7 @@ def check_items(name: str, result: object, action_states: Collection[str]) -> No
     """Whether Mistral can run only the failed items of a task again.
 
     It runs again what has failed, and all items behind the last of these, the ones that succeeded too;
-    then it has more results than items, and never ends the task (20.2.0 and 23.0.0).
+    then it has more results than items, and never ends the task (23.0.0).
 
     :param result: of the task, with those of its items in their order.
     :param action_states: of all the actions that the task has had.
