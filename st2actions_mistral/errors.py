@@ -9,6 +9,7 @@
     └── RemoteError           a request did not get the answer it was made for
         ├── NotSent           the other side never saw the request
         ├── OutcomeUnknown    the other side may or may not have acted
+        │   └── TooLarge      its answer has more bytes than are read of any
         └── Answered          the other side said no: ``status`` and ``message``
 
 The three kinds of RemoteError decide what may happen next: what was not sent can be sent again, an
@@ -129,6 +130,10 @@ class OutcomeUnknown(RemoteError):
         if self.status is None or not self._has_body():
             return str(self)
         return f"{self.what}: {self.status}" + (f" {self.advice}" if self.advice else ".")
+
+
+class TooLarge(OutcomeUnknown):
+    """The answer came, and has more bytes than are read of any."""
 
 
 class Answered(RemoteError):

@@ -29,7 +29,7 @@ from requests.auth import AuthBase
 
 from st2actions_mistral.client import http_date, redact
 from st2actions_mistral.client.settings import Patience, Tls
-from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError, TooLarge
 from st2actions_mistral.model import payload
 
 LOG: Final = logging.getLogger(__name__)
@@ -203,8 +203,9 @@ def _read(response: requests.Response, what: str, limit: int, deadline: float, *
             if cut:
                 response.close()
                 break
-            reason = "took too long" if late else f"is larger than {limit} bytes"
-            raise OutcomeUnknown(what, f"the answer {reason}.")
+            if late:
+                raise OutcomeUnknown(what, "the answer took too long.")
+            raise TooLarge(what, f"the answer is larger than {limit} bytes.")
     return b"".join(pieces)[:limit]
 
 

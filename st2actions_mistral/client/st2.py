@@ -19,7 +19,14 @@ from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import St2Settings
-from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.errors import (
+    Answered,
+    InputError,
+    NotSent,
+    OutcomeUnknown,
+    RemoteError,
+    TooLarge,
+)
 from st2actions_mistral.model import payload, states
 from st2actions_mistral.model.context import MistralIds, Parent, header_value
 from st2actions_mistral.model.ids import is_execution_id
@@ -40,9 +47,6 @@ CLOCK_MARGIN: Final = timedelta(hours=24)
 
 # Ids that are asked for at once: one more would be a full page, after which there may be another.
 _FEWER: Final = _PAGE - 1
-
-# What client.session says of an answer that has more bytes than it reads of any.
-_TOO_LARGE: Final = "is larger than"
 
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
@@ -289,9 +293,7 @@ class St2Client:
         def attempt_without() -> dict[str, Any]:
             try:
                 return attempt(**limit)
-            except OutcomeUnknown as error:
-                if _TOO_LARGE not in error.reason:
-                    raise
+            except TooLarge:
                 return attempt(exclude_attributes="result")
 
         try:

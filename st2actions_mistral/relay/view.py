@@ -26,8 +26,8 @@ _TASK_IS_FRESH: Final = 1.0
 # Tasks that are remembered for so long.
 _TASKS: Final = 2000
 
-# Bytes. A result that is larger is fetched when it is needed, and one at a time: it takes up to fifty
-# times as much memory until it is delivered (measured with 15 MB of small objects).
+# Bytes. A result that is larger is fetched when it is needed, and one at a time: with one of some 15 MB
+# of small objects the relay grows to 370 MiB (docs/guarantees.md).
 LARGE_RESULT: Final = 1024 * 1024
 
 Row = TypeVar("Row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from st2actions_mistral.errors import InputError
 
@@ -100,10 +100,6 @@ def read(
         skip_notify=_names("skip_notify", runner_parameters.get("skip_notify")),
         rerun=rerun,
     )
-
-
-# What runner.yaml declares.
-PARAMETERS: Final = ("workflow", "task_name", "context", "skip_notify", "tasks", "reset")
 
 
 def _names(parameter: str, value: object) -> list[str]:

@@ -817,6 +817,19 @@ def test_what_is_too_large_to_be_read_is_read_without_its_result(
     assert pauses == []
 
 
+def test_a_server_that_speaks_of_something_large_keeps_no_result_from_us() -> None:
+    """Only that we have read too much makes an answer too large."""
+    said = answer(503, {"faultstring": "the queue is larger than 5 MB"})
+    with (
+        BreakingServer(said, answer(200, {"id": "e1", "status": "succeeded", "result": 1})) as server,
+        client(server.url, "k", FAST, Pauses()) as st2_client,
+    ):
+        found = st2_client.get_execution("e1")
+        assert found is not None
+        assert found["result"] == 1
+        assert not any("exclude_attributes" in call for call in server.calls())
+
+
 def _ended_with(st2_client: St2Client, output: str) -> str:
     made = str(st2_client.create_execution("test.job", {})["id"])
     st2_client.finish(made, "succeeded", {"output": output})
