@@ -1,4 +1,4 @@
-"""What all tests share. Helpers that are imported stand beside this file (``pythonpath``)."""
+"""Configuration of all tests. Code that tests share is in ``tests/support``."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-# Asserts in it explain themselves only where pytest knows of it before it is imported.
-pytest.register_assert_rewrite("breaking")
+# pytest explains a failed assert only in modules that it knows before they are imported.
+pytest.register_assert_rewrite("support")

@@ -14,15 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.contract.client import Client, NewClient
+from support.contract.external_runner import Extern
+from support.contract.recordings import Fill, Recording
+from support.contract.target import NEEDS, Target, chosen, missing, of_environment, of_stand_in
 
-pytest.register_assert_rewrite("standin_recordings", "standin_client", "standin_target")
-
-from standin_client import Client, NewClient  # noqa: E402
-from standin_extern import Extern  # noqa: E402
-from standin_recordings import Fill, Recording  # noqa: E402
-from standin_target import NEEDS, Target, chosen, missing, of_environment, of_stand_in  # noqa: E402
-
-from st2actions_mistral.sandbox.stackstorm import StackStorm  # noqa: E402
+from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 ACTIONS = Path(__file__).parent / "actions"
 _DESELECTED = pytest.StashKey[Counter[str]]()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from types import ModuleType
 
-import test_standin_credentials
-import test_standin_filters
-import test_standin_lifecycle
-import test_standin_replay
-import test_standin_stream
 import yaml
-from standin_recordings import FOLDER, load
+from contract import (
+    test_standin_credentials,
+    test_standin_filters,
+    test_standin_lifecycle,
+    test_standin_replay,
+    test_standin_stream,
+)
+from support.contract.recordings import FOLDER, load
 
 STORIES = (
     test_standin_credentials,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from standin_client import Client, NewClient
-from standin_extern import Extern
-from standin_recordings import Fill, load
-from standin_target import Target, of_stand_in
+from support.contract.client import Client, NewClient
+from support.contract.external_runner import Extern
+from support.contract.recordings import Fill, load
+from support.contract.target import Target, of_stand_in
 
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from standin_recordings import assert_same, load
-from standin_target import Target, missing, of_environment, roots
+from support.contract.recordings import assert_same, load
+from support.contract.target import Target, missing, of_environment, roots
 
 HERE = Path(__file__).parent
 

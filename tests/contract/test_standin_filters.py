@@ -7,9 +7,9 @@ import secrets
 from datetime import datetime, timedelta
 
 import pytest
-from standin_client import NewClient
-from standin_recordings import load
-from standin_target import Target
+from support.contract.client import NewClient
+from support.contract.recordings import load
+from support.contract.target import Target
 
 RECORDINGS = load("filters", "traces", "lifecycle")
 CALLBACK = {"source": "mistral_v2", "url": "http://127.0.0.1:8989/v2/action_executions/abc"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from standin_client import Client, NewClient
-from standin_recordings import load
-from standin_target import Target
+from support.contract.client import Client, NewClient
+from support.contract.recordings import load
+from support.contract.target import Target
 
 RECORDINGS = load("lifecycle", "changes", "traces")
 CALLBACK = {"source": "mistral_v2", "url": "http://127.0.0.1:8989/v2/action_executions/abc"}

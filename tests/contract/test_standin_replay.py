@@ -8,8 +8,17 @@ from functools import partial
 
 import pytest
 import requests
-from standin_recordings import Fill, Recording, assert_like, assert_same, cases, filled, load, send
-from standin_target import Target
+from support.contract.recordings import (
+    Fill,
+    Recording,
+    assert_like,
+    assert_same,
+    cases,
+    filled,
+    load,
+    send,
+)
+from support.contract.target import Target
 
 EXECUTIONS = load("executions", "refusals")
 CREDENTIALS = load("credentials")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import requests
-from standin_client import Client, NewClient
-from standin_recordings import assert_cookie, assert_like, load
-from standin_target import Target
+from support.contract.client import Client, NewClient
+from support.contract.recordings import assert_cookie, assert_like, load
+from support.contract.target import Target
 
 from st2actions_mistral.sandbox.stackstorm import StackStorm
 

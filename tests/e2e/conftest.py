@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 import pytest
-from bench import Bench, new_bench
+from support.mistral_bench import Bench, new_bench
 
 from st2actions_mistral.sandbox.process import ChildProcess
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bench import Bench, eventually, new_bench
-from breaking import BreakingServer, Exchange, answer, forward, refusing
+from support.breaking_servers import BreakingServer, Exchange, answer, forward, refusing
+from support.mistral_bench import Bench, new_bench
+from support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "check"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import PATIENCE, eventually
+from support.waiting import TIMEOUT, eventually
 
 from st2actions_mistral import config
 from st2actions_mistral.model import states
@@ -32,7 +32,7 @@ def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [str(HERE / words[0]), *words[1:]],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         env={**os.environ, **environment},
     )

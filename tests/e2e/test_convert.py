@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench, Run, eventually, new_bench
+from support.mistral_bench import Bench, Run, new_bench
+from support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "convert"]
 OF_2014 = Path(__file__).parents[1] / "data" / "2014"

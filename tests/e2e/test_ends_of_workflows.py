@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from bench import Bench, environment, eventually, new_bench
+from support.mistral_bench import Bench, environment, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.cli.main import main
 from st2actions_mistral.errors import St2MistralError

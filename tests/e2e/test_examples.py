@@ -7,7 +7,8 @@ from datetime import date
 from typing import Any
 
 import pytest
-from bench import PATIENCE, Bench
+from support.mistral_bench import Bench
+from support.waiting import TIMEOUT
 
 from st2actions_mistral.sandbox import demo, examples
 
@@ -28,7 +29,7 @@ class Seen:
 def run(bench: Bench, name: str, **parameters: Any) -> tuple[demo.Outcome, Seen]:
     seen = Seen()
     outcome = demo.run_in(
-        bench.sandbox, examples.named(name), parameters, timeout=PATIENCE, progress=seen
+        bench.sandbox, examples.named(name), parameters, timeout=TIMEOUT, progress=seen
     )
     return outcome, seen
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import requests
-from bench import Bench, eventually, new_bench
+from support.mistral_bench import Bench, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.model.context import MistralIds

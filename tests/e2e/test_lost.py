@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import JOB, Bench, eventually, new_bench
-from breaking import BreakingServer, Exchange, forward, hang_up, refusing
+from support.breaking_servers import BreakingServer, Exchange, forward, hang_up, refusing
+from support.mistral_bench import JOB, Bench, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.client.st2 import Child

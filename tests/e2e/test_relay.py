@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench import Bench, eventually, new_bench
-from breaking import BreakingServer, forward
-from certificates import Certificates
+from support.breaking_servers import BreakingServer, forward
+from support.certificates import Certificates
+from support.mistral_bench import Bench, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.sandbox.process import ChildProcess
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench, eventually, new_bench
+from support.mistral_bench import Bench, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import requests
-from bench import Bench, eventually
+from support.mistral_bench import Bench
+from support.waiting import eventually
 
 NASTY = [
     "{{ 1 + 1 }}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bench import Bench, environment, eventually
+from support.mistral_bench import Bench, environment
+from support.waiting import eventually
 
 
 def report(state: str, result: str = "<% $.result %>") -> str:

@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 import requests
+from support.st2_command import ST2, environment_of
 
 from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import Runner, RunResult, StackStorm
 
 TESTS = Path(__file__).parents[1]
 RECORDINGS = TESTS / "contract" / "recordings"
-ST2 = Path(os.environ.get("ST2_COMMAND") or TESTS.parent.joinpath(".venv-st2client", "bin", "st2"))
 PATIENCE = 180.0
 
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
@@ -101,22 +101,6 @@ class Terminal:
         for old, new in zip(_ID.findall(expected), _ID.findall(said), strict=True):
             assert self.ids.setdefault(old, new) == new, f"{old} was {self.ids[old]} before"
         return said
-
-
-def environment_of(st2: StackStorm, home: Path) -> dict[str, str]:
-    """What ``st2`` finds in its environment."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "COLUMNS": "160",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        # Otherwise what goes to stderr comes first.
-        "PYTHONUNBUFFERED": "1",
-        "ST2_API_URL": st2.base_url,
-        "ST2_AUTH_URL": f"{st2.base_url}/auth",
-        "ST2_STREAM_URL": f"{st2.base_url}/stream/v1",
-    }
 
 
 @pytest.fixture

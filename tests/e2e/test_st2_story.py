@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import requests
-from bench import PATIENCE, eventually
-from test_st2_command_line import ST2, environment_of
+from support.st2_command import ST2, environment_of
+from support.waiting import TIMEOUT, eventually
 
 from st2actions_mistral.model.workflow import WorkflowRef
 from st2actions_mistral.sandbox import examples
@@ -67,7 +67,7 @@ def type_in_a_terminal(
             if not read:
                 break
             said += read
-    return process.wait(timeout=PATIENCE), said.decode().replace("\r\n", "\n")
+    return process.wait(timeout=TIMEOUT), said.decode().replace("\r\n", "\n")
 
 
 @dataclass
@@ -350,7 +350,7 @@ def test_a_demo_that_fails_says_so(tmp_path: Path) -> None:
         [*demo, "mistral-basic", "cmd=exit 4"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 1
@@ -371,7 +371,7 @@ def test_an_st2_that_cannot_be_used(st2: str, told: str) -> None:
         [str(Path(sys.executable).with_name("st2-mistral")), "demo", "--st2", st2],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 1

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import requests
-from bench import PATIENCE, Bench, eventually, new_bench
-from breaking import BreakingServer, Exchange, answer, forward, refusing
-from own_ports import own_port
+from support.breaking_servers import BreakingServer, Exchange, answer, forward, refusing
+from support.mistral_bench import Bench, new_bench
+from support.ports import own_port
+from support.waiting import TIMEOUT, eventually
 
 from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.model.context import MistralIds
@@ -39,7 +40,7 @@ def typed(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
         ],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from bench import Bench
-from breaking import refusing
+from support.breaking_servers import refusing
+from support.mistral_bench import Bench
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.definition import Definition

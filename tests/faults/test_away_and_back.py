@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.bench import Bench, eventually
-from proxy import Door
+from support.mistral_bench import Bench
+from support.proxy import Door
+from support.waiting import eventually
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.sandbox.sandbox import Sandbox

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from bench import JOB, Bench, eventually
+from support.mistral_bench import JOB, Bench
+from support.waiting import eventually
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.sandbox.sandbox import Sandbox

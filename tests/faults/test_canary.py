@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 import requests
-from bench import JOB, Bench, environment, eventually
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     Exchange,
@@ -30,6 +29,8 @@ from breaking import (
     reset,
     stall,
 )
+from support.mistral_bench import JOB, Bench, environment
+from support.waiting import eventually
 
 from st2actions_mistral import config
 from st2actions_mistral.actions.action import St2Action

@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.bench import Bench, Run
-from proxy import FAULTS, STREAM_FAULTS, FaultProxy, Plan
+from support.mistral_bench import Bench, Run
+from support.proxy import FAULTS, STREAM_FAULTS, FaultProxy, Plan
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.sandbox.process import ChildProcess

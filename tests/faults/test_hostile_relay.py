@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     Exchange,

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from certificates import Certificates
-from proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan
+from support.certificates import Certificates
+from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan
 
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
 from st2actions_mistral.client.st2 import Child, St2Client

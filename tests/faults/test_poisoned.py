@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from breaking import Request
-from e2e.bench import Bench, eventually
-from proxy import FaultProxy, Plan
+from support.breaking_servers import Request
+from support.mistral_bench import Bench
+from support.proxy import FaultProxy, Plan
+from support.waiting import eventually
 
 from st2actions_mistral.sandbox.process import ChildProcess
 from st2actions_mistral.sandbox.sandbox import Sandbox

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from breaking import BreakingServer, answer
-from certificates import Certificates
-from proxy import FAULTS, TLS_FAULTS, Door, FaultProxy, Plan
+from support.breaking_servers import BreakingServer, answer
+from support.certificates import Certificates
+from support.proxy import FAULTS, TLS_FAULTS, Door, FaultProxy, Plan
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls

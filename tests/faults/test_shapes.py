@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from bench import Bench, environment, eventually, new_bench
-from breaking import Behaviour, BreakingServer, Exchange, answer
+from support.breaking_servers import Behaviour, BreakingServer, Exchange, answer
+from support.mistral_bench import Bench, environment, new_bench
+from support.waiting import eventually
 
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.model.payload import DEEPEST

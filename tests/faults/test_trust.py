@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bench import Bench, environment, new_bench
+from support.mistral_bench import Bench, environment, new_bench
 
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import services
-import venvs
-from cluster import Cluster
-from e2e.bench import JOB, Bench
+from support.cluster import services, venvs
+from support.cluster.mistral_cluster import Cluster
+from support.mistral_bench import JOB, Bench
 
 REQUIRED = "ST2_MISTRAL_E2E"
 

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import own
 import pytest
-import services
-import venvs
-from cluster import EXECUTORS, Cluster
-from e2e.bench import Bench, eventually
+from support.cluster import local_servers, services, venvs
+from support.cluster.mistral_cluster import EXECUTORS, Cluster
+from support.mistral_bench import Bench
+from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -41,7 +40,7 @@ def cluster(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     """The newest Mistral, with a broker and a database of its own."""
-    absent = own.missing()
+    absent = local_servers.missing()
     assert not absent, (
         f"Not on this machine: {', '.join(absent)}. These tests kill a RabbitMQ and a MariaDB of their"
         " own; Debian's packages are rabbitmq-server and mariadb-server."

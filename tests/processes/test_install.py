@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import venvs
+from support.cluster import venvs
 
 # The first test of a version builds its virtualenv.
 pytestmark = pytest.mark.timeout(900)

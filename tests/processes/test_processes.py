@@ -10,8 +10,9 @@ from datetime import date
 from typing import Any
 
 import pytest
-from cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
-from e2e.bench import Bench, Run, eventually
+from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
+from support.mistral_bench import Bench, Run
+from support.waiting import eventually
 
 from st2actions_mistral.sandbox import demo, examples
 from st2actions_mistral.sandbox.stackstorm.store import ExecutionStore

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stackstorm_names
 import stevedore
 from oslo_config import cfg, generator
+from support import st2common_stub
 
 import st2actions_mistral
 from st2actions_mistral import config
@@ -77,12 +77,12 @@ def test_the_entry_points_are_these() -> None:
 
 
 def test_every_entry_point_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, module in stackstorm_names.modules(None).items():
+    for name, module in st2common_stub.modules(None).items():
         monkeypatch.setitem(sys.modules, name, module)
     for entry in importlib.metadata.distribution(DISTRIBUTION).entry_points:
         loaded = entry.load()
         assert callable(loaded) or (loaded.get_runner() and loaded.get_metadata())
-    stackstorm_names.forget()
+    st2common_stub.forget()
 
 
 @pytest.mark.parametrize("name", ["st2.action", "st2.callback"])

@@ -9,10 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from breaking import BreakingServer, answer, deaf, forward, redirect, refusing, reset, stall
 from mistral_lib import actions as mistral
 from mistral_lib import serialization
 from oslo_config import cfg
+from support.breaking_servers import (
+    BreakingServer,
+    answer,
+    deaf,
+    forward,
+    redirect,
+    refusing,
+    reset,
+    stall,
+)
 
 from st2actions_mistral.actions import clients
 from st2actions_mistral.actions.action import St2Action

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from breaking import BreakingServer, answer, forward, refusing, reset, stall
 from mistral_lib import serialization
+from support.breaking_servers import BreakingServer, answer, forward, refusing, reset, stall
 
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from breaking import BreakingServer, answer
+from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback

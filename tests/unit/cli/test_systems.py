@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from breaking import Behaviour, BreakingServer, Exchange, answer, hang_up, refusing
+from support.breaking_servers import Behaviour, BreakingServer, Exchange, answer, hang_up, refusing
 
 from st2actions_mistral.cli.main import main
 from st2actions_mistral.model.workflow import WorkflowRef

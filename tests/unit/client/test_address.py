@@ -6,7 +6,7 @@ import contextlib
 from urllib.parse import unquote
 
 import pytest
-from breaking import BreakingServer, answer
+from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.mistral import MistralClient

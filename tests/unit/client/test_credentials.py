@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 import requests
-from breaking import Behaviour, BreakingServer, answer, hang_up, raw, redirect, refusing, reset, stall
+from support.breaking_servers import (
+    Behaviour,
+    BreakingServer,
+    answer,
+    hang_up,
+    raw,
+    redirect,
+    refusing,
+    reset,
+    stall,
+)
 
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, St2Credential

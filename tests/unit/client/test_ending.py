@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from breaking import BreakingServer, answer, reset
+from support.breaking_servers import BreakingServer, answer, reset
 
 from st2actions_mistral.client import ending
 from st2actions_mistral.client.settings import Patience, St2Settings

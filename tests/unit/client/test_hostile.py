@@ -13,7 +13,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from breaking import Behaviour, BreakingServer, Exchange, answer, endless_line, hang_up, raw
+from support.breaking_servers import (
+    Behaviour,
+    BreakingServer,
+    Exchange,
+    answer,
+    endless_line,
+    hang_up,
+    raw,
+)
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import json_body, new_session, send, translated

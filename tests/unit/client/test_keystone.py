@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from breaking import BreakingServer, answer, refusing
-from certificates import Certificates
 from keystoneauth1.identity.v3 import Password
 from pytest_httpserver import HTTPServer
+from support.breaking_servers import BreakingServer, answer, refusing
+from support.certificates import Certificates
 from werkzeug import Request, Response
 
 from st2actions_mistral import config

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from breaking import BreakingServer, answer, redirect
 from keystoneauth1.identity.v3 import Password
+from support.breaking_servers import BreakingServer, answer, redirect
 
 from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     Exchange,
@@ -34,7 +34,7 @@ from breaking import (
     stall_in_body,
     unread,
 )
-from certificates import Certificates
+from support.certificates import Certificates
 
 from st2actions_mistral.client import session as session_module
 from st2actions_mistral.client.session import json_body, new_session, send, shaped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_wrapping import Known
+from support.catalogue import Catalogue
 
 from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.wrapping import wrap
@@ -22,7 +22,7 @@ workflows:
 
 
 def problems(task: str) -> str:
-    _, found = wrap(Definition.parse(BOOK % task, "book.yaml"), Known())
+    _, found = wrap(Definition.parse(BOOK % task, "book.yaml"), Catalogue())
     return "\n".join(found)
 
 

@@ -4,50 +4,17 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mistral.utils import safe_yaml
+from support.catalogue import Catalogue
 
 from st2actions_mistral.dsl.definition import Definition, dump, load
 from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.wrapping import examine, wrap
-
-Parameters = Mapping[str, Mapping[str, Any]]
-
-
-class Known:
-    """A catalogue that is written down, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.st2: dict[str, Parameters] = {
-            "core.local": {
-                "cmd": {"type": "string", "required": True},
-                "cwd": {"type": "string"},
-                "timeout": {"type": "integer", "default": 60, "required": True},
-                "sudo": {"immutable": True, "required": True},
-            },
-            "core.noop": {},
-            "examples.mongo-db": {"primary": {"required": True}, "members": {"required": True}},
-            # Mistral has one of this name too.
-            "std.echo": {},
-        }
-        self.mistral = {"std.echo", "std.noop", "st2.action", "st2.callback", "other.shell"}
-        self.workflows = {"other.flow"}
-        self.asked: list[str] = []
-
-    def parameters(self, ref: str) -> Parameters | None:
-        self.asked.append(ref)
-        return self.st2.get(ref)
-
-    def in_mistral(self, name: str) -> bool:
-        return name in self.mistral
-
-    def workflow_in_mistral(self, name: str) -> bool:
-        return name in self.workflows
 
 
 def workbook(tasks: str, actions: str = "") -> Definition:
@@ -59,13 +26,13 @@ def workbook(tasks: str, actions: str = "") -> Definition:
 
 def wrapped(tasks: str) -> tuple[dict[str, Any], list[str]]:
     """The tasks, as Mistral reads them, and the problems."""
-    made, problems = examine(workbook(tasks), Known())
+    made, problems = examine(workbook(tasks), Catalogue())
     return tasks_in(made), [str(problem) for problem in problems]
 
 
 def started(definition: Definition) -> dict[str, Any]:
     """The tasks of what is to be started, as Mistral reads them."""
-    made, problems = wrap(definition, Known())
+    made, problems = wrap(definition, Catalogue())
     assert problems == []
     return tasks_in(made)
 
@@ -153,7 +120,7 @@ def test_the_rest_of_a_task_stays_in_its_order() -> None:
 )
 def test_what_is_left_alone(task: str) -> None:
     definition = workbook(f"say: {task}", "shell: {base: std.ssh, base-input: {cmd: <% $.line %>}}")
-    known = Known()
+    known = Catalogue()
     known.mistral |= {"std.ssh"}
     same, problems = examine(definition, known)
     assert same is definition
@@ -161,7 +128,7 @@ def test_what_is_left_alone(task: str) -> None:
 
 
 def test_stackstorm_is_not_asked_for_what_mistral_has() -> None:
-    known = Known()
+    known = Catalogue()
     wrap(workbook("say: {action: std.echo output='hello'}"), known)
     assert known.asked == []
 
@@ -171,7 +138,7 @@ def test_an_ad_hoc_action() -> None:
         "say: {action: shell line='date'}",
         "shell: {base: core.local timeout=5, base-input: {cmd: <% $.line %>}, input: [line]}",
     )
-    made, problems = wrap(definition, Known())
+    made, problems = wrap(definition, Catalogue())
     assert problems == []
     shell = made.data["actions"]["shell"]
     assert list(shell) == ["base", "base-input", "input"]
@@ -183,11 +150,12 @@ def test_an_ad_hoc_action() -> None:
 
 def test_a_workflow_of_its_own() -> None:
     definition = Definition.parse("version: '2.0'\nmain: {tasks: {say: {action: core.noop}}}", "f")
-    made, problems = wrap(definition, Known())
+    made, problems = wrap(definition, Catalogue())
     assert problems == []
     assert made.data["main"]["tasks"]["say"]["action"] == "st2.action"
     _, (problem,) = wrap(
-        Definition.parse("version: '2.0'\nmain: {tasks: {say: {action: core.local}}}", "f"), Known()
+        Definition.parse("version: '2.0'\nmain: {tasks: {say: {action: core.local}}}", "f"),
+        Catalogue(),
     )
     assert problem == "workflow main, task say: core.local needs cmd."
 
@@ -196,7 +164,7 @@ def test_a_workflow_of_its_own() -> None:
     "call", ["nosuch", "tests.nosuch any='thing'", "nosuch, input: <% $.all %>", "other.flows"]
 )
 def test_a_workflow_that_is_nowhere_is_told(call: str) -> None:
-    _, (problem,) = wrap(workbook(f"say: {{workflow: {call}}}"), Known())
+    _, (problem,) = wrap(workbook(f"say: {{workflow: {call}}}"), Catalogue())
     name = re.split("[ ,]", call)[0]
     assert problem == (
         f"workflow tests.book.main, task say: neither this workbook nor Mistral has a workflow {name}."
@@ -224,7 +192,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         """,
         "shell: {base: core.local}",
     )
-    known = Known()
+    known = Catalogue()
     made, problems = wrap(definition, known)
     takes = "It takes: cmd, cwd, timeout."
     assert problems == [
@@ -261,7 +229,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_a_problem_knows_its_place_in_the_file() -> None:
-    _, problems = examine(workbook("say: {action: core.local}", "shell: {base: core.local}"), Known())
+    _, problems = examine(
+        workbook("say: {action: core.local}", "shell: {base: core.local}"), Catalogue()
+    )
     assert [problem.path for problem in problems] == [
         ("actions", "shell"),
         ("workflows", "main", "tasks", "say"),
@@ -282,7 +252,7 @@ def test_a_problem_knows_its_place_in_the_file() -> None:
 )
 def test_what_is_no_task_is_left_to_mistral(task: str) -> None:
     definition = workbook(f"say: {task}")
-    same, problems = wrap(definition, Known())
+    same, problems = wrap(definition, Catalogue())
     assert same is definition
     assert problems == []
 
@@ -290,7 +260,7 @@ def test_what_is_no_task_is_left_to_mistral(task: str) -> None:
 @pytest.mark.parametrize("text", ["workflows: null", "workflows: {main: null}", "workflows: [1]"])
 def test_what_is_no_workflow_is_left_to_mistral(text: str) -> None:
     definition = Definition.parse(f"version: '2.0'\nname: book\nactions: [1]\n{text}", "f")
-    assert wrap(definition, Known()) == (definition, [])
+    assert wrap(definition, Catalogue()) == (definition, [])
 
 
 def test_a_name_that_is_no_text_is_told_with_its_line() -> None:
@@ -305,7 +275,7 @@ def test_a_name_that_is_no_text_is_told_with_its_line() -> None:
           3: {action: std.noop}
           on: {action: std.noop}
     """
-    _, problems = examine(Definition.parse(textwrap.dedent(text), "book.yaml"), Known())
+    _, problems = examine(Definition.parse(textwrap.dedent(text), "book.yaml"), Catalogue())
     said = [(str(problem), line_of(textwrap.dedent(text), problem.path)) for problem in problems]
     assert said == [
         ("actions of tests.book: the name 2 is no text: put it in quotes.", 5),
@@ -347,7 +317,7 @@ def test_a_task_that_knows_its_name_already_is_left_alone() -> None:
     definition = workbook(
         "say: {action: st2.action ref='core.noop', input: {st2_context: {task_name: say}}}"
     )
-    same, _ = wrap(definition, Known())
+    same, _ = wrap(definition, Catalogue())
     assert same is definition
 
 
@@ -383,7 +353,7 @@ def test_the_environment_is_handed_on_to_workflows_of_the_same_file(task: str, g
     """An input of that name, or an environment of the author's, is not touched."""
     definition = Definition.parse(SUBS % f"call: {task}", "book.yaml")
     assert started(definition)["call"].get("input") == given
-    looked_at, _ = examine(definition, Known())
+    looked_at, _ = examine(definition, Catalogue())
     assert looked_at is definition
 
 
@@ -415,7 +385,7 @@ def test_the_meaning_of_all_else_is_kept() -> None:
         + "    tasks:\n      say: {action: core.noop}\n"
     )
     before = safe_yaml.load(text)
-    made, _ = wrap(Definition.parse(text, "f"), Known())
+    made, _ = wrap(Definition.parse(text, "f"), Catalogue())
     after = safe_yaml.load(made.text)
     assert after["version"] == "2.0"
     assert "☃" in made.text

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from breaking import BreakingServer, answer
+from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from breaking import refusing
+from support.breaking_servers import refusing
 
 from st2actions_mistral.relay.systemd import Notifier
 

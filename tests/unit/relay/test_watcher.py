@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from breaking import BreakingServer, answer, raw
+from support.breaking_servers import BreakingServer, answer, raw
 
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.config import RelaySettings

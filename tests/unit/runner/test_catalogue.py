@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from breaking import BreakingServer, answer
+from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import stackstorm_names
-from breaking import BreakingServer, answer
 from oslo_config import cfg
+from support import st2common_stub
+from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.model.workflow import workflow_execution_id
 
@@ -47,14 +47,14 @@ def database() -> Database:
 
 @pytest.fixture
 def shell(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, module in stackstorm_names.modules(database).items():
+    for name, module in st2common_stub.modules(database).items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-    stackstorm_names.forget()
+    st2common_stub.forget()
     module = importlib.import_module("st2actions_mistral.runner.mistral_v2")
     cfg.CONF([], default_config_files=[])
     yield module
-    stackstorm_names.forget()
+    st2common_stub.forget()
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import requests
-from standin_target import Target
 
-FOLDER = Path(__file__).parent / "recordings"
+from support.contract.target import Target
+
+FOLDER = Path(__file__).parents[2] / "contract" / "recordings"
 Recording = dict[str, Any]
 Fill = dict[str, str]
 

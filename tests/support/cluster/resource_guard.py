@@ -1,6 +1,6 @@
 """Keeps what a cluster takes from the outside, and gives it back however the tests end.
 
-    python steward.py [NAME]
+    python resource_guard.py [NAME]
 
 in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name
 (without a name neither), prints how to reach them as one line of JSON, and reads the ids of process

@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from venvs import Venv, clean_environment
-
 from st2actions_mistral.sandbox.process import ChildProcess
+from support.cluster.venvs import Venv, clean_environment
 
-STEWARD = Path(__file__).with_name("steward.py")
+RESOURCE_GUARD = Path(__file__).with_name("resource_guard.py")
 
 
 class Process(ChildProcess):
@@ -85,16 +84,16 @@ class Process(ChildProcess):
 
 
 class Steward:
-    """See ``steward.py``: the vhost, the database, and the end of everything.
+    """See ``resource_guard.py``: the vhost, the database, and the end of everything.
 
     :param name: of the vhost and the database; None: neither is made.
     """
 
     def __init__(self, venv: Venv, name: str | None, folder: Path) -> None:
-        self.log_path = folder / "steward.log"
+        self.log_path = folder / "resource-guard.log"
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [venv.python, str(STEWARD), *([name] if name else [])],
+                [venv.python, str(RESOURCE_GUARD), *([name] if name else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

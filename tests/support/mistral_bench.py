@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from st2actions_mistral.model import states
@@ -20,19 +18,7 @@ from st2actions_mistral.runner.environment import environment as environment_of
 from st2actions_mistral.runner.request import Request
 from st2actions_mistral.sandbox.sandbox import Sandbox
 from st2actions_mistral.sandbox.stackstorm import RunResult
-
-# Seconds that anything may take on a busy machine before a test calls it lost.
-PATIENCE = 180.0
-
-
-def eventually(look: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
-    """The first truthy answer of `look`; fails after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not (answer := look()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not after {timeout:g} s")
-        time.sleep(0.05)
-    return answer
+from support.waiting import TIMEOUT, eventually
 
 
 def environment(
@@ -123,7 +109,7 @@ class Bench:
         env = environment(self.sandbox.st2_settings.api_url, parent) if parent else {}
         return str(self.mistral.start_workflow(workflow, workflow_input or {}, env=env)["id"])
 
-    def wait(self, workflow_execution_id: str, timeout: float = PATIENCE) -> Run:
+    def wait(self, workflow_execution_id: str, timeout: float = TIMEOUT) -> Run:
         """The workflow, once it has ended."""
 
         def ended() -> dict[str, Any] | None:

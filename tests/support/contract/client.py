@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import requests
-from standin_recordings import Fill, Recording, assert_same, filled, send
-from standin_target import Target
+
+from support.contract.recordings import Fill, Recording, assert_same, filled, send
+from support.contract.target import Target
 
 
 class Client:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     Exchange,
@@ -35,7 +35,7 @@ from breaking import (
     stall,
     stall_in_body,
 )
-from certificates import Certificates
+from support.certificates import Certificates
 
 _HOST: Final = "127.0.0.1"
 # Seconds between two bytes of a trickle.

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from own_ports import own_port
-from watched import Process, Steward
+from support.cluster.guarded_process import Process, Steward
+from support.ports import own_port
 
 READY_TIMEOUT = 120.0
 """Seconds for one of them to start."""

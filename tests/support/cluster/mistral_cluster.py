@@ -11,17 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from own import Broker, Database, Server
-from own_ports import own_port
-from venvs import Venv
-from watched import Process, Steward
-
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.sandbox import examples, mistral_runner
 from st2actions_mistral.sandbox.process import POLL_INTERVAL, STOP_TIMEOUT
 from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
+from support.cluster.guarded_process import Process, Steward
+from support.cluster.local_servers import Broker, Database, Server
+from support.cluster.venvs import Venv
+from support.ports import own_port
 
 EXECUTORS = ("executor-1", "executor-2")
 WITHOUT_DATABASE = "executor-2"

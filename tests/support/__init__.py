@@ -1,0 +1,1 @@
+"""Code that tests share. Import it as ``from support.x import …``."""
