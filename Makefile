@@ -11,7 +11,7 @@ SOAK := 2000
 # Versions of Mistral that make e2e runs.
 VERSIONS := 23.0.0 20.2.0
 
-.PHONY: demo sandbox test lint faults soak e2e e2e-all bench clean
+.PHONY: demo sandbox test lint docs faults soak e2e e2e-all bench clean
 
 demo: $(VENV)/.sandbox $(VENV)-st2client/.made
 	@$(BIN)/st2-mistral demo --st2 $(VENV)-st2client/bin/st2 examples.mistral-basic cmd=date
@@ -45,6 +45,11 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation site. It needs the sandbox's commands, to show their help.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "The documentation is in build/docs/index.html."
+
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.with_items
 
@@ -62,6 +67,10 @@ $(VENV)/.sandbox: setup.cfg | $(BIN)/python
 $(VENV)/.test: setup.cfg | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.sandbox
+
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 # Its pins contradict Mistral's, so that it needs an environment of its own.
 $(VENV)-st2client/.made:
