@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from mistral_lib import actions as mistral
 
-from st2actions_mistral import config, scheduling
-from st2actions_mistral.actions.clients import client_for, configuration
+from st2actions_mistral import config
+from st2actions_mistral.bridge.clients import client_for, configuration
+from st2actions_mistral.bridge.request import parse_request
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.errors import Answered, OutcomeUnknown, St2MistralError
 from st2actions_mistral.model.context import MistralIds
 
@@ -70,10 +72,11 @@ class St2Action(mistral.Action):
         try:
             conf = configuration()
             ids = MistralIds.of(config.site(conf), context.execution)
-            request = scheduling.requested(conf, vars(self), ids)
-            execution = client_for(request.settings).schedule(
-                request.child,
-                look_after=config.late_after(conf) - abs(time.time() - self.made_at),
+            settings, request = parse_request(conf, vars(self), ids)
+            execution = schedule(
+                client_for(settings),
+                request,
+                lookup_first_after=config.late_after(conf) - abs(time.time() - self.made_at),
                 since=datetime.fromtimestamp(self.made_at, timezone.utc),
             )
         except St2MistralError as error:

@@ -8,8 +8,9 @@ from typing import Any, Final
 from mistral_lib import actions as mistral
 
 from st2actions_mistral import config
-from st2actions_mistral.actions.clients import client_for, configuration
-from st2actions_mistral.client import ending
+from st2actions_mistral.bridge.clients import client_for, configuration
+from st2actions_mistral.bridge.complete_parent import await_start, complete_parent
+from st2actions_mistral.bridge.trust import believed_parent, for_context
 from st2actions_mistral.errors import Answered, InputError, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds, St2Context
@@ -53,9 +54,9 @@ class St2Callback(mistral.Action):
             status = states.callback_status(self.state)
             conf = configuration()
             st2_context = St2Context.parse(self.st2_context)
-            settings = config.for_context(conf, st2_context)
+            settings = for_context(conf, st2_context)
             ids = MistralIds.of(config.site(conf), context.execution)
-            parent = config.believed_parent(conf, st2_context, self.st2_context, ids, to_end_it=True)
+            parent = believed_parent(conf, st2_context, self.st2_context, ids, for_completion=True)
             if parent is None:
                 raise InputError(
                     "st2_context.parent",
@@ -64,8 +65,8 @@ class St2Callback(mistral.Action):
             report = parent_result(self.result, self.state, ids)
             client = client_for(settings)
             if st2_context.runner == RUNNER:
-                ending.await_start(client, parent.execution_id, ids.workflow_execution_id)
-            execution = ending.end(client, parent.execution_id, status, report)
+                await_start(client, parent.execution_id, ids.workflow_execution_id)
+            execution = complete_parent(client, parent.execution_id, status, report)
         except St2MistralError as error:
             failed = error
         else:

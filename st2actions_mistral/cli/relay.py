@@ -6,7 +6,8 @@ import argparse
 import logging
 from typing import Any
 
-from st2actions_mistral import config, scheduling
+from st2actions_mistral import config
+from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
 
 _DESCRIPTION = """\
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         config.st2_settings(conf),
         config.mistral_settings(conf),
         config.relay_settings(conf),
-        requested=scheduling.reader(conf),
+        requested=request_parser(conf),
         credential=config.mistral_credential(conf),
     )
     run_until_signalled(relay)

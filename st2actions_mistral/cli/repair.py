@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from st2actions_mistral import config, scheduling
+from st2actions_mistral import config
+from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             settings,
             view,
             Children(),
-            requested=scheduling.reader(conf),
+            requested=request_parser(conf),
             metrics=Metrics(),
         )
         with closing(delivery), safe_to_repeat():

@@ -16,9 +16,7 @@ from st2actions_mistral.client.credentials import Anonymous, HeaderSource
 from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
-from st2actions_mistral.dsl import stored
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
-from st2actions_mistral.model import result as results
 from st2actions_mistral.model import states
 
 # Rows of one listing. Mistral's own bound ([api] max_limit) may be lower; its answer says whether
@@ -27,15 +25,6 @@ _PAGE: Final = 200
 
 # With "fields", Mistral 23 puts the workflow's name into task_name (measured); neither is asked for.
 _LISTED: Final = "id,name,state,created_at,task_execution_id"
-
-# What says no to the output itself. Others say who we are, or that this is not the moment.
-_THE_OUTPUT: Final = frozenset({400, 413, 422})
-
-# Characters of JSON. A connection that breaks under less than that does not break for the size of it.
-_SMALL: Final = 65536
-
-# Ad-hoc actions based on ad-hoc actions; Mistral itself refuses a cycle.
-_DEEPEST_BASE: Final = 10
 
 
 class MistralClient:
@@ -100,40 +89,24 @@ class MistralClient:
             self._all("action_executions", {"task_execution_id": task_execution_id, "fields": fields})
         )
 
-    def base_of(self, action_name: str) -> str:
-        """The name of the action that does the work: the end of the chain of ``base`` where the name
-        is one of an ad-hoc action, else the name itself.
-
-        The executions of an ad-hoc action bear its name, not the name of its base.
-        """
-        for _ in range(_DEEPEST_BASE):
-            action = self._get(f"/actions/{segment(action_name)}", texts=["name"])
-            base = stored.base(action["definition"]) if action and action.get("definition") else None
-            if base is None:
-                break
-            action_name = base
-        return action_name
+    def action_definition(self, name: str) -> str | None:
+        """Return the YAML text of an ad-hoc action; None for any other, and for an unknown one."""
+        found = self._get(f"/actions/{segment(name)}", texts=["name"])
+        return (found.get("definition") or None) if found else None
 
     def complete_action(
         self,
         action_execution_id: str,
         state: str,
         output: Mapping[str, Any],
-        *,
-        tried_enough: bool = False,
     ) -> bool:
         """Give an action execution its final state and output, once.
 
-        An output that Mistral refuses, or a proxy in front of it for its size, is cut to its link.
-
-        :param output: as ``model.result.fit`` makes it.
-        :param tried_enough: whether a 403 (a firewall's, say), a 500, or a connection that breaks under
-            a large output, is the output's fault. Else it may be a moment's, and is raised.
         :return: False where it was final already (by whoever), or is not known.
         """
         path = f"/action_executions/{segment(action_execution_id)}"
 
-        def attempt(output: Mapping[str, Any]) -> bool:
+        def attempt() -> bool:
             try:
                 self._api.once("PUT", path, json={"state": state, "output": dict(output)})
             except OutcomeUnknown:
@@ -145,13 +118,7 @@ class MistralClient:
                 raise
             return True
 
-        done: bool
-        try:
-            done = self._api.retrying()(attempt, output)
-        except (Answered, OutcomeUnknown) as error:
-            if "st2" not in output or not _refuses(error, output, tried_enough=tried_enough):
-                raise
-            done = self._api.retrying()(attempt, results.refused(output, error.status))
+        done: bool = self._api.retrying()(attempt)
         return done
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:
@@ -203,12 +170,6 @@ class MistralClient:
         return {
             str(row.get("name")): str(row.get("definition")) for row in self._all("workflows", wanted)
         }
-
-    def required_tasks(self, workflow: str) -> dict[str, set[str]]:
-        """The names of the tasks that each task of a reverse workflow requires, by its name, as defined
-        now; nothing where the workflow is no reverse one, or is not known."""
-        definition = self.definition(workflow, "workflow")
-        return stored.required_tasks(definition, workflow) if definition else {}
 
     def save_definition(
         self, definition: str, kind: str = "workbook", *, validate: bool = True
@@ -464,14 +425,3 @@ class MistralClient:
                 return None
             raise
         return found
-
-
-def _refuses(
-    error: Answered | OutcomeUnknown, output: Mapping[str, Any], *, tried_enough: bool
-) -> bool:
-    """Whether it is the output that Mistral, or a proxy in front of it, does not take."""
-    if isinstance(error, Answered):
-        return error.status in _THE_OUTPUT or (tried_enough and error.status == 403)
-    if not tried_enough or not error.what.startswith("PUT "):
-        return False
-    return error.status == 500 or (error.status is None and len(json.dumps(output)) >= _SMALL)

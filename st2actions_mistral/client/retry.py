@@ -1,7 +1,7 @@
 """When a call is tried again, and for how long: one policy for every call, on tenacity.
 
 Not sent and 429 are tried again as they are. An unknown outcome is tried again only where the call
-is safe to repeat, or where its author looks first (``St2Client.schedule``). Every other answer is
+is safe to repeat, or where its author looks first (``bridge.schedule``). Every other answer is
 final.
 """
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -19,18 +17,9 @@ from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import St2Settings
-from st2actions_mistral.errors import (
-    Answered,
-    InputError,
-    NotSent,
-    OutcomeUnknown,
-    RemoteError,
-    TooLarge,
-)
-from st2actions_mistral.model import payload, states
-from st2actions_mistral.model.context import MistralIds, Parent, header_value
+from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
+from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
-from st2actions_mistral.model.literals import as_literals
 from st2actions_mistral.model.workflow import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
@@ -49,52 +38,6 @@ CLOCK_MARGIN: Final = timedelta(hours=24)
 _FEWER: Final = _PAGE - 1
 
 _OF_ACTION: Final = "context.mistral.action_execution_id"
-
-
-@dataclass(frozen=True)
-class Child:
-    """A StackStorm execution to be made for a Mistral action.
-
-    :raises InputError: when made with a ``ref`` or ``parameters`` that cannot be sent.
-    """
-
-    ref: str
-    """``pack.action``"""
-    parameters: Mapping[str, Any] = field(repr=False)
-    ids: MistralIds
-    parent: Parent | None = None
-    notify: Mapping[str, Any] | None = None
-    render_jinja: bool = False
-    """Let StackStorm render the parameters; else they arrive as they are."""
-    header: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        pack, _, name = self.ref.partition(".") if isinstance(self.ref, str) else ("", "", "")
-        # Printable, for it is logged: a newline would begin a line of its own.
-        if not pack or not name or self.ref != self.ref.strip() or not self.ref.isprintable():
-            raise InputError(
-                "ref",
-                f"{self.ref!r:.80} does not name an action as pack.action, such as core.local.",
-            )
-        if not isinstance(self.parameters, Mapping):
-            raise InputError(
-                "parameters",
-                f"must be an object of names and values, not {type(self.parameters).__name__}.",
-            )
-        payload.check("parameters", dict(self.parameters))
-        payload.check("st2_context.notify", self.notify and dict(self.notify))
-        object.__setattr__(self, "header", header_value(self.parent, self.ids))
-
-    def body(self) -> dict[str, Any]:
-        """The body of the POST."""
-        parameters = dict(self.parameters)
-        body: dict[str, Any] = {
-            "action": self.ref,
-            "parameters": parameters if self.render_jinja else as_literals(parameters),
-        }
-        if self.notify:
-            body["notify"] = self.notify
-        return body
 
 
 class St2Client:
@@ -117,65 +60,29 @@ class St2Client:
             settings.api_url, session, credential, settings.patience, sleep=sleep, stop=stop
         )
 
-    def schedule(
-        self, child: Child, *, look_after: float = math.inf, since: datetime | None = None
-    ) -> dict[str, Any]:
-        """Make one execution for a Mistral action, and only one.
+    def retrying(self, *, repeat_unknown: bool = True) -> Any:
+        """Return the retry policy for several requests that are retried together.
 
-        StackStorm has no idempotency: the same POST twice makes two executions. So once the outcome
-        of a POST is unknown, the child is looked up by the id of its action before any repeat.
+        Call it with a function that uses the methods named ``…_once``.
 
-        :param look_after: seconds from now on; each try that begins later looks the child up before its
-            POST too, for somebody else may have made it.
-        :param since: when the action was made, in Mistral's time; None: just now. Nothing older is
-            looked at, see :data:`CLOCK_MARGIN`.
-        :return: the execution, just made or found.
-        :raises NotSent: StackStorm could not be reached before the deadline; nothing was made.
-        :raises OutcomeUnknown: it could not be settled before the deadline whether one was made.
-        :raises Answered: StackStorm refuses it.
+        :param repeat_unknown: whether to retry after an unknown outcome.
         """
-        action_execution_id = child.ids.action_execution_id
-        in_doubt = False
-        header = child.header
-        begun = time.monotonic()
+        return self._api.retrying(repeat_unknown=repeat_unknown)
 
-        def attempt() -> dict[str, Any]:
-            nonlocal in_doubt, header
-            looks = in_doubt or time.monotonic() - begun >= look_after
-            if looks and action_execution_id:
-                try:
-                    found = self._find(action_execution_id, since, child.ids.site)
-                except RemoteError as error:
-                    if not in_doubt:
-                        # Nothing of ours is on its way.
-                        raise
-                    raise OutcomeUnknown.after(error, "the look-up failed: ") from error
-                if found:
-                    return found[0]
-            try:
-                made: dict[str, Any] = self._api.once(
-                    "POST",
-                    "/executions",
-                    json=child.body(),
-                    headers={"st2-context": header},
-                    texts=["id"],
-                )
-            except OutcomeUnknown as error:
-                in_doubt = True
-                if error.status == 500:
-                    # The name may be why, see header_value: without it StackStorm says what is wrong.
-                    header = header_value(child.parent, replace(child.ids, task_name=None))
-                raise
-            except (Answered, NotSent) as error:
-                judged = isinstance(error, Answered) and error.judges_the_request
-                if in_doubt and not judged:
-                    # An earlier request may still be on its way: this one's failure settles nothing.
-                    raise OutcomeUnknown.after(error) from error
-                raise
-            return made
+    def post_execution_once(
+        self, body: Mapping[str, Any], context: str | None = None
+    ) -> dict[str, Any]:
+        """Create an execution, without a retry.
 
-        execution: dict[str, Any] = self._api.retrying(repeat_unknown=action_execution_id is not None)(
-            attempt
+        :param context: the header ``st2-context``.
+        :return: the execution.
+        """
+        execution: dict[str, Any] = self._api.once(
+            "POST",
+            "/executions",
+            json=dict(body),
+            headers={"st2-context": context} if context else None,
+            texts=["id"],
         )
         return execution
 
@@ -184,12 +91,8 @@ class St2Client:
 
         :raises OutcomeUnknown: whether it runs cannot be told. It is not tried again.
         """
-        execution: dict[str, Any] = self._api.retrying(repeat_unknown=False)(
-            self._api.once,
-            "POST",
-            "/executions",
-            json={"action": ref, "parameters": dict(parameters)},
-            texts=["id"],
+        execution: dict[str, Any] = self.retrying(repeat_unknown=False)(
+            self.post_execution_once, {"action": ref, "parameters": dict(parameters)}
         )
         return execution
 
@@ -210,11 +113,38 @@ class St2Client:
         """The executions made for a Mistral action, the first one first. More than one is one too many.
 
         :param site: those of another one are left out: it may be a copy, with the same actions.
-        :param since: when the action was made, see :meth:`schedule`.
+        :param since: when the action was made, see ``bridge.schedule``.
         :return: ``id``, ``status`` and ``context`` of each.
         """
-        found: list[dict[str, Any]] = self._api.retrying()(self._find, action_execution_id, since, site)
+        found: list[dict[str, Any]] = self._api.retrying()(
+            self.find_children_once, action_execution_id, site, since
+        )
         return found
+
+    def find_children_once(
+        self, action_execution_id: str, site: str, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """As :meth:`find_children`, without a retry."""
+        query = {
+            "filter": f"{_OF_ACTION}:{action_execution_id}",
+            "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
+            "sort_asc": "true",
+        }
+        rows = self._listed(self._api.once, query)
+        if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
+            # Not an answer to the question: the execution of a stranger must not pass for the child.
+            raise OutcomeUnknown(
+                f"GET {self._api.url}/executions", "StackStorm did not apply the filter."
+            )
+        rows = [row for row in rows if _ids_of(row).get("site") == site]
+        if len(rows) > 1:
+            LOG.warning(
+                "Action execution %r has two children in StackStorm, %r and %r; the first counts.",
+                action_execution_id,
+                rows[0]["id"],
+                rows[1]["id"],
+            )
+        return rows
 
     def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of all children of a site, the newest first.
@@ -422,30 +352,6 @@ class St2Client:
             self._page = int(allowed[1])
             page = call("GET", "/executions", params={**query, "limit": self._page}, **request)
         return page
-
-    def _find(
-        self, action_execution_id: str, since: datetime | None, site: str
-    ) -> list[dict[str, Any]]:
-        query = {
-            "filter": f"{_OF_ACTION}:{action_execution_id}",
-            "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
-            "sort_asc": "true",
-        }
-        rows = self._listed(self._api.once, query)
-        if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
-            # Not an answer to the question: the execution of a stranger must not pass for the child.
-            raise OutcomeUnknown(
-                f"GET {self._api.url}/executions", "StackStorm did not apply the filter."
-            )
-        rows = [row for row in rows if _ids_of(row).get("site") == site]
-        if len(rows) > 1:
-            LOG.warning(
-                "Action execution %r has two children in StackStorm, %r and %r; the first counts.",
-                action_execution_id,
-                rows[0]["id"],
-                rows[1]["id"],
-            )
-        return rows
 
 
 def _ids_of(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,5 +1,4 @@
-"""The options of the package (``options``), what becomes of them (``reading``), and what of a
-workflow's context is believed (``trust``).
+"""The options of the package (``options``), and what becomes of them (``reading``).
 
 ``list_opts`` is what ``oslo-config-generator`` asks for.
 """
@@ -16,6 +15,7 @@ from st2actions_mistral.config.reading import (
     RelaySettings,
     checked_keys,
     checked_site,
+    context_keys,
     keystone_credential,
     late_after,
     load,
@@ -28,16 +28,13 @@ from st2actions_mistral.config.reading import (
     st2_settings,
     values,
 )
-from st2actions_mistral.config.trust import believed_parent, context_keys, for_context
 
 __all__ = [
     "PATIENCE_OPTS",
     "RelaySettings",
-    "believed_parent",
     "checked_keys",
     "checked_site",
     "context_keys",
-    "for_context",
     "keystone_credential",
     "keystone_opts",
     "late_after",

@@ -208,6 +208,14 @@ def checked_keys(option: str, keys: Sequence[str]) -> list[str]:
     return list(keys)
 
 
+def context_keys(conf: cfg.ConfigOpts) -> list[str]:
+    """The secrets that sign contexts: the first one signs, each of them is believed.
+
+    :raises ConfigError: one is empty.
+    """
+    return checked_keys("[st2] context_key", values(conf, ST2_GROUP, ST2_OPTS)["context_key"])
+
+
 def render_jinja(conf: cfg.ConfigOpts) -> bool:
     """Whether StackStorm renders parameters where an action does not say."""
     return bool(values(conf, ST2_GROUP, ST2_OPTS)["render_jinja"])

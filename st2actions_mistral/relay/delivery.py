@@ -12,8 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from st2actions_mistral.bridge.complete_action import complete_action
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
 from st2actions_mistral.model import states
@@ -39,9 +42,8 @@ _WHOLE: Final = 2
 # each takes some seconds, and the pauses between them double.
 _TRIES: Final = 3
 
-Requested = Callable[[Mapping[str, Any], MistralIds], Child | None]
-"""Makes the child of an action's input, see ``scheduling.requested``; None where it is meant for
-another StackStorm than the relay's. Raises InputError."""
+Requested = Callable[[Mapping[str, Any], MistralIds], ExecutionRequest | None]
+"""Read the inputs of a lost action, see ``bridge.request.request_parser``."""
 
 
 @dataclass(frozen=True)
@@ -295,8 +297,12 @@ class Delivery:
 
     def _complete(self, effect: Complete, child: Mapping[str, Any] | None) -> bool:
         action = effect.action_execution_id
-        delivered = self._mistral.complete_action(
-            action, effect.state, effect.output, tried_enough=self._tried_enough(action)
+        delivered = complete_action(
+            self._mistral,
+            action,
+            effect.state,
+            effect.output,
+            retries_exhausted=self._tried_enough(action),
         )
         # Else it would be looked at again once Mistral does not list it any more.
         self._children.forget(action)
@@ -333,9 +339,9 @@ class Delivery:
         action = seen.action
         assert action is not None
         try:
-            child = self._requested(inputs_of(action), self._view.ids(action))
-            assert child is not None, "seen to be ours by _make_sure"
-            made = self._st2.schedule(child, look_after=0, since=reconcile.made_at(action))
+            request = self._requested(inputs_of(action), self._view.ids(action))
+            assert request is not None, "seen to be ours by _make_sure"
+            made = schedule(self._st2, request, lookup_first_after=0, since=reconcile.made_at(action))
         except InputError as error:
             return self._refuse(seen, error)
         except (Answered, OutcomeUnknown) as error:
@@ -350,7 +356,7 @@ class Delivery:
             "Adopted: StackStorm execution %s (%s) runs for action execution %s, which had none for"
             " %.0f s.",
             made["id"],
-            child.ref,
+            request.ref,
             action["id"],
             seen.age,
         )

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
-from st2actions_mistral.client import ending
+from st2actions_mistral.bridge.complete_parent import complete_parent
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
@@ -200,8 +200,8 @@ class Ends:
         failure = self.backoff.failing().get(seen.parent["id"])
         tried_enough = failure is not None and failure.times >= _TRIES_OF_THE_WHOLE
         try:
-            told = ending.end(
-                self._st2, effect.execution_id, effect.status, report, tried_enough=tried_enough
+            told = complete_parent(
+                self._st2, effect.execution_id, effect.status, report, retries_exhausted=tried_enough
             )
         except Answered as error:
             if error.status != 404:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from st2actions_mistral.bridge.definitions import base_of, required_tasks
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
@@ -139,7 +140,7 @@ class ParentView:
         params = decoded(workflow.get("params"))
         if not isinstance(params, Mapping) or not params.get("task_name"):
             return {}
-        return self._mistral.required_tasks(str(workflow.get("workflow_name") or ""))
+        return required_tasks(self._mistral, str(workflow.get("workflow_name") or ""))
 
     def _children(
         self, workflow: Mapping[str, Any], tasks: Collection[Mapping[str, Any]]
@@ -179,7 +180,7 @@ class ParentView:
                 name = str(action["name"])
                 if name not in bases:
                     usual = name == reconcile.ACTION_NAME
-                    bases[name] = name if usual else self._mistral.base_of(name)
+                    bases[name] = name if usual else base_of(self._mistral, name)
                 if bases[name] == reconcile.ACTION_NAME:
                     task_of[action["id"]] = task["id"]
         return task_of

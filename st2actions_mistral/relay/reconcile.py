@@ -97,7 +97,7 @@ class Seen:
     action: Mapping[str, Any] | None
     """The action execution as Mistral's API shows it; None where there is none."""
     base: str | None = None
-    """The name of the action that does the work, see ``MistralClient.base_of``."""
+    """The name of the action that does the work, see ``bridge.definitions.base_of``."""
     place: Place | None = None
     """None: run without a workflow."""
     child: Mapping[str, Any] | None = None

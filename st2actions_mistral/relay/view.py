@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final, TypeVar
 
+from st2actions_mistral.bridge.definitions import base_of
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
@@ -206,9 +207,9 @@ class View:
         return task
 
     def _base(self, action_name: str) -> str:
-        """As ``MistralClient.base_of``, which need not be asked for the usual name."""
+        """As ``bridge.definitions.base_of``, which need not be asked for the usual name."""
         usual = action_name == reconcile.ACTION_NAME
-        return action_name if usual else self._mistral.base_of(action_name)
+        return action_name if usual else base_of(self._mistral, action_name)
 
 
 def _is_whole(action: Mapping[str, Any]) -> bool:

@@ -11,7 +11,8 @@ import requests
 from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
-from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.model.context import MistralIds
 
 SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
@@ -165,12 +166,13 @@ def test_a_child_is_cancelled(bench: Bench) -> None:
 
 def test_what_another_mistral_of_the_same_site_runs_is_left_alone(bench: Bench) -> None:
     """A site that is used twice is a mistake, and no reason to cancel what runs."""
-    foreign = bench.st2.schedule(
-        Child(
+    foreign = schedule(
+        bench.st2,
+        ExecutionRequest(
             "sandbox.sleep",
             {"seconds": 5},
             MistralIds("mistral", action_execution_id="4b4f5be9-0000-0000-0000-000000000000"),
-        )
+        ),
     )
     done = bench.stackstorm.executions.wait(foreign["id"])
     assert done["status"] == "succeeded"

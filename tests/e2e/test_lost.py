@@ -18,8 +18,9 @@ from support.breaking_servers import BreakingServer, Exchange, forward, hang_up,
 from support.mistral_bench import JOB, Bench, new_bench
 from support.waiting import eventually
 
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.client.st2 import Child
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox.process import ChildProcess
 from st2actions_mistral.sandbox.sandbox import Sandbox
@@ -250,7 +251,7 @@ def test_of_two_children_the_later_one_is_cancelled(lossy: LossyBench) -> None:
     (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
     ids = first["context"]["mistral"]
     # As a gateway would that sends a request once more.
-    second = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, MistralIds(**ids)))
+    second = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, MistralIds(**ids)))
     assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
     assert lossy.action_state(ids["action_execution_id"]) == "RUNNING"
     lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
@@ -264,7 +265,7 @@ def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
     (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
     lossy.sandbox.relay.stop()
     ids = MistralIds(**first["context"]["mistral"])
-    second = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+    second = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
     lossy.sandbox.relay.start()
     assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
     lossy.st2.finish(first["id"], "succeeded", {"output": "first"})
@@ -329,7 +330,7 @@ def test_a_child_that_comes_after_its_workflow_was_cancelled_is_cancelled_too(
     if away:
         lossy.sandbox.relay.stop()
     ids = MistralIds("mistral", workflow, "late", task["id"], action["id"])
-    late = lossy.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+    late = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
     if away:
         # Nothing waits: only that it looks for those of others tells it of this one.
         lossy.sandbox.relay.start()

@@ -18,7 +18,8 @@ from support.mistral_bench import Bench, new_bench
 from support.ports import own_port
 from support.waiting import TIMEOUT, eventually
 
-from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox.process import ChildProcess
 
@@ -194,7 +195,7 @@ def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
         child = child_of(quiet, workflow)
         eventually(lambda: metric(port, "waiting") == 1, "an action waits")
         ids = MistralIds(**child["context"]["mistral"])
-        second = quiet.st2.schedule(Child("sandbox.sleep", {"seconds": 60}, ids))
+        second = schedule(quiet.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
         assert quiet.stackstorm.executions.wait(second["id"])["status"] == "canceled"
         eventually(lambda: metric(port, "duplicates_total") == 1, "a child is one too many")
         for made in (child, second):

@@ -35,11 +35,12 @@ from support.waiting import eventually
 from st2actions_mistral import config
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback
+from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
-from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox import examples, mistral_runner
@@ -519,7 +520,7 @@ def test_no_credential_and_no_parameter_is_in_a_repr(done: Stage) -> None:
         config.mistral_settings(conf),
         config.relay_settings(conf),
         config.mistral_credential(conf),
-        Child("core.local", {"cmd": PARAMETER}, MistralIds("m")),
+        ExecutionRequest("core.local", {"cmd": PARAMETER}, MistralIds("m")),
         St2Action("core.local", {"cmd": PARAMETER}),
         St2Callback("ERROR", {"cmd": PARAMETER}),
         done.bench.sandbox,

@@ -12,8 +12,10 @@ import pytest
 from support.certificates import Certificates
 from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan
 
+from st2actions_mistral.bridge import schedule as scheduling
+from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
-from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent, RemoteError
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.sandbox.stackstorm import StackStorm
@@ -38,8 +40,8 @@ def schedule(
     url = f"{proxy.url}/api/v1"
     settings = St2Settings(url, Credential(api_key=key), patience=patience, tls=Tls(cafile))
     with contextlib.closing(St2Client(settings)) as client:
-        child = Child("core.noop", {}, MistralIds("mistral", action_execution_id=action))
-        return str(client.schedule(child)["id"])
+        child = ExecutionRequest("core.noop", {}, MistralIds("mistral", action_execution_id=action))
+        return str(scheduling.schedule(client, child)["id"])
 
 
 def children(stackstorm: StackStorm, action: str) -> list[str]:

@@ -15,9 +15,11 @@ from support.breaking_servers import BreakingServer, answer
 from support.certificates import Certificates
 from support.proxy import FAULTS, TLS_FAULTS, Door, FaultProxy, Plan
 
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
-from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent
 from st2actions_mistral.model.context import MistralIds
 
@@ -110,12 +112,12 @@ def test_a_client_of_ours_says_what_to_do_about_a_certificate_and_sends_nothing(
     with FaultProxy(server.url, Plan(1, 0), certificates) as proxy:
         proxy.show(getattr(certificates, shown))
         settings = St2Settings(f"{proxy.url}/v1", Credential(api_key="k"), tls=tls)
-        child = Child("core.noop", {}, MistralIds("mistral", action_execution_id="a"))
+        child = ExecutionRequest("core.noop", {}, MistralIds("mistral", action_execution_id="a"))
         with (
             contextlib.closing(St2Client(settings)) as st2,
             pytest.raises(NotSent, match=hint) as caught,
         ):
-            st2.schedule(child)
+            schedule(st2, child)
         assert caught.value.permanent
         with (
             contextlib.closing(MistralClient(MistralSettings(f"{proxy.url}/v2", tls=tls))) as mistral,

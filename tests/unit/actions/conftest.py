@@ -8,8 +8,7 @@ from mistral_lib.actions.context import ActionContext, ExecutionContext, Securit
 from oslo_config import cfg
 
 from st2actions_mistral import config
-from st2actions_mistral.actions import clients
-from st2actions_mistral.config import trust
+from st2actions_mistral.bridge import clients, trust
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 Configure = Callable[..., None]

@@ -23,8 +23,8 @@ from support.breaking_servers import (
     stall,
 )
 
-from st2actions_mistral.actions import clients
 from st2actions_mistral.actions.action import St2Action
+from st2actions_mistral.bridge import clients
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.sandbox.stackstorm import StackStorm
 

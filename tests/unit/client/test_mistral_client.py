@@ -24,7 +24,7 @@ from support.breaking_servers import (
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience
-from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 ONE_TRY = Patience(connect_timeout=5, read_timeout=5, retry_deadline=0)
@@ -133,82 +133,6 @@ def test_a_mistral_in_trouble_leaves_the_outcome_unknown() -> None:
         assert len(server.requests) > 3
 
 
-def test_an_output_that_mistral_refuses_is_final() -> None:
-    output = {"stdout": "x", "st2": {"execution_id": "e"}}
-    with BreakingServer(answer(400, {"faultstring": "bad"})) as server, client(server.url) as mistral:
-        with pytest.raises(Answered, match="bad"):
-            mistral.complete_action("a", "SUCCESS", {})
-        assert len(server.requests) == 1
-        with pytest.raises(Answered, match="bad"):
-            mistral.complete_action("a", "SUCCESS", output)
-        assert len(server.requests) == 3
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_an_output_that_is_refused_is_cut_to_its_link(status: int) -> None:
-    output = {"stdout": "x", "st2": {"execution_id": "e", "status": "failed", "web_url": None}}
-    script = [answer(status), answer(200, action("ERROR"))]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
-        assert mistral.complete_action("a", "ERROR", output)
-        whole, cut = [request.json() for request in server.requests]
-    assert whole == {"state": "ERROR", "output": output}
-    assert cut["state"] == "ERROR"
-    assert list(cut["output"]) == ["st2"]
-    assert cut["output"]["st2"].items() >= output["st2"].items()
-    assert str(status) in cut["output"]["st2"]["cut"]["message"]
-
-
-SMALL = {"stdout": "x", "st2": {"execution_id": "e"}}
-LARGE = {"stdout": "x" * 70_000, "st2": {"execution_id": "e"}}
-
-
-@pytest.mark.parametrize(
-    ("refusal", "output"),
-    [(answer(403), SMALL), (answer(500), SMALL), (hang_up(), LARGE)],
-    ids=["firewall", "500", "breaks"],
-)
-def test_an_output_that_never_arrives_is_cut_once_that_was_tried_enough(
-    refusal: Behaviour, output: dict[str, Any]
-) -> None:
-    def mistrals(exchange: Exchange) -> bool:
-        assert exchange.request is not None
-        if exchange.request.method == "GET" or "cut" in exchange.request.json()["output"]["st2"]:
-            return answer(200, action())(exchange)
-        return refusal(exchange)
-
-    with BreakingServer(mistrals) as server, client(server.url, ONE_TRY) as mistral:
-        with pytest.raises(RemoteError):
-            mistral.complete_action("a", "SUCCESS", output)
-        assert mistral.complete_action("a", "SUCCESS", output, tried_enough=True)
-
-
-@pytest.mark.parametrize(
-    ("refusal", "output"),
-    [
-        (answer(401), SMALL),
-        (answer(404), SMALL),
-        (answer(302), SMALL),
-        (answer(503), SMALL),
-        (hang_up(), SMALL),
-        (answer(500), {"error": "lost"}),
-    ],
-    ids=["401", "404", "302", "503", "breaks", "no-result"],
-)
-def test_what_is_not_the_outputs_fault_cuts_none_however_often_it_was_tried(
-    refusal: Behaviour, output: dict[str, Any]
-) -> None:
-    def mistrals(exchange: Exchange) -> bool:
-        assert exchange.request is not None
-        get = exchange.request.method == "GET"
-        return (answer(200, action()) if get else refusal)(exchange)
-
-    with BreakingServer(mistrals) as server, client(server.url, ONE_TRY) as mistral:
-        with pytest.raises(RemoteError):
-            mistral.complete_action("a", "SUCCESS", output, tried_enough=True)
-        puts = [request for request in server.requests if request.method == "PUT"]
-    assert [request.json()["output"] for request in puts] == [output] * len(puts)
-
-
 def test_a_mistral_that_is_down_is_not_sent_to() -> None:
     with refusing() as url, client(url, FAST) as mistral, pytest.raises(NotSent):
         mistral.complete_action("a", "SUCCESS", {})
@@ -229,7 +153,7 @@ def test_an_answer_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
         for read in (
             lambda: list(mistral.running_actions()),
             lambda: mistral.get_action("a"),
-            lambda: mistral.base_of("a"),
+            lambda: mistral.action_definition("a"),
             lambda: mistral.get_execution("a"),
             lambda: mistral.tasks("a"),
             lambda: mistral.start_workflow("w", {}),
@@ -246,40 +170,6 @@ def test_a_look_of_another_shape_leaves_the_outcome_unknown() -> None:
         pytest.raises(OutcomeUnknown),
     ):
         mistral.complete_action("a", "SUCCESS", {})
-
-
-def ad_hoc(name: str, base: str | None) -> Behaviour:
-    definition = f"{name}:\n  base: {base}\n  base-input:\n    ref: core.local" if base else None
-    return answer(200, {"id": "i", "name": name, "definition": definition})
-
-
-def test_the_base_of_an_action_is_followed_to_its_end() -> None:
-    chain = [
-        ad_hoc("one", "two ref='core.local'"),
-        ad_hoc("two", "st2.action"),
-        ad_hoc("st2.action", None),
-    ]
-    with BreakingServer(*chain) as server, client(server.url) as mistral:
-        assert mistral.base_of("one") == "st2.action"
-        assert server.calls() == [f"GET /v2/actions/{name}" for name in ("one", "two", "st2.action")]
-
-
-@pytest.mark.parametrize(
-    "definition",
-    [None, "", "[1", "5", "one: 5", "one: {base: 5}", "one: {base: ' '}", "one: {base: ''}"],
-)
-def test_an_action_without_a_base_is_its_own(definition: Any) -> None:
-    known = answer(200, {"id": "i", "name": "one", "definition": definition})
-    with BreakingServer(known) as server, client(server.url) as mistral:
-        assert mistral.base_of("one") == "one"
-    with BreakingServer(answer(404)) as server, client(server.url) as mistral:
-        assert mistral.base_of("one") == "one"
-
-
-def test_a_circle_of_bases_has_an_end() -> None:
-    with BreakingServer(ad_hoc("one", "one")) as server, client(server.url) as mistral:
-        assert mistral.base_of("one") == "one"
-        assert len(server.requests) <= 10
 
 
 def test_a_workbook_is_created_or_replaced() -> None:
@@ -417,41 +307,6 @@ def test_the_state_of_a_workflow_is_read_alone() -> None:
         assert mistral.execution_state("../w") == "PAUSED"
         assert server.requests[0].path == "/v2/executions/..%2Fw?fields=id,state"
         assert mistral.execution_state("w") is None
-
-
-REVERSE = """
-other: {type: reverse, tasks: {t2: {requires: [x]}}}
-main:
-  type: reverse
-  task-defaults: {requires: [t0]}
-  tasks:
-    t0: {action: std.noop}
-    t1: {action: std.noop, requires: t0}
-    t2: {action: std.noop, requires: [t1, t0, 5, [t3]]}
-    t3: nothing
-"""
-
-
-@pytest.mark.parametrize(
-    ("definition", "required"),
-    [
-        (REVERSE, {"t0": set(), "t1": {"t0"}, "t2": {"t0", "t1"}}),
-        ("version: '2.0'\nbook.main: {type: reverse, tasks: {a: {requires: b}}}", {"a": {"b"}}),
-        ("ain: {type: reverse, tasks: {a: {requires: b}}}", {}),
-        ("main: {tasks: {a: {requires: b}}}", {}),
-        ("main: {type: reverse, task-defaults: 5, tasks: [a]}", {}),
-        ("main: 5", {}),
-        ("5", {}),
-        ("main: {", {}),
-    ],
-)
-def test_what_tasks_require_is_read_from_the_definition(
-    definition: str, required: dict[str, set[str]]
-) -> None:
-    found = answer(200, {"definition": definition})
-    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
-        assert mistral.required_tasks("book.main") == required
-        assert mistral.required_tasks("gone") == {}
 
 
 def test_a_workflow_is_read_without_its_output() -> None:

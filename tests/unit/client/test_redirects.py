@@ -8,10 +8,12 @@ import pytest
 from keystoneauth1.identity.v3 import Password
 from support.breaking_servers import BreakingServer, answer, redirect
 
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
-from st2actions_mistral.client.st2 import Child, St2Client
+from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import RemoteError
 from st2actions_mistral.model.context import MistralIds
@@ -47,7 +49,7 @@ def keystone(url: str) -> KeystoneCredential:
 
 
 CALLS: dict[str, Callable[[str], object]] = {
-    "schedule": lambda url: st2(url).schedule(Child("core.noop", {}, MistralIds("m"))),
+    "schedule": lambda url: schedule(st2(url), ExecutionRequest("core.noop", {}, MistralIds("m"))),
     "get_execution": lambda url: st2(url, TOKEN).get_execution("e"),
     "finish": lambda url: st2(url).finish("e", "succeeded", {"a": 1}),
     "whoami": lambda url: st2(url, TOKEN).whoami(),

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,20 +15,20 @@ from support.breaking_servers import (
     Exchange,
     answer,
     break_in_body,
-    deaf,
     forward,
     hang_up,
-    raw,
     refusing,
     reset,
     stall,
     stall_in_body,
 )
 
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client import session
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
-from st2actions_mistral.client.st2 import Child, St2Client
-from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.workflow import WorkflowRef
 from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
@@ -82,8 +80,8 @@ def client(
         yield made
 
 
-def child(ids: MistralIds = IDS, **more: Any) -> Child:
-    return Child(**{"ref": "core.noop", "parameters": {}, "ids": ids, **more})
+def child(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
+    return ExecutionRequest(**{"ref": "core.noop", "parameters": {}, "ids": ids, **more})
 
 
 def children_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any]]:
@@ -94,460 +92,11 @@ def children_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any
     ]
 
 
-# -- what cannot be sent -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "ref",
-    [
-        "",
-        "local",
-        ".local",
-        "core.",
-        " core.local",
-        "core.local\n",
-        "core.noop\nFAKE",
-        "core.noop\x1b[2K",
-        "core.\u2028noop",
-        None,
-        5,
-        ["core.local"],
-    ],
-)
-def test_a_ref_that_names_no_action_is_refused(ref: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        child(ref=ref)
-    assert caught.value.name == "ref"
-
-
-@pytest.mark.parametrize("parameters", [None, "cmd=date", ["date"], 5])
-def test_parameters_that_are_no_object_are_refused(parameters: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        child(parameters=parameters)
-    assert caught.value.name == "parameters"
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", object()])
-def test_parameters_that_json_cannot_say_are_refused(value: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        child(parameters={"p": [value]})
-    assert caught.value.name == "parameters"
-    with pytest.raises(InputError) as caught:
-        child(notify={"p": value})
-    assert caught.value.name == "st2_context.notify"
-
-
-def test_a_context_that_is_too_long_for_a_header_is_refused() -> None:
-    with pytest.raises(InputError, match="header"):
-        child(MistralIds("s", workflow_name="x" * 9_000))
-
-
-def test_a_childs_repr_shows_no_parameter() -> None:
-    assert "hush" not in repr(child(parameters={"password": "hush"}))
-
-
-# -- one request ---------------------------------------------------------------------------------
-
-
-def test_what_is_sent_is_the_action_its_parameters_and_the_context() -> None:
-    with BreakingServer(answer(201, EXECUTION)) as server, client(server.url) as st2_client:
-        made = st2_client.schedule(
-            child(
-                parameters={"cmd": "{{ 1 + 1 }}", "n": 5},
-                parent=Parent("6b03c160746e6986596007f7", "stanley"),
-                notify={"on-complete": {"routes": ["x"]}},
-            )
-        )
-        [request] = server.requests
-    assert made == EXECUTION
-    assert (request.method, request.path) == ("POST", "/executions")
-    assert request.json() == {
-        "action": "core.noop",
-        "parameters": {"cmd": '{{ "{{ 1 + 1 }}" }}', "n": 5},
-        "notify": {"on-complete": {"routes": ["x"]}},
-    }
-    assert json.loads(request.headers["st2-context"]) == {
-        "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "stanley"},
-        "mistral": IDS.as_dict(),
-    }
-    assert request.headers["st2-api-key"] == "k"
-
-
-def test_rendering_is_left_to_stackstorm_where_it_is_wanted() -> None:
-    wanted = child(parameters={"cmd": "{{ 1 + 1 }}"}, render_jinja=True)
-    assert wanted.body()["parameters"] == {"cmd": "{{ 1 + 1 }}"}
-    assert "notify" not in wanted.body()
-
-
-def test_parameters_arrive_in_a_stackstorm_as_they_were(st2: StackStorm, key: str) -> None:
-    parameters = {"cmd": "printf %s '{% raw %}{{ st2kv.system.x }}{% endraw %} 😀'"}
-    with client(st2.api_url, key) as st2_client:
-        made = st2_client.schedule(
-            child(
-                MistralIds("mistral", action_execution_id="arrive"),
-                ref="core.local",
-                parameters=parameters,
-            )
-        )
-    done = st2.executions.wait(made["id"])
-    assert done["parameters"]["cmd"] == parameters["cmd"]
-    assert done["result"]["stdout"] == "{% raw %}{{ st2kv.system.x }}{% endraw %} 😀"
-
-
-# -- a parent that StackStorm does not know any more ---------------------------------------------
-
-
-def test_a_500_that_the_name_of_the_task_makes_does_not_hide_the_refusal() -> None:
-    script = [
-        answer(500, {"faultstring": "'NoneType' object is not subscriptable"}),
-        answer(200, []),
-        answer(400, {"faultstring": "No trace found for execution 6b03c160746e6986596007f7"}),
-    ]
-    named = child(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
-    with (
-        BreakingServer(*script) as server,
-        client(server.url) as st2_client,
-        pytest.raises(Answered, match="No trace found") as caught,
-    ):
-        st2_client.schedule(named)
-    assert caught.value.judges_the_request
-    contexts = [json.loads(r.headers["st2-context"]) for r in server.requests if r.method == "POST"]
-    assert contexts[0] == {**contexts[1], "chain": {"name": "say"}}
-
-
-def test_a_name_is_sent_again_after_any_other_failure() -> None:
-    script = [reset(), answer(200, []), answer(503), answer(200, []), answer(201, EXECUTION)]
-    named = child(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
-    with BreakingServer(*script) as server, client(server.url) as st2_client:
-        assert st2_client.schedule(named) == EXECUTION
-    assert ["chain" in r.headers["st2-context"] for r in server.requests if r.method == "POST"] == [
-        True
-    ] * 3
-
-
-# -- not sent ------------------------------------------------------------------------------------
-
-
-def test_what_could_not_be_sent_is_sent_once_stackstorm_is_back(st2: StackStorm, key: str) -> None:
-    ids = MistralIds("mistral", action_execution_id="back")
-    with refusing() as url:
-        port = urlsplit(url).port or 0
-    # Nobody listens on that port for now; the second pause ends with somebody there.
-    with contextlib.ExitStack() as stack:
-
-        def sleep(_: float) -> None:
-            pauses.append(0)
-            if len(pauses) == 2:
-                server = BreakingServer(forward(st2.base_url), port=port)
-                stack.enter_context(server)
-
-        pauses: list[float] = []
-        settings = St2Settings(f"{url}/api/v1", Credential(api_key=key), patience=PATIENT)
-        st2_client = stack.enter_context(contextlib.closing(St2Client(settings, sleep=sleep)))
-        made = st2_client.schedule(child(ids))
-    assert [execution["id"] for execution in children_of(st2, "back")] == [made["id"]]
-
-
-def test_what_cannot_be_sent_before_the_deadline_is_not_sent() -> None:
-    pauses = Pauses()
-    with (
-        refusing() as url,
-        client(url, "k", FAST, pauses) as st2_client,
-        pytest.raises(NotSent, match=f"POST {url}/executions"),
-    ):
-        st2_client.schedule(child())
-    assert len(pauses) >= 2
-
-
-def test_a_connection_that_is_never_made_is_tried_until_the_deadline() -> None:
-    begun = time.monotonic()
-    with (
-        deaf() as url,
-        client(url, "k", FAST, pauses := Pauses()) as st2_client,
-        pytest.raises(NotSent, match="connect_timeout"),
-    ):
-        st2_client.schedule(child())
-    assert len(pauses) >= 1
-    assert time.monotonic() - begun < 2
-
-
-# -- the outcome is unknown ----------------------------------------------------------------------
-
-SILENT: list[Behaviour] = [stall(), stall_in_body(201)]
-LOST: list[Behaviour] = [
-    *SILENT,
-    reset(),
-    hang_up(),
-    break_in_body(201),
-    answer(500, {"faultstring": "Internal"}),
-    answer(503, b"", {"Retry-After": "0"}),
-    answer(201, b"<html>"),
-    answer(200, []),
-    answer(200, {"faultstring": "no id"}),
-    answer(200, {"id": None}),
-]
-
-
-def enough_for(lost: Behaviour) -> Patience:
-    """Patience that does not run out by itself, and is not tried by silence either."""
-    return Patience(5, 0.3, 60) if lost in SILENT else PATIENT
-
-
-@pytest.mark.parametrize("lost", LOST)
-def test_an_execution_that_was_made_before_the_answer_was_lost_is_found_not_made_again(
-    st2: StackStorm, key: str, lost: Behaviour, request: pytest.FixtureRequest
-) -> None:
-    mine = f"stored-{request.node.callspec.id}"
-    with BreakingServer(forward(st2.base_url, lost), forward(st2.base_url)) as server:
-        with client(f"{server.url}/api/v1", key, enough_for(lost)) as st2_client:
-            made = st2_client.schedule(child(MistralIds("mistral", action_execution_id=mine)))
-        assert server.calls() == ["POST /api/v1/executions", "GET /api/v1/executions"]
-    assert [execution["id"] for execution in children_of(st2, mine)] == [made["id"]]
-
-
-@pytest.mark.parametrize("lost", LOST)
-def test_an_execution_that_was_not_made_is_made_after_a_look(
-    st2: StackStorm, key: str, lost: Behaviour, request: pytest.FixtureRequest
-) -> None:
-    mine = f"unstored-{request.node.callspec.id}"
-    with BreakingServer(lost, forward(st2.base_url)) as server:
-        with client(f"{server.url}/api/v1", key, enough_for(lost)) as st2_client:
-            made = st2_client.schedule(child(MistralIds("mistral", action_execution_id=mine)))
-        assert [call.split()[0] for call in server.calls()] == ["POST", "GET", "POST"]
-    assert [execution["id"] for execution in children_of(st2, mine)] == [made["id"]]
-
-
-@pytest.mark.parametrize("tries", [1, 2, 3])
-def test_an_answer_that_is_lost_on_a_later_try_is_looked_up_too(
-    st2: StackStorm, key: str, tries: int
-) -> None:
-    mine = f"later-{tries}"
-    look = forward(st2.base_url)
-    script = [step for _ in range(tries - 1) for step in (reset(), look)]
-    with BreakingServer(*script, forward(st2.base_url, reset()), look) as server:
-        with client(f"{server.url}/api/v1", key) as st2_client:
-            made = st2_client.schedule(child(MistralIds("mistral", action_execution_id=mine)))
-        assert server.calls().count("POST /api/v1/executions") == tries
-    assert [execution["id"] for execution in children_of(st2, mine)] == [made["id"]]
-
-
-@pytest.mark.parametrize(
-    "look",
-    [
-        reset(),
-        stall(),
-        answer(500),
-        answer(404),
-        answer(401),
-        answer(302, b"", {"Location": "/login"}),
-        answer(200, b"<html>"),
-        answer(200, {}),
-        answer(200, [5]),
-        answer(200, [{"id": "x"}]),
-        answer(200, [row("somebody else's")]),
-        answer(200, [row(), row("somebody else's")]),
-        answer(200, [{"id": "x", "status": "running"}]),
-        answer(200, [{"id": "x", "status": "running", "context": {"mistral": None}}]),
-    ],
-)
-def test_without_a_look_nothing_is_sent_again_and_the_outcome_stays_unknown(look: Behaviour) -> None:
-    pauses = Pauses()
-    with BreakingServer(reset(), look) as server, client(server.url, "k", FAST, pauses) as st2_client:
-        with pytest.raises(OutcomeUnknown):
-            st2_client.schedule(child())
-        assert server.calls().count("POST /executions") == 1
-        # What a time-out takes, the deadline has less of.
-        assert server.calls().count("GET /executions") >= 1
-        assert len(pauses) >= 1
-
-
-def test_a_look_that_cannot_be_sent_leaves_the_outcome_unknown() -> None:
-    def last(exchange: Exchange) -> bool:
-        server.refuse()
-        return reset()(exchange)
-
-    with BreakingServer(last) as server, client(server.url, "k", FAST) as st2_client:
-        with pytest.raises(OutcomeUnknown, match="look-up"):
-            st2_client.schedule(child())
-        assert server.calls() == ["POST /executions"]
-
-
-def test_a_second_post_that_cannot_be_sent_leaves_the_outcome_unknown() -> None:
-    nothing = raw(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]", then=hang_up()
-    )
-
-    def last(exchange: Exchange) -> bool:
-        server.refuse()
-        return nothing(exchange)
-
-    # A deadline between the first pause, and what the sleep makes of it: the second try is the last.
-    with BreakingServer(reset(), last) as server:
-        settings = St2Settings(server.url, patience=Patience(5, 5, 0.5))
-        st2_client = St2Client(settings, sleep=lambda _: time.sleep(0.6))
-        with contextlib.closing(st2_client), pytest.raises(OutcomeUnknown, match="refused"):
-            st2_client.schedule(child())
-        assert server.calls() == ["POST /executions", "GET /executions"]
-
-
-NOTHING = answer(200, [])
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        answer(429, {"faultstring": "later"}, {"Retry-After": "120"}),
-        answer(401, {"faultstring": "who?"}),
-        answer(302, b"", {"Location": "/maintenance"}),
-        answer(407, b""),
-    ],
-)
-def test_a_second_post_that_somebody_turns_away_leaves_the_outcome_unknown(refusal: Behaviour) -> None:
-    """The first one may be on its way yet."""
-    with BreakingServer(reset(), NOTHING, refusal) as server:
-        settings = St2Settings(server.url, Credential(api_key="k"), patience=Patience(5, 5, 0.5))
-        with contextlib.closing(St2Client(settings)) as st2_client, pytest.raises(OutcomeUnknown):
-            st2_client.schedule(child())
-
-
-@pytest.mark.parametrize("status", [401, 405, 409, 429])
-def test_what_the_second_post_is_told_may_quote_the_first_and_is_not_logged(
-    status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    quoting = answer(status, {"faultstring": "refused: {'password': 'hush'}"})
-
-    def later(exchange: Exchange) -> bool:
-        assert exchange.request is not None
-        return (NOTHING if exchange.request.method == "GET" else quoting)(exchange)
-
-    with (
-        BreakingServer(answer(503), later) as server,
-        client(server.url, patience=Patience(5, 5, 0.5)) as st2_client,
-        pytest.raises(OutcomeUnknown) as caught,
-    ):
-        st2_client.schedule(child(parameters={"password": "hush"}))
-    assert caught.value.status == status
-    assert str(status) in caplog.text
-    assert "hush" not in caught.value.brief() + caplog.text
-
-
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
-def test_what_the_second_post_is_refused_for_the_first_one_was_too(status: int) -> None:
-    refusal = answer(status, {"faultstring": "no"})
-    with (
-        BreakingServer(reset(), NOTHING, refusal) as server,
-        client(server.url, "k") as st2_client,
-        pytest.raises(Answered, match=str(status)),
-    ):
-        st2_client.schedule(child())
-
-
-@pytest.mark.parametrize(
-    "look", [answer(503, b"", {"Retry-After": "17"}), answer(429, b"", {"Retry-After": "17"})]
-)
-def test_a_look_waits_as_long_as_it_is_asked_to(look: Behaviour) -> None:
-    pauses = Pauses()
-    with (
-        BreakingServer(reset(), look, answer(200, [row()])) as server,
-        client(server.url, pauses=pauses) as st2_client,
-    ):
-        assert st2_client.schedule(child())["id"] == "e1"
-    assert pauses[1] == 17
-
-
-def test_the_look_asks_for_this_action_and_no_further_back_than_a_day() -> None:
-    with BreakingServer(reset(), answer(200, [row()])) as server, client(server.url) as st2_client:
-        st2_client.schedule(child())
-        query = parse_qs(urlsplit(server.requests[1].path).query)
-    assert query["filter"] == ["context.mistral.action_execution_id:a1"]
-    since = datetime.strptime(query["timestamp_gt"][0], "%Y-%m-%dT%H:%M:%S.%fZ")
-    age = datetime.now(timezone.utc) - since.replace(tzinfo=timezone.utc)
-    assert timedelta(hours=24) <= age < timedelta(hours=24, minutes=1)
-
-
-def test_of_two_children_the_first_counts_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with (
-        BreakingServer(reset(), answer(200, [row("a1", "e1"), row("a1", "e2")])) as server,
-        client(server.url) as st2_client,
-    ):
-        assert st2_client.schedule(child())["id"] == "e1"
-    assert "'e1' and 'e2'" in caplog.text
-
-
-@pytest.mark.parametrize("lost", LOST)
-def test_without_an_id_to_look_for_nothing_is_sent_again(lost: Behaviour) -> None:
-    with BreakingServer(lost) as server, client(server.url, "k", enough_for(lost)) as st2_client:
-        with pytest.raises(OutcomeUnknown):
-            st2_client.schedule(child(MistralIds("mistral")))
-        assert server.calls() == ["POST /executions"]
-
-
-def test_without_an_id_what_was_not_sent_is_sent_again() -> None:
-    pauses = Pauses()
-    with refusing() as url, client(url, "k", FAST, pauses) as st2_client, pytest.raises(NotSent):
-        st2_client.schedule(child(MistralIds("mistral")))
-    assert len(pauses) >= 2
-
-
 def test_an_execution_for_nobody_is_not_made_twice() -> None:
     with BreakingServer(reset()) as server, client(server.url) as st2_client:
         with pytest.raises(OutcomeUnknown):
             st2_client.create_execution("core.noop", {})
         assert len(server.requests) == 1
-
-
-# -- answered ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("wanted", "words"),
-    [
-        ({"ref": "core.missing"}, "core.missing"),
-        ({"ref": "core.local", "parameters": {}}, "cmd"),
-        ({"ref": "core.local", "parameters": {"cmd": "true", "extra": 1}}, "extra"),
-        ({"parent": Parent("0" * 24)}, "0" * 24),
-    ],
-)
-def test_what_stackstorm_refuses_is_final_and_in_its_own_words(
-    st2: StackStorm, key: str, wanted: dict[str, Any], words: str
-) -> None:
-    pauses = Pauses()
-    with (
-        client(st2.api_url, key, pauses=pauses) as st2_client,
-        pytest.raises(Answered, match=words) as caught,
-    ):
-        st2_client.schedule(child(**wanted))
-    assert caught.value.status == 400
-    assert pauses == []
-
-
-def test_an_answer_of_429_is_tried_again_when_asked_to() -> None:
-    pauses = Pauses()
-    busy = answer(429, b"", {"Retry-After": "18"})
-    with BreakingServer(busy, answer(201, EXECUTION)) as server:
-        with client(server.url, pauses=pauses) as st2_client:
-            assert st2_client.schedule(child()) == EXECUTION
-        # A 429 made nothing: no look is needed.
-        assert server.calls() == ["POST /executions"] * 2
-    assert pauses == [18]
-
-
-def test_no_credential_and_no_parameter_is_in_an_error_or_a_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    shown = ""
-    script = [reset(), answer(500), answer(400, b"no")]
-    with BreakingServer(*script) as server, client(server.url, "hush-key", FAST) as st2_client:
-        for _ in range(2):
-            try:
-                st2_client.schedule(child(parameters={"password": "hush"}))
-            except (Answered, OutcomeUnknown) as error:
-                shown += f"{error}{error!r}"
-        shown += repr(st2_client) + str(vars(st2_client))
-    assert "POST" in shown
-    assert "hush" not in shown + caplog.text
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -557,7 +106,7 @@ def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="find-me")
     with client(st2.api_url, key) as st2_client:
         assert st2_client.find_children("find-me", "finder") == []
-        made = st2_client.schedule(child(ids))
+        made = schedule(st2_client, child(ids))
         [found] = st2_client.find_children("find-me", "finder")
     assert found["id"] == made["id"]
     assert found["context"]["mistral"] == ids.as_dict()
@@ -574,62 +123,19 @@ def test_no_id_of_a_stranger_begins_a_line_of_the_log(caplog: pytest.LogCaptureF
 
 def test_the_child_of_a_copy_of_mistral_is_not_found(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
-        theirs = st2_client.schedule(child(MistralIds("original", action_execution_id="copied")))
+        theirs = schedule(st2_client, child(MistralIds("original", action_execution_id="copied")))
         assert st2_client.find_children("copied", "copy") == []
-        ours = st2_client.schedule(
-            child(MistralIds("copy", action_execution_id="copied")), look_after=0
+        ours = schedule(
+            st2_client, child(MistralIds("copy", action_execution_id="copied")), lookup_first_after=0
         )
         assert [row["id"] for row in st2_client.find_children("copied", "copy")] == [ours["id"]]
     assert ours["id"] != theirs["id"]
 
 
-def test_who_looks_first_makes_no_second_one(st2: StackStorm, key: str) -> None:
-    ids = MistralIds("finder", action_execution_id="look-first")
-    with client(st2.api_url, key) as st2_client:
-        made = st2_client.schedule(child(ids), look_after=0)
-        assert st2_client.schedule(child(ids), look_after=0)["id"] == made["id"]
-        # Further back than a day from now, but not from when the action was made.
-        later = datetime.now(timezone.utc) + timedelta(hours=25)
-        assert st2_client.find_children("look-first", "finder", later) == []
-        doubled = st2_client.schedule(child(ids), look_after=0, since=later)
-        assert [row["id"] for row in st2_client.find_children("look-first", "finder")] == [
-            made["id"],
-            doubled["id"],
-        ]
-
-
-def test_a_try_that_begins_late_looks_first() -> None:
-    """Turned away, nothing is in doubt; but meanwhile the relay may have sent it."""
-
-    def turned_away_late(exchange: Exchange) -> bool:
-        time.sleep(0.3)
-        return bool(answer(429, {"faultstring": "later"})(exchange))
-
-    with (
-        BreakingServer(turned_away_late, answer(200, [row("late", "e1")])) as server,
-        client(server.url, "k", FAST, Pauses()) as st2_client,
-    ):
-        ids = MistralIds("mistral", action_execution_id="late")
-        assert st2_client.schedule(child(ids), look_after=0.2)["id"] == "e1"
-        assert [call.split()[0] for call in server.calls()] == ["POST", "GET"]
-
-
-def test_who_looks_first_and_reaches_nobody_has_sent_nothing() -> None:
-    with refusing() as url, client(url, "k", FAST, Pauses()) as st2_client, pytest.raises(NotSent):
-        st2_client.schedule(child(), look_after=0)
-    with (
-        BreakingServer(answer(401, {"faultstring": "who?"})) as server,
-        client(server.url, "k", FAST, Pauses()) as st2_client,
-    ):
-        with pytest.raises(Answered, match="401"):
-            st2_client.schedule(child(), look_after=0)
-        assert {call.split()[0] for call in server.calls()} == {"GET"}
-
-
 def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="cancel")
     with client(st2.api_url, key) as st2_client:
-        made = st2_client.schedule(child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
+        made = schedule(st2_client, child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
         st2.executions.wait(made["id"], {"running"})
         assert st2_client.cancel(made["id"])
         assert st2.executions.wait(made["id"])["status"] == "canceled"
@@ -655,7 +161,7 @@ def test_parents_are_listed_by_site() -> None:
 def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key, Patience(5, 5, 10)) as st2_client:
         made = [
-            st2_client.schedule(child(MistralIds(site, action_execution_id=f"{site}{i}")))["id"]
+            schedule(st2_client, child(MistralIds(site, action_execution_id=f"{site}{i}")))["id"]
             for site in ("one", "other")
             for i in range(101 if site == "one" else 2)
         ]
@@ -676,8 +182,11 @@ def test_the_children_of_a_workflow_are_listed(st2: StackStorm, key: str) -> Non
     with client(st2.api_url, key) as st2_client:
         above = [st2_client.create_execution("core.noop", {})["id"] for _ in range(2)]
         made = [
-            st2_client.schedule(
-                Child("core.noop", {}, MistralIds("s", workflow_execution_id=workflow), Parent(parent))
+            schedule(
+                st2_client,
+                ExecutionRequest(
+                    "core.noop", {}, MistralIds("s", workflow_execution_id=workflow), Parent(parent)
+                ),
             )["id"]
             for workflow, parent in (("w", above[0]), ("w", above[1]), ("other", above[0]))
         ]
@@ -866,13 +375,33 @@ def test_an_id_from_elsewhere_cannot_reach_another_path() -> None:
 def test_the_children_of_an_execution_are_listed(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         parent = st2_client.create_execution("test.job", {})
-        made = st2_client.schedule(
-            child(MistralIds("m", action_execution_id="c"), parent=Parent(parent["id"]))
+        made = schedule(
+            st2_client, child(MistralIds("m", action_execution_id="c"), parent=Parent(parent["id"]))
         )
         assert [entry["id"] for entry in st2_client.children(parent["id"])] == [made["id"]]
         with pytest.raises(Answered) as caught:
             st2_client.children("0" * 24)
     assert caught.value.status == 404
+
+
+SILENT: list[Behaviour] = [stall(), stall_in_body(201)]
+LOST: list[Behaviour] = [
+    *SILENT,
+    reset(),
+    hang_up(),
+    break_in_body(201),
+    answer(500, {"faultstring": "Internal"}),
+    answer(503, b"", {"Retry-After": "0"}),
+    answer(201, b"<html>"),
+    answer(200, []),
+    answer(200, {"faultstring": "no id"}),
+    answer(200, {"id": None}),
+]
+
+
+def enough_for(lost: Behaviour) -> Patience:
+    """Patience that does not run out by itself, and is not tried by silence either."""
+    return Patience(5, 0.3, 60) if lost in SILENT else PATIENT
 
 
 # -- finishing a parent --------------------------------------------------------------------------
@@ -978,18 +507,6 @@ def test_an_execution_is_read_although_its_result_is_more_than_python_reads() ->
     assert (execution["id"], execution["status"]) == ("e", "failed")
     assert execution["result"]["n"] == "9" * 5000
     assert "nested deeper" in json.dumps(execution["result"]["d"])
-
-
-def test_parameters_that_are_too_large_are_refused_at_once(st2: StackStorm, key: str) -> None:
-    large = child(ref="core.local", parameters={"cmd": "x" * 10_000_000})
-    pauses = Pauses()
-    with (
-        client(st2.api_url, key, Patience(read_timeout=30), pauses) as api,
-        pytest.raises(Answered, match="document too large") as caught,
-    ):
-        api.schedule(large)
-    assert caught.value.status == 500
-    assert not pauses
 
 
 def test_the_parameters_of_an_action() -> None:

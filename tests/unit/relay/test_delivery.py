@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.client.st2 import Child
+from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds
@@ -92,20 +92,27 @@ class Systems:
 
     def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
         self.completed.append(action)
-        self.tried_enough.append(given["tried_enough"])
+        self.tried_enough.append(given["retries_exhausted"])
         return True
 
 
 @pytest.fixture
-def systems() -> Systems:
+def systems(monkeypatch: pytest.MonkeyPatch) -> Systems:
+    # Each has tests of its own in tests/unit/bridge.
+    for name in ("schedule", "complete_action"):
+        monkeypatch.setattr(delivery_module, name, _ask_the_client(name))
     return Systems()
+
+
+def _ask_the_client(name: str) -> Callable[..., Any]:
+    return lambda client, *given, **more: getattr(client, name)(*given, **more)
 
 
 def new_delivery(
     systems: Systems, settings: RelaySettings = SETTINGS, *, elsewhere: bool = False
 ) -> Delivery:
-    def requested(inputs: Any, ids: MistralIds) -> Child | None:
-        return None if elsewhere else Child("core.noop", {}, ids)
+    def requested(inputs: Any, ids: MistralIds) -> ExecutionRequest | None:
+        return None if elsewhere else ExecutionRequest("core.noop", {}, ids)
 
     return Delivery(
         systems,  # type: ignore[arg-type]
@@ -239,7 +246,7 @@ def test_the_child_of_an_old_action_is_looked_for_as_far_back(systems: Systems) 
     with closing(new_delivery(systems, replace(SETTINGS, adopt_after=5))) as delivery:
         assert done(delivery, "a-1", age=9) is True
     since = datetime(2026, 11, 23, 4, 16, 7, tzinfo=timezone.utc)
-    assert systems.given == [{"look_after": 0, "since": since}]
+    assert systems.given == [{"lookup_first_after": 0, "since": since}]
 
 
 @pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])

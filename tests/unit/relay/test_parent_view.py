@@ -194,9 +194,9 @@ def test_tasks_of_a_reverse_workflow_come_after_what_they_require() -> None:
         def get_task(self, id_: str) -> Any:
             return None
 
-        def required_tasks(self, workflow: str) -> Any:
-            assert workflow == "n"
-            return {"last": {"first"}, "first": set()}
+        def definition(self, name: str, kind: str) -> str:
+            assert (name, kind) == ("n", "workflow")
+            return "n: {type: reverse, tasks: {last: {requires: first}, first: {}}}"
 
     systems = Reverse([], [])
     looking = ParentView(systems, systems, "here")  # type: ignore[arg-type]
@@ -227,8 +227,8 @@ class Tried(Systems):
     def attempts(self, id_: str) -> list[Any]:
         return [{"id": f"a-{n}", "name": self.name, "state": "RUNNING"} for n in (1, 2)]
 
-    def base_of(self, name: str) -> str:
-        return "st2.action" if name == "ours" else name
+    def action_definition(self, name: str) -> str | None:
+        return "ours: {base: st2.action}" if name == "ours" else None
 
     def children_of(self, id_: str, **given: Any) -> Any:
         self.asked.append((id_, given))

@@ -10,8 +10,8 @@ from oslo_config import cfg
 
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import St2Settings, checked_url
+from st2actions_mistral.config import context_keys, st2_settings, values
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
-from st2actions_mistral.config.reading import checked_keys, st2_settings, values
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, is_signed
 
@@ -41,21 +41,13 @@ def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
     return St2Settings(api_url=wanted, tls=settings.tls, patience=settings.patience)
 
 
-def context_keys(conf: cfg.ConfigOpts) -> list[str]:
-    """The secrets that sign contexts: the first one signs, each of them is believed.
-
-    :raises ConfigError: one is empty.
-    """
-    return checked_keys("[st2] context_key", values(conf, ST2_GROUP, ST2_OPTS)["context_key"])
-
-
 def believed_parent(
     conf: cfg.ConfigOpts,
     context: St2Context,
     given: object,
     ids: MistralIds,
     *,
-    to_end_it: bool = False,
+    for_completion: bool = False,
 ) -> Parent | None:
     """The parent of a context, as far as it can be believed.
 
@@ -66,7 +58,7 @@ def believed_parent(
 
     :param given: the ``st2_context`` that ``context`` was read from.
     :param ids: where the context was found.
-    :param to_end_it: for somebody who wants to give the parent its final state.
+    :param for_completion: for somebody who wants to give the parent its final state.
     :raises InputError: a parent without a valid signature, where ``context_key`` is set; a context of
         another workflow execution.
     """
@@ -88,7 +80,7 @@ def believed_parent(
             " none.",
         )
     if keys:
-        if to_end_it and not bound_to:
+        if for_completion and not bound_to:
             raise InputError(
                 "st2_context.workflow_execution_id",
                 "is missing: with [st2] context_key, only a context that is signed for this workflow"

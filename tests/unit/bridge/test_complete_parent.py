@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.breaking_servers import BreakingServer, answer, reset
 
-from st2actions_mistral.client import ending
+from st2actions_mistral.bridge.complete_parent import await_start, complete_parent
 from st2actions_mistral.client.settings import Patience, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import OutcomeUnknown, RemoteError
@@ -26,7 +26,7 @@ def waits(*script: Any) -> list[float]:
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 5, 0))
         with contextlib.closing(St2Client(settings)) as client:
-            ending.await_start(client, ID, "w-1", slept.append)
+            await_start(client, ID, "w-1", slept.append)
         assert len(server.requests) == len(script)
     return slept
 
@@ -60,32 +60,32 @@ LARGE = {**SMALL, "output": {"a": "x" * 70_000}}
 DONE = answer(200, {"id": ID, "status": "succeeded"})
 
 
-def sent(report: Any, *script: Any, tried_enough: bool) -> list[Any]:
+def sent(report: Any, *script: Any, retries_exhausted: bool) -> list[Any]:
     """The results that were sent while StackStorm answers as the script has it."""
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
-            ending.end(client, ID, "succeeded", report, tried_enough=tried_enough)
+            complete_parent(client, ID, "succeeded", report, retries_exhausted=retries_exhausted)
         return [json.loads(request.body)["result"] for request in server.requests]
 
 
-@pytest.mark.parametrize("tried_enough", [True, False])
+@pytest.mark.parametrize("retries_exhausted", [True, False])
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_result_that_is_refused_is_cut(status: int, tried_enough: bool) -> None:
+def test_a_result_that_is_refused_is_cut(status: int, retries_exhausted: bool) -> None:
     refusal, running = answer(status), answer(200, {"id": ID, "status": "running"})
     script = [refusal, running, DONE] if status == 400 else [refusal, DONE]
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
-            ending.end(client, ID, "succeeded", SMALL, tried_enough=tried_enough)
+            complete_parent(client, ID, "succeeded", SMALL, retries_exhausted=retries_exhausted)
         assert "cut" in json.loads(server.requests[-1].body)["result"]["mistral"]
 
 
 @pytest.mark.parametrize(("report", "trouble"), [(SMALL, answer(500)), (LARGE, reset())])
 def test_what_may_be_a_moments_trouble_costs_no_result(report: Any, trouble: Any) -> None:
     with pytest.raises(OutcomeUnknown):
-        sent(report, trouble, DONE, tried_enough=False)
-    first, second = sent(report, trouble, DONE, tried_enough=True)
+        sent(report, trouble, DONE, retries_exhausted=False)
+    first, second = sent(report, trouble, DONE, retries_exhausted=True)
     assert first == report
     assert "cut" in second["mistral"]
 
@@ -93,4 +93,4 @@ def test_what_may_be_a_moments_trouble_costs_no_result(report: Any, trouble: Any
 @pytest.mark.parametrize("trouble", [answer(302), answer(401), answer(429), answer(503), reset()])
 def test_what_says_nothing_of_the_result_is_an_error(trouble: Any) -> None:
     with pytest.raises(RemoteError):
-        sent(SMALL, trouble, DONE, tried_enough=True)
+        sent(SMALL, trouble, DONE, retries_exhausted=True)

@@ -1,6 +1,6 @@
-"""Clients that outlive one action, so that connections are reused.
+"""Keep StackStorm clients across actions, so that connections are reused.
 
-Mistral makes a new action object, often in a new thread, for every run; the client stays.
+Mistral creates a new action object, often in a new thread, for every run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _clients: Final[dict[tuple[int, St2Settings], St2Client]] = {}
 
 
 def configuration() -> cfg.ConfigOpts:
-    """Mistral's configuration, with this package's options registered."""
+    """Return Mistral's configuration, with this package's options registered."""
     conf = cfg.CONF
     config.register_opts(conf)
     return conf
 
 
 def client_for(settings: St2Settings) -> St2Client:
-    """The client for these settings in this process; a fork must not share its parent's sockets."""
+    """Return this process's client for these settings; a fork must not share its parent's sockets."""
     key = (os.getpid(), settings)
     with _lock:
         client = _clients.get(key)

@@ -1,0 +1,1 @@
+"""Share between actions, relay and runner what connects one StackStorm with one Mistral."""

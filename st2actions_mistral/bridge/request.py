@@ -1,0 +1,119 @@
+"""Turn the inputs of an ``st2.action`` into a request to StackStorm.
+
+The action itself does so, and the relay for an action that an executor lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oslo_config import cfg
+
+from st2actions_mistral import config
+from st2actions_mistral.bridge import trust
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import payload
+from st2actions_mistral.model.context import MistralIds, Parent, St2Context, header_value
+from st2actions_mistral.model.literals import as_literals
+
+
+@dataclass(frozen=True)
+class ExecutionRequest:
+    """A StackStorm execution to create for a Mistral action.
+
+    :raises InputError: ``ref`` or ``parameters`` cannot be sent.
+    """
+
+    ref: str
+    """``pack.action``"""
+    parameters: Mapping[str, Any] = field(repr=False)
+    ids: MistralIds
+    parent: Parent | None = None
+    notify: Mapping[str, Any] | None = None
+    render_jinja: bool = False
+    """Let StackStorm render the parameters as Jinja. If False, they arrive unchanged."""
+    header: str = field(init=False)
+    """The value of the header ``st2-context``."""
+
+    def __post_init__(self) -> None:
+        pack, _, name = self.ref.partition(".") if isinstance(self.ref, str) else ("", "", "")
+        # Printable, because it is logged: a newline would begin a new log line.
+        if not pack or not name or self.ref != self.ref.strip() or not self.ref.isprintable():
+            raise InputError(
+                "ref",
+                f"{self.ref!r:.80} does not name an action as pack.action, such as core.local.",
+            )
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(
+                "parameters",
+                f"must be an object of names and values, not {type(self.parameters).__name__}.",
+            )
+        payload.check("parameters", dict(self.parameters))
+        payload.check("st2_context.notify", self.notify and dict(self.notify))
+        object.__setattr__(self, "header", header_value(self.parent, self.ids))
+
+    def header_without_chain(self) -> str:
+        """Return the header without the task's name, see :func:`header_value`."""
+        return header_value(self.parent, replace(self.ids, task_name=None))
+
+    def body(self) -> dict[str, Any]:
+        """Return the body of the POST."""
+        parameters = dict(self.parameters)
+        body: dict[str, Any] = {
+            "action": self.ref,
+            "parameters": parameters if self.render_jinja else as_literals(parameters),
+        }
+        if self.notify:
+            body["notify"] = self.notify
+        return body
+
+
+def parse_request(
+    conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds
+) -> tuple[St2Settings, ExecutionRequest]:
+    """Read the inputs of one action.
+
+    :param inputs: ``ref``, ``parameters``, ``st2_context`` and ``render_jinja`` as the workflow's
+        author gives them. Each may be missing.
+    :return: how to reach the StackStorm that the request is for, and the request.
+    :raises InputError: an input is invalid.
+    :raises ConfigError: an option is invalid.
+    """
+    given = inputs.get("st2_context")
+    context = St2Context.parse(given)
+    settings = trust.for_context(conf, context)
+    # Checks the depth before anything walks through the value level by level.
+    payload.check("st2_context.notify", context.notify)
+    parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
+    if render_jinja is not None and not isinstance(render_jinja, bool):
+        raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")
+    ref = inputs.get("ref", "")
+    request = ExecutionRequest(
+        ref=ref,
+        parameters={} if parameters is None else parameters,
+        # StackStorm shows the execution by this name, so it needs one.
+        ids=replace(ids, task_name=ids.task_name or context.task_name or ref),
+        parent=trust.believed_parent(conf, context, given, ids),
+        notify=context.notify_for(ids.task_name),
+        render_jinja=config.render_jinja(conf) if render_jinja is None else render_jinja,
+    )
+    return settings, request
+
+
+def request_parser(
+    conf: cfg.ConfigOpts,
+) -> Callable[[Mapping[str, Any], MistralIds], ExecutionRequest | None]:
+    """Return a function that reads the inputs of lost actions, see :func:`parse_request`.
+
+    It returns None if an action is meant for another StackStorm than the configured one.
+    """
+    configured = config.st2_settings(conf)
+
+    def parse(inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest | None:
+        settings, request = parse_request(conf, inputs, ids)
+        return request if settings == configured else None
+
+    return parse

@@ -1,0 +1,72 @@
+"""Create one StackStorm execution for a Mistral action, and only one.
+
+StackStorm has no idempotency: the same POST twice creates two executions. Once the outcome of a POST
+is unknown, the execution is looked up by the id of its action before the POST is repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import datetime
+from typing import Any
+
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+
+
+def schedule(
+    client: St2Client,
+    request: ExecutionRequest,
+    *,
+    lookup_first_after: float = math.inf,
+    since: datetime | None = None,
+) -> dict[str, Any]:
+    """Create the execution of a request, or find it if it exists.
+
+    :param lookup_first_after: seconds from now. An attempt that begins later looks the execution up
+        before its POST, because somebody else may have created it.
+    :param since: when the action was created, in Mistral's time; None: now. The look-up ignores older
+        executions, see ``client.st2.CLOCK_MARGIN``.
+    :return: the execution, created or found.
+    :raises NotSent: StackStorm could not be reached before the deadline; nothing was created.
+    :raises OutcomeUnknown: the execution may exist; the deadline passed before that was known.
+    :raises Answered: StackStorm rejected the request.
+    """
+    action_execution_id = request.ids.action_execution_id
+    in_doubt = False
+    header = request.header
+    started = time.monotonic()
+
+    def attempt() -> dict[str, Any]:
+        nonlocal in_doubt, header
+        lookup_first = in_doubt or time.monotonic() - started >= lookup_first_after
+        if lookup_first and action_execution_id:
+            try:
+                found = client.find_children_once(action_execution_id, request.ids.site, since)
+            except RemoteError as error:
+                if not in_doubt:
+                    # No POST was sent.
+                    raise
+                raise OutcomeUnknown.after(error, "the look-up failed: ") from error
+            if found:
+                return found[0]
+        try:
+            return client.post_execution_once(request.body(), header)
+        except OutcomeUnknown as error:
+            in_doubt = True
+            if error.status == 500:
+                # The task's name may be the reason, see header_value. Without it StackStorm tells the
+                # real one.
+                header = request.header_without_chain()
+            raise
+        except (Answered, NotSent) as error:
+            permanent = isinstance(error, Answered) and error.judges_the_request
+            if in_doubt and not permanent:
+                # An earlier POST may still be on its way. This failure does not settle its outcome.
+                raise OutcomeUnknown.after(error) from error
+            raise
+
+    execution: dict[str, Any] = client.retrying(repeat_unknown=action_execution_id is not None)(attempt)
+    return execution
