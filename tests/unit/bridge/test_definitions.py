@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     answer,

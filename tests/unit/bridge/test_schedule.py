@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from breaking import (
+from support.breaking_servers import (
     Behaviour,
     BreakingServer,
     Exchange,
