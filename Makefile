@@ -54,18 +54,18 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.with_items
 
 clean:
-	rm -rf $(VENV) $(VENV)-st2client .e2e build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-st2client .e2e build dist *.egg-info sandbox/build sandbox/dist sandbox/*.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.sandbox: setup.cfg | $(BIN)/python
+$(VENV)/.sandbox: setup.cfg sandbox/setup.cfg | $(BIN)/python
 	@echo "Installing Mistral and the package into $(VENV): about a minute the first time."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[sandbox]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . --editable ./sandbox
 	@touch $@
 
-$(VENV)/.test: setup.cfg | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/.test: setup.cfg sandbox/setup.cfg | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]' --editable ./sandbox
 	@touch $@ $(VENV)/.sandbox
 
 $(VENV)/.docs: $(VENV)/.test

@@ -14,8 +14,8 @@ import statistics
 import sys
 import time
 
+from st2_mistral_sandbox.sandbox import Sandbox
 from st2actions_mistral.model import states
-from st2actions_mistral.sandbox.sandbox import Sandbox
 
 ACTIONS = {"std.noop": "std.noop", "st2.action": 'st2.action ref="core.noop"'}
 

@@ -34,7 +34,7 @@ def add_config_file(parser: argparse.ArgumentParser) -> None:
 def needs_extra(extra: str) -> Iterator[None]:
     """Turn a missing module into the command that installs it.
 
-    :param extra: an extra of this distribution, "relay" or "sandbox".
+    :param extra: an extra of this distribution, such as "relay".
     :raises ConfigError: a module is missing.
     """
     try:

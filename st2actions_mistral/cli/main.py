@@ -30,11 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     from st2actions_mistral.cli import (
         check,
         convert,
-        demo,
         pause,
+        plugins,
         relay,
         repair,
-        sandbox,
         status,
         validate,
     )
@@ -46,8 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"st2-mistral {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, sandbox, relay, check, validate, convert, status, repair, pause):
+    for command in (relay, check, validate, convert, status, repair, pause):
         command.add_to(commands)
+    plugins.add_to(commands)
     return parser
 
 

@@ -19,7 +19,7 @@ from support.contract.external_runner import Extern
 from support.contract.recordings import Fill, Recording
 from support.contract.target import NEEDS, Target, chosen, missing, of_environment, of_stand_in
 
-from st2actions_mistral.sandbox.stackstorm import StackStorm
+from st2_mistral_sandbox.stackstorm import StackStorm
 
 ACTIONS = Path(__file__).parent / "actions"
 _DESELECTED = pytest.StashKey[Counter[str]]()

@@ -11,7 +11,7 @@ from support.contract.external_runner import Extern
 from support.contract.recordings import Fill, load
 from support.contract.target import Target, of_stand_in
 
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 API_KEYS = load("apikeys")
 RUNNER_TOKENS = load("runner_tokens")

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def server() -> Iterator[dict[str, str]]:
     """What it printed: api, auth, stream, user, password, api key."""
-    command = [sys.executable, "-m", "st2actions_mistral.sandbox.stackstorm", "--port", "0"]
+    command = [sys.executable, "-m", "st2_mistral_sandbox.stackstorm", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = "".join(process.stdout.readline() for _ in range(6))

@@ -14,7 +14,7 @@ from support.contract.client import Client, NewClient
 from support.contract.recordings import assert_cookie, assert_like, load
 from support.contract.target import Target
 
-from st2actions_mistral.sandbox.stackstorm import StackStorm
+from st2_mistral_sandbox.stackstorm import StackStorm
 
 RECORDINGS = load("stream")
 MISTRAL = {

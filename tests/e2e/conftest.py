@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 from support.mistral_bench import Bench, new_bench
 
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2_mistral_sandbox.process import ChildProcess
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,7 +20,7 @@ def _unmeasured() -> Iterator[None]:
 
     def spawn_unmeasured(child: ChildProcess, log: IO[bytes]) -> subprocess.Popen[bytes]:
         with pytest.MonkeyPatch.context() as patch:
-            if "st2actions_mistral.sandbox.mistral_process" in child.args:
+            if "st2_mistral_sandbox.mistral_process" in child.args:
                 patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
             return spawn(child, log)
 

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from support.waiting import TIMEOUT, eventually
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral import config
 from st2actions_mistral.model import states
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 HERE = Path(sys.executable).parent
 

@@ -13,10 +13,10 @@ import requests
 from support.mistral_bench import Bench, environment, new_bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.cli.main import main
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model.workflow import DESCRIPTION, WorkflowRef, workflow_execution_id
-from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult
 
 WORKFLOW = {
     "pack": "tests",

@@ -10,7 +10,7 @@ import pytest
 from support.mistral_bench import Bench
 from support.waiting import TIMEOUT
 
-from st2actions_mistral.sandbox import demo, examples
+from st2_mistral_sandbox import SandboxError, example_run, examples
 
 
 class Seen:
@@ -26,19 +26,19 @@ class Seen:
         self.executions.append((ref, status))
 
 
-def run(bench: Bench, name: str, **parameters: Any) -> tuple[demo.Outcome, Seen]:
+def run(bench: Bench, name: str, **parameters: Any) -> tuple[example_run.Outcome, Seen]:
     seen = Seen()
-    outcome = demo.run_in(
+    outcome = example_run.run_in(
         bench.sandbox, examples.named(name), parameters, timeout=TIMEOUT, progress=seen
     )
     return outcome, seen
 
 
-def output(outcome: demo.Outcome) -> Any:
+def output(outcome: example_run.Outcome) -> Any:
     return outcome.parent["result"]["output"]
 
 
-def refs(outcome: demo.Outcome) -> list[str]:
+def refs(outcome: example_run.Outcome) -> list[str]:
     return [child["action"]["ref"] for child in outcome.children]
 
 
@@ -132,5 +132,5 @@ def test_each_example_is_run_here() -> None:
 
 
 def test_an_unknown_example_lists_the_known_ones() -> None:
-    with pytest.raises(examples.SandboxError, match=r"no example 'nope'.*error-handling, join"):
+    with pytest.raises(SandboxError, match=r"no example 'nope'.*error-handling, join"):
         examples.named("nope")

@@ -18,13 +18,13 @@ from support.breaking_servers import BreakingServer, Exchange, forward, hang_up,
 from support.mistral_bench import JOB, Bench, new_bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.process import ChildProcess
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.sandbox.process import ChildProcess
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
 
 MANY = 120
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from st2actions_mistral.errors import SandboxError
-from st2actions_mistral.sandbox.mistral import MistralServer
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2_mistral_sandbox.errors import SandboxError
+from st2_mistral_sandbox.mistral_server import MistralServer
+from st2_mistral_sandbox.process import ChildProcess
 
 WORKBOOK = """
 version: '2.0'
@@ -35,7 +35,7 @@ workflows:
 PARENT = """
 import sys, time
 from pathlib import Path
-from st2actions_mistral.sandbox.mistral import MistralServer
+from st2_mistral_sandbox.mistral_server import MistralServer
 
 server = MistralServer(Path(sys.argv[1]))
 server.start()
@@ -190,7 +190,7 @@ def test_a_module_that_knows_nothing_of_it_ends_with_its_parent_too(tmp_path: Pa
     )
     child = ChildProcess(
         "The sleeper",
-        ["st2actions_mistral.sandbox.orphan", "sleeper", "word"],
+        ["st2_mistral_sandbox.parent_watch", "sleeper", "word"],
         tmp_path / "sleeper.log",
         env={"PYTHONPATH": str(tmp_path)},
     )
@@ -219,7 +219,7 @@ def test_a_signal_that_the_module_blocks_waits_for_it(tmp_path: Path) -> None:
     )
     child = ChildProcess(
         "The waiter",
-        ["st2actions_mistral.sandbox.orphan", "waiter"],
+        ["st2_mistral_sandbox.parent_watch", "waiter"],
         tmp_path / "waiter.log",
         env={"PYTHONPATH": str(tmp_path)},
     )
@@ -237,7 +237,7 @@ def test_a_signal_that_the_module_blocks_waits_for_it(tmp_path: Path) -> None:
 MANY_EXPRESSIONS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from st2actions_mistral.sandbox.mistral_process import cfg, parse_one_at_a_time, yaql_expression
+from st2_mistral_sandbox.mistral_process import cfg, parse_one_at_a_time, yaql_expression
 
 sys.setswitchinterval(1e-5)
 cfg.CONF([], project="mistral")

@@ -15,7 +15,7 @@ from support.certificates import Certificates
 from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2_mistral_sandbox.process import ChildProcess
 
 MANY = 300
 SOME = 100

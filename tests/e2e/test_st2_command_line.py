@@ -22,8 +22,8 @@ import pytest
 import requests
 from support.st2_command import ST2, environment_of
 
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import Runner, RunResult, StackStorm
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import Runner, RunResult, StackStorm
 
 TESTS = Path(__file__).parents[1]
 RECORDINGS = TESTS / "contract" / "recordings"

@@ -22,10 +22,10 @@ import requests
 from support.st2_command import ST2, environment_of
 from support.waiting import TIMEOUT, eventually
 
+from st2_mistral_sandbox import examples
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunResult
 from st2actions_mistral.model.workflow import WorkflowRef
-from st2actions_mistral.sandbox import examples
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunResult
 
 COLUMNS = 160
 BASIC = "examples.mistral-basic"

@@ -18,10 +18,10 @@ from support.mistral_bench import Bench, new_bench
 from support.ports import own_port
 from support.waiting import TIMEOUT, eventually
 
+from st2_mistral_sandbox.process import ChildProcess
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.sandbox.process import ChildProcess
 
 WAIT = "wait: {action: st2.action, input: {ref: tests.job}}"
 

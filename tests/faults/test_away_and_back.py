@@ -13,9 +13,9 @@ from support.mistral_bench import Bench
 from support.proxy import Door
 from support.waiting import eventually
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 # Seconds; a minute in the long form.
 AWAY = float(os.environ.get("ST2_MISTRAL_AWAY", "8"))

@@ -14,10 +14,10 @@ import pytest
 from support.mistral_bench import JOB, Bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm.store import Execution
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
-from st2actions_mistral.sandbox.stackstorm.store import Execution
 
 KEY = "of-the-backup-too"
 # What a relay would adopt it adopts long before it would call something else lost.

@@ -32,6 +32,10 @@ from support.breaking_servers import (
 from support.mistral_bench import JOB, Bench, environment
 from support.waiting import eventually
 
+from st2_mistral_sandbox import examples, mistral_runner
+from st2_mistral_sandbox.process import ChildProcess
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
 from st2actions_mistral import config
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback
@@ -43,10 +47,6 @@ from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.sandbox import examples, mistral_runner
-from st2actions_mistral.sandbox.process import ChildProcess
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
 
 PARAMETER = f"canary-parameter-{uuid.uuid4().hex}"
 
@@ -232,7 +232,7 @@ def _relay(
         f"password = {canaries.keystone_password}\nuser_domain_id = default\n"
         "project_name = p\nproject_domain_id = default\n"
     )
-    module = ["st2actions_mistral.sandbox.orphan", "st2actions_mistral.cli.main"]
+    module = ["st2_mistral_sandbox.parent_watch", "st2actions_mistral.cli.main"]
     args = [*module, "relay", "--debug", "--config-file", str(path)]
     return ChildProcess(name, args, folder / f"{name}.log")
 

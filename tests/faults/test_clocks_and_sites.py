@@ -13,9 +13,9 @@ import pytest
 from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import StackStorm, timestamps
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import StackStorm, stamps
 
 SAY = "say: {action: st2.action, input: {ref: core.local, parameters: {cmd: echo hello}}}"
 
@@ -33,7 +33,7 @@ def test_stackstorms_clock_is_an_hour_off(
         def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + apart
 
-    monkeypatch.setattr(stamps, "datetime", Shifted)
+    monkeypatch.setattr(timestamps, "datetime", Shifted)
     options = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
         workflow = bench.start(bench.workbook(SAY))

@@ -24,10 +24,10 @@ import pytest
 from support.mistral_bench import Bench, Run
 from support.proxy import FAULTS, STREAM_FAULTS, FaultProxy, Plan
 
+from st2_mistral_sandbox.process import ChildProcess
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.sandbox.process import ChildProcess
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 MANY = int(os.environ.get("ST2_MISTRAL_SOAK", "200"))
 EACH = 50

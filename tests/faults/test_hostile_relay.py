@@ -27,7 +27,7 @@ from support.breaking_servers import (
     stall,
 )
 
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2_mistral_sandbox.process import ChildProcess
 
 MIB = 1024 * 1024
 

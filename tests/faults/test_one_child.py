@@ -12,13 +12,13 @@ import pytest
 from support.certificates import Certificates
 from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.bridge import schedule as scheduling
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent, RemoteError
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 # Silence is over soon; there is time enough for several tries.
 PATIENCE = Patience(connect_timeout=2, read_timeout=0.3, retry_deadline=20)

@@ -14,8 +14,8 @@ from support.mistral_bench import Bench
 from support.proxy import FaultProxy, Plan
 from support.waiting import eventually
 
-from st2actions_mistral.sandbox.process import ChildProcess
-from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.process import ChildProcess
+from st2_mistral_sandbox.sandbox import Sandbox
 
 POISONED = 8
 HEALTHY = 60

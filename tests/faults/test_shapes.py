@@ -13,11 +13,11 @@ from support.breaking_servers import Behaviour, BreakingServer, Exchange, answer
 from support.mistral_bench import Bench, environment, new_bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm.executions_api import MAX_DOCUMENT
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.model.payload import DEEPEST
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
-from st2actions_mistral.sandbox.stackstorm.executions_api import MAX_DOCUMENT
 
 LIMIT_KB = 1024
 RUN = """

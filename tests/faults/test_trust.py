@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support.mistral_bench import Bench, environment, new_bench
 
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult
 from st2actions_mistral.model.context import sign
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult
 
 KEY, OLD_KEY = "hush-new", "hush-old"
 ID = "00000000-0000-4000-8000-000000000001"

@@ -128,6 +128,12 @@ def test_it_works_and_it_leaves(
 
     assert "relay" in place.run("st2-mistral", "--help")
 
+    # No server that runs commands came along.
+    assert not [path for path in place.venv.files() - files if "sandbox" in path]
+    said = place.run("st2-mistral", "sandbox", "--st2-port", "0", check=False)
+    assert "pip install st2-mistral-sandbox" in said
+    assert "Traceback" not in said
+
     place.pip("uninstall", "--yes", NAME)
 
     assert place.venv.freeze() == packages
@@ -174,7 +180,7 @@ def test_stackstorms_virtualenv_stays_as_it_is(
 def test_the_sandbox_brings_its_examples(
     place: Place, distribution: venvs.Distribution, version: str
 ) -> None:
-    place.pip("install", "--quiet", f"{distribution.wheel}[sandbox]")
+    place.pip("install", "--quiet", distribution.wheel, distribution.sandbox_wheel)
     place.pip("check")
     assert f"mistral=={version}" in place.venv.freeze()
     listed = place.run("st2-mistral", "demo", "--list")

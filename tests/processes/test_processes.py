@@ -14,8 +14,8 @@ from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATA
 from support.mistral_bench import Bench, Run
 from support.waiting import eventually
 
-from st2actions_mistral.sandbox import demo, examples
-from st2actions_mistral.sandbox.stackstorm.store import ExecutionStore
+from st2_mistral_sandbox import example_run, examples
+from st2_mistral_sandbox.stackstorm.store import ExecutionStore
 
 # The first test of a version builds its virtualenv.
 pytestmark = pytest.mark.timeout(900)
@@ -51,7 +51,7 @@ def test_each_example_is_among_them() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples(cluster: Cluster, name: str) -> None:
-    outcome = demo.run_in(
+    outcome = example_run.run_in(
         cluster,  # type: ignore[arg-type]
         examples.named(name),
         EXAMPLES[name],

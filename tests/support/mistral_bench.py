@@ -12,12 +12,12 @@ from typing import Any
 
 import requests
 
+from st2_mistral_sandbox.sandbox import Sandbox
+from st2_mistral_sandbox.stackstorm import RunResult
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.runner.environment import environment as environment_of
 from st2actions_mistral.runner.request import Request
-from st2actions_mistral.sandbox.sandbox import Sandbox
-from st2actions_mistral.sandbox.stackstorm import RunResult
 from support.waiting import TIMEOUT, eventually
 
 

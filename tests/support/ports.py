@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from st2actions_mistral.sandbox import ports
+from st2_mistral_sandbox import ports
 
 _RESERVED: Final[list[socket.socket]] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from st2actions_mistral.sandbox.stackstorm import StackStorm
+from st2_mistral_sandbox.stackstorm import StackStorm
 
 ST2 = Path(
     os.environ.get("ST2_COMMAND") or Path(__file__).parents[2].joinpath(".venv-st2client", "bin", "st2")

@@ -18,11 +18,13 @@ import stevedore
 from oslo_config import cfg, generator
 from support import st2common_stub
 
+import st2_mistral_sandbox
 import st2actions_mistral
 from st2actions_mistral import config
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTION = "st2actions-mistral"
+SANDBOX = "st2-mistral-sandbox"
 
 
 def modules(*below: str) -> list[str]:
@@ -54,15 +56,15 @@ def in_a_fresh_process(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-def entry_points() -> dict[str, list[str]]:
+def entry_points(distribution: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for entry in importlib.metadata.distribution(DISTRIBUTION).entry_points:
+    for entry in importlib.metadata.distribution(distribution).entry_points:
         found.setdefault(entry.group, []).append(f"{entry.name} = {entry.value}")
     return found
 
 
 def test_the_entry_points_are_these() -> None:
-    assert entry_points() == {
+    assert entry_points(DISTRIBUTION) == {
         "console_scripts": ["st2-mistral = st2actions_mistral.cli.main:main"],
         "mistral.actions": [
             "st2.action = st2actions_mistral.actions.action:St2Action",
@@ -76,12 +78,58 @@ def test_the_entry_points_are_these() -> None:
     }
 
 
+def test_the_entry_points_of_the_sandbox_are_its_two_commands() -> None:
+    assert entry_points(SANDBOX) == {
+        "st2actions_mistral.commands": [
+            "demo = st2_mistral_sandbox.commands.demo",
+            "sandbox = st2_mistral_sandbox.commands.sandbox",
+        ]
+    }
+
+
+def test_both_distributions_have_one_version_and_the_sandbox_requires_it() -> None:
+    version = importlib.metadata.version(DISTRIBUTION)
+    assert importlib.metadata.version(SANDBOX) == version
+    requirements = importlib.metadata.requires(SANDBOX) or []
+    (own,) = [line for line in requirements if line.startswith(DISTRIBUTION)]
+    assert own == f"{DISTRIBUTION}[mistral,relay,runner]=={version}"
+
+
+def test_no_extra_for_users_requires_a_server() -> None:
+    requirements = importlib.metadata.requires(DISTRIBUTION) or []
+    users = {line.split(">=")[0] for line in requirements if 'extra == "test"' not in line}
+    assert "prometheus-client" in users
+    assert users.isdisjoint({"werkzeug", "rich", "Jinja2", "jsonschema", "mistral", SANDBOX})
+
+
+@pytest.mark.parametrize("name", st2_mistral_sandbox.__all__)
+def test_the_sandbox_exports_its_public_names(name: str) -> None:
+    assert getattr(st2_mistral_sandbox, name).__name__ == name
+
+
+def test_the_public_names_of_the_sandbox_are_these() -> None:
+    assert st2_mistral_sandbox.__all__ == [
+        "RunRequest",
+        "RunResult",
+        "Runner",
+        "Sandbox",
+        "SandboxError",
+        "StackStorm",
+    ]
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        st2_mistral_sandbox.nothing  # noqa: B018
+
+
 def test_every_entry_point_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in st2common_stub.modules(None).items():
         monkeypatch.setitem(sys.modules, name, module)
-    for entry in importlib.metadata.distribution(DISTRIBUTION).entry_points:
-        loaded = entry.load()
-        assert callable(loaded) or (loaded.get_runner() and loaded.get_metadata())
+    for distribution in (DISTRIBUTION, SANDBOX):
+        for entry in importlib.metadata.distribution(distribution).entry_points:
+            loaded = entry.load()
+            if entry.group == "st2actions_mistral.commands":
+                assert callable(loaded.add_to)
+            else:
+                assert callable(loaded) or (loaded.get_runner() and loaded.get_metadata())
     st2common_stub.forget()
 
 

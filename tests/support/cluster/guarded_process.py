@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from st2actions_mistral.sandbox.process import ChildProcess
+from st2_mistral_sandbox.process import ChildProcess
 from support.cluster.venvs import Venv, clean_environment
 
 RESOURCE_GUARD = Path(__file__).with_name("resource_guard.py")

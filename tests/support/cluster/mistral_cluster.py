@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from st2_mistral_sandbox import examples, mistral_runner
+from st2_mistral_sandbox.process import POLL_INTERVAL, STOP_TIMEOUT
+from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.sandbox import examples, mistral_runner
-from st2actions_mistral.sandbox.process import POLL_INTERVAL, STOP_TIMEOUT
-from st2actions_mistral.sandbox.stackstorm import RunResult, StackStorm
 from support.cluster.guarded_process import Process, Steward
 from support.cluster.local_servers import Broker, Database, Server
 from support.cluster.venvs import Venv

@@ -129,17 +129,21 @@ class Distribution:
     sdist: Path
     wheel: Path
     """Built from the sdist, so that what an sdist lacks is missed here."""
+    sandbox_wheel: Path
+    """The wheel of the distribution in ``sandbox/``, also built from its sdist."""
 
 
 def distribution(folder: Path) -> Distribution:
-    """Build wheel and sdist of the checkout, in a folder of their own: a build leaves things behind."""
+    """Build wheels and sdist in a folder of their own: a build leaves files behind."""
     source, built = folder / "source", folder / "dist"
     shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
     builder = _cached("builder", ["build", "setuptools>=68", "wheel"])
-    run(builder.python, "-m", "build", "--no-isolation", "--outdir", built, source, cwd=folder)
-    (sdist,) = built.glob("*.tar.gz")
-    (wheel,) = built.glob("*.whl")
-    return Distribution(source, sdist, wheel)
+    for part in (source, source / "sandbox"):
+        run(builder.python, "-m", "build", "--no-isolation", "--outdir", built, part, cwd=folder)
+    (sdist,) = built.glob("st2actions_mistral-*.tar.gz")
+    (wheel,) = built.glob("st2actions_mistral-*.whl")
+    (sandbox_wheel,) = built.glob("st2_mistral_sandbox-*.whl")
+    return Distribution(source, sdist, wheel, sandbox_wheel)
 
 
 def _cached(name: str, requirements: list[str]) -> Venv:

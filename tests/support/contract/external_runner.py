@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult
+from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 
 
 class Extern:

@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from st2actions_mistral.sandbox.stackstorm import StackStorm
+from st2_mistral_sandbox.stackstorm import StackStorm
 
 FINAL = frozenset({"succeeded", "failed", "timeout", "canceled", "abandoned"})
 PATIENCE = 30.0

@@ -7,9 +7,9 @@ import pytest
 from mistral_lib.actions.context import ActionContext, ExecutionContext, SecurityContext
 from oslo_config import cfg
 
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral import config
 from st2actions_mistral.bridge import clients, trust
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 Configure = Callable[..., None]
 MakeContext = Callable[..., ActionContext]

@@ -23,10 +23,10 @@ from support.breaking_servers import (
     stall,
 )
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.bridge import clients
 from st2actions_mistral.model.context import sign
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 PARENT_ID = "6b03c160746e6986596007f7"
 MADE = answer(201, {"id": "e1", "status": "requested"})

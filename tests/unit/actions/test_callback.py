@@ -11,10 +11,10 @@ import pytest
 from mistral_lib import serialization
 from support.breaking_servers import BreakingServer, answer, forward, refusing, reset, stall
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback
 from st2actions_mistral.model.context import sign
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 UNKNOWN_ID = "6b03c160746e6986596007f7"
 IDS = {

@@ -14,8 +14,8 @@ from st2actions_mistral.errors import ConfigError
 
 
 def test_a_missing_module_names_the_command_for_a_checkout() -> None:
-    told = r"needs nowhere: pip install '\.\[sandbox\]' in the checkout"
-    with pytest.raises(ConfigError, match=told), needs_extra("sandbox"):
+    told = r"needs nowhere: pip install '\.\[relay\]' in the checkout"
+    with pytest.raises(ConfigError, match=told), needs_extra("relay"):
         __import__("nowhere")
 
 

@@ -24,12 +24,12 @@ from support.breaking_servers import (
     stall,
 )
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
 from st2actions_mistral.errors import Answered, NotSent, RemoteError
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.

@@ -18,12 +18,12 @@ from support.breaking_servers import BreakingServer, answer, refusing
 from support.certificates import Certificates
 from werkzeug import Request, Response
 
+from st2_mistral_sandbox.process import ChildProcess
 from st2actions_mistral import config
 from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
-from st2actions_mistral.sandbox.process import ChildProcess
 
 PATIENCE = Patience(1, 1, 1)
 

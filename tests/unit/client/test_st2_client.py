@@ -23,6 +23,7 @@ from support.breaking_servers import (
     stall_in_body,
 )
 
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client import session
@@ -31,7 +32,6 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.workflow import WorkflowRef
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.

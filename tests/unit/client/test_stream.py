@@ -21,11 +21,11 @@ from support.breaking_servers import (
     reset,
 )
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client import stream as stream_module
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.client.stream import Event, EventStream
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"

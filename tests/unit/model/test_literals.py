@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from st2_mistral_sandbox.stackstorm.datastore import Datastore
+from st2_mistral_sandbox.stackstorm.rendering import Renderer
 from st2actions_mistral.model.literals import as_literals
-from st2actions_mistral.sandbox.stackstorm.datastore import Datastore
-from st2actions_mistral.sandbox.stackstorm.rendering import Renderer
 
 _RENDERER = Renderer(Datastore())
 

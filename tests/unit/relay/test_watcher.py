@@ -12,11 +12,11 @@ import pytest
 import requests
 from support.breaking_servers import BreakingServer, answer, raw
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.loop import Watcher
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 SETTINGS = RelaySettings(
     site="here",

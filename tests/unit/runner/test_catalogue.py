@@ -6,12 +6,12 @@ from contextlib import closing
 
 from support.breaking_servers import BreakingServer, answer
 
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.dsl.wrapping import Catalogue
 from st2actions_mistral.runner.catalogue import Actions
-from st2actions_mistral.sandbox.stackstorm import StackStorm
 
 ONE_TRY = Patience(5, 5, 0)
 KEY = Credential(api_key="k")

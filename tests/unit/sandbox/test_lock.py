@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from st2actions_mistral.errors import SandboxError
-from st2actions_mistral.sandbox import lock
-from st2actions_mistral.sandbox.sandbox import Sandbox
+from st2_mistral_sandbox import lock
+from st2_mistral_sandbox.errors import SandboxError
+from st2_mistral_sandbox.sandbox import Sandbox
 
 _HOLDS = """
 import pathlib, sys, time
-from st2actions_mistral.sandbox import lock
+from st2_mistral_sandbox import lock
 held = lock.hold(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

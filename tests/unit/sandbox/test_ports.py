@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from st2actions_mistral.errors import SandboxError
-from st2actions_mistral.sandbox import ports
+from st2_mistral_sandbox import ports
+from st2_mistral_sandbox.errors import SandboxError
 
 HOST = "127.0.0.1"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from st2_mistral_sandbox.sandbox import Sandbox
 from st2actions_mistral import config
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
 from st2actions_mistral.errors import ConfigError
-from st2actions_mistral.sandbox.sandbox import Sandbox
 
 GIVEN = """\
 [st2]

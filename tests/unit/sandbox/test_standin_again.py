@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from st2actions_mistral.sandbox.stackstorm import Runner, RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult, StackStorm
 
 JOB = {"pack": "ours", "name": "job", "runner_type": "reader", "entry_point": "workflows/job.yaml"}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.sandbox.stackstorm.mongodb import ReplicaSet
-from st2actions_mistral.sandbox.stackstorm.runners import ActionFailed
+from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
+from st2_mistral_sandbox.stackstorm.runners import ActionFailed
 
 
 class Clock:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
-from st2actions_mistral.sandbox.stackstorm.fault import Fault
-from st2actions_mistral.sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked, merged
+from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.fault import Fault
+from st2_mistral_sandbox.stackstorm.parameters import NONE_MARK, cast, check, masked, merged
 
 RUNNER = {"runner_parameters": {"sudo": {"type": "boolean", "default": False}}}
 ACTION: dict[str, Any] = {

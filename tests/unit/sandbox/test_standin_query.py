@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.sandbox.stackstorm.fault import Fault
-from st2actions_mistral.sandbox.stackstorm.query import attributes, select
-from st2actions_mistral.sandbox.stackstorm.stamps import iso
-from st2actions_mistral.sandbox.stackstorm.store import Execution
+from st2_mistral_sandbox.stackstorm.fault import Fault
+from st2_mistral_sandbox.stackstorm.query import attributes, select
+from st2_mistral_sandbox.stackstorm.store import Execution
+from st2_mistral_sandbox.stackstorm.timestamps import iso
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
 

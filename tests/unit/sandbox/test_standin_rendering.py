@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from st2actions_mistral.sandbox.stackstorm.datastore import Datastore
-from st2actions_mistral.sandbox.stackstorm.rendering import Renderer, RenderingError
-from st2actions_mistral.sandbox.stackstorm.stamps import to_json
+from st2_mistral_sandbox.stackstorm.datastore import Datastore
+from st2_mistral_sandbox.stackstorm.rendering import Renderer, RenderingError
+from st2_mistral_sandbox.stackstorm.timestamps import to_json
 
 
 @pytest.fixture

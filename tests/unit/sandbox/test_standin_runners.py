@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from st2actions_mistral.sandbox.stackstorm import RunRequest, RunResult, StackStorm
-from st2actions_mistral.sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm.catalog import Catalog
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Commands that the distribution adds to ``st2-mistral``."""

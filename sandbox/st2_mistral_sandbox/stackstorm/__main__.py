@@ -1,0 +1,40 @@
+"""``python -m st2_mistral_sandbox.stackstorm``: the stand-in alone, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+
+from st2_mistral_sandbox.stackstorm.server import StackStorm
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="A StackStorm stand-in for tests and demos.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9101, help="0 for a free one")
+    parser.add_argument("--api-key", help="accept this key instead of a generated one")
+    parser.add_argument("--action-dir", action="append", default=[], metavar="FOLDER")
+    options = parser.parse_args(arguments)
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with StackStorm(options.host, options.port, action_dirs=options.action_dir) as st2:
+        key = st2.create_api_key(options.api_key)
+        sys.stdout.write(
+            f"api      {st2.api_url}\n"
+            f"auth     {st2.auth_url}\n"
+            f"stream   {st2.stream_url}\n"
+            f"user     {st2.username}\n"
+            f"password {st2.password}\n"
+            f"api key  {key}\n"
+        )
+        sys.stdout.flush()
+        stop.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

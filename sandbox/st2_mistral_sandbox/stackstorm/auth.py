@@ -1,0 +1,206 @@
+"""Who may come in: users with a password, tokens, API keys. Everybody who may is an administrator."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
+from st2_mistral_sandbox.stackstorm.parameters import MASK
+from st2_mistral_sandbox.stackstorm.timestamps import iso, new_id, now
+
+MAX_TTL = 86_400
+"""Seconds; StackStorm's default limit for a token."""
+
+
+@dataclass(repr=False)
+class Token:
+    user: str
+    value: str
+    expiry: datetime
+    service: bool = False
+    id: str = field(default_factory=new_id)
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "user": self.user,
+            "token": self.value,
+            "expiry": iso(self.expiry),
+            "metadata": {},
+            "service": self.service,
+            "id": self.id,
+        }
+
+
+@dataclass(repr=False)
+class ApiKey:
+    user: str
+    hash: str
+    metadata: dict[str, Any]
+    enabled: bool = True
+    created: datetime = field(default_factory=now)
+    id: str = field(default_factory=new_id)
+
+    def view(self, *, masked: bool = True) -> dict[str, Any]:
+        return {
+            "uid": MASK if masked else f"api_key:{self.hash}",
+            "user": self.user,
+            "key_hash": MASK if masked else self.hash,
+            "metadata": self.metadata,
+            "created_at": iso(self.created),
+            "enabled": self.enabled,
+            "id": self.id,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Credential:
+    """What a request brought, and where it was found: header, cookie or query parameter."""
+
+    kind: str
+    value: str
+    location: str
+
+
+NOBODY = Credential("none", "", "")
+SYSTEM_USER = "stanley"
+"""Who everybody is where nobody is asked who he is."""
+
+
+@dataclass(frozen=True, repr=False)
+class Visitor:
+    """Somebody who was let in."""
+
+    user: str
+    credential: Credential
+    expiry: datetime | None = None
+
+    def view(self) -> dict[str, Any]:
+        token = self.credential.kind == "token"
+        authentication = {
+            "method": "authentication token" if token else "API key",
+            "location": self.credential.location,
+        }
+        if self.expiry:
+            authentication["token_expire"] = self.expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "username": self.user,
+            "authentication": authentication,
+            "rbac": {"enabled": False, "roles": [], "is_admin": True},
+        }
+
+
+class Gatekeeper:
+    """``guarded=False`` is StackStorm with authentication turned off."""
+
+    def __init__(self, username: str, password: str, *, guarded: bool = True) -> None:
+        self._guarded = guarded
+        self._lock = threading.Lock()
+        self._passwords = {username: password}
+        self._tokens: dict[str, Token] = {}
+        self._keys: dict[str, ApiKey] = {}
+
+    def log_in(self, authorization: str | None) -> str:
+        """The user of a basic ``Authorization`` header. Raises Fault 401."""
+        scheme, _, encoded = (authorization or "").partition(" ")
+        try:
+            decoded = base64.b64decode(encoded, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            decoded = ""
+        user, colon, password = decoded.partition(":")
+        known = self._passwords.get(user)
+        if scheme.lower() != "basic" or not colon or known is None:
+            raise Fault(401, "Invalid or missing credentials")
+        if not hmac.compare_digest(known.encode(), password.encode()):
+            raise Fault(401, "Invalid or missing credentials")
+        return user
+
+    def create_token(self, user: str, ttl: float | None = None, *, service: bool = False) -> Token:
+        ttl = MAX_TTL if ttl is None else ttl
+        if ttl > MAX_TTL:
+            raise bad_request(f"TTL specified {ttl} is greater than max allowed {MAX_TTL}.")
+        token = Token(user, secrets.token_hex(16), now() + timedelta(seconds=ttl), service)
+        with self._lock:
+            self._tokens[token.value] = token
+        return token
+
+    def revoke_token(self, value: str) -> None:
+        with self._lock:
+            self._tokens.pop(value, None)
+
+    def token_is_valid(self, value: str) -> bool:
+        with self._lock:
+            token = self._tokens.get(value)
+        return token is not None and token.expiry > now()
+
+    def admit(self, credential: Credential | None) -> Visitor:
+        """Raises Fault 401 with StackStorm's sentence."""
+        if not self._guarded:
+            return Visitor(SYSTEM_USER, NOBODY)
+        if credential is None:
+            raise Fault(401, "Unauthorized - One of Token or API key required.")
+        with self._lock:
+            if credential.kind == "token":
+                token = self._tokens.get(credential.value)
+                if token is None:
+                    raise Fault(401, "Unauthorized")
+                if token.expiry <= now():
+                    raise Fault(401, "Unauthorized - Token has expired.")
+                return Visitor(token.user, credential, token.expiry)
+            digest = _hash(credential.value)
+            key = next((key for key in self._keys.values() if key.hash == digest), None)
+        if key is None:
+            raise Fault(401, f"Unauthorized - ApiKey with key_hash={digest} not found.")
+        if not key.enabled:
+            raise Fault(401, "Unauthorized - API key is disabled.")
+        return Visitor(key.user, credential)
+
+    def create_key(
+        self, user: str, metadata: dict[str, Any] | None = None, *, value: str | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key and its value, which is not kept."""
+        value = value or secrets.token_urlsafe(48)
+        key = ApiKey(user, _hash(value), metadata or {})
+        with self._lock:
+            self._keys[key.id] = key
+        return key, value
+
+    def api_keys(self) -> list[ApiKey]:
+        with self._lock:
+            return list(self._keys.values())
+
+    def key(self, key_id: str) -> ApiKey:
+        with self._lock:
+            key = self._keys.get(key_id)
+        if key is None:
+            raise not_found(f'ApiKey with key_hash={MASK} or id "{key_id}" not found.')
+        return key
+
+    def change_key(self, key_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What is not named in ``wanted`` is lost, but for the hash. Raises Fault."""
+        key = self.key(key_id)
+        given = wanted.get("key_hash")
+        if given and given not in (MASK, key.hash):
+            raise bad_request("Update of key_hash is not allowed.")
+        key.user = wanted.get("user") or key.user
+        key.enabled = bool(wanted.get("enabled", True))
+        key.metadata = wanted.get("metadata") or {}
+        key.created = now()
+        # StackStorm derives the uid from what it was sent.
+        return {**key.view(masked=False), "uid": f"api_key:{given or ''}"}
+
+    def delete_key(self, key_id: str) -> None:
+        self.key(key_id)
+        with self._lock:
+            self._keys.pop(key_id, None)
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha512(value.encode()).hexdigest()

@@ -1,0 +1,285 @@
+"""``/v1/executions``: post, show, list, change, cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from st2_mistral_sandbox.stackstorm import parameters as parameters_
+from st2_mistral_sandbox.stackstorm import query as query_
+from st2_mistral_sandbox.stackstorm.api_request import Call, answer, listing
+from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
+from st2_mistral_sandbox.stackstorm.rendering import RenderingError
+from st2_mistral_sandbox.stackstorm.schema import (
+    EXECUTION_CREATE,
+    EXECUTION_UPDATE,
+    RE_RUN,
+    validate,
+)
+from st2_mistral_sandbox.stackstorm.state import State
+from st2_mistral_sandbox.stackstorm.store import Document, Execution
+from st2_mistral_sandbox.stackstorm.stream import FINAL
+from st2_mistral_sandbox.stackstorm.timestamps import from_json
+
+CANCELABLE = frozenset(
+    {"requested", "scheduled", "delayed", "running", "pausing", "paused", "resuming"}
+)
+MAX_DOCUMENT = 16_793_598
+"""Bytes that StackStorm's database takes at once. The parameters are stored twice in one document."""
+
+
+class ExecutionsApi:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._store = state.executions
+
+    def list(self, call: Call) -> Response:
+        page = query_.select(self._store.live(), call.query)
+        show = query_.attributes(call.query)
+        secrets = call.flag("show_secrets")
+        shown = [show(self._store.get(e.id, show_secrets=secrets)) for e in page.executions]
+        return listing(shown, total=page.total, limit=page.limit)
+
+    def get(self, call: Call, execution_id: str) -> Response:
+        show = query_.attributes(call.query)
+        document = self._store.get(execution_id, show_secrets=call.flag("show_secrets"))
+        limit = call.request.args.get("max_result_size", 0, type=int)
+        if limit and document.get("result_size", 0) > limit:
+            document.pop("result", None)
+        return answer(show(document))
+
+    def filters(self, call: Call) -> Response:
+        """The distinct values that st2web offers for filtering."""
+        executions = self._store.live()
+        values: dict[str, list[str]] = {
+            "action": [e.action["ref"] for e in executions],
+            "status": [e.status for e in executions],
+            "rule": [],
+            "runner": [e.runner["name"] for e in executions],
+            "trigger": [],
+            "trigger_type": [],
+            "user": [str(e.context.get("user")) for e in executions],
+        }
+        return answer({name: list(dict.fromkeys(found)) for name, found in values.items()})
+
+    def children(self, call: Call, execution_id: str) -> Response:
+        depth = call.request.args.get("depth", -1, type=int)
+        found = self._store.children(execution_id, depth)
+        secrets = call.flag("show_secrets")
+        return answer([self._store.get(e.id, show_secrets=secrets) for e in found])
+
+    def attribute(self, call: Call, execution_id: str, name: str) -> Response:
+        if name not in query_.EXCLUDABLE:
+            raise bad_request(
+                f'Invalid attribute "{name}" specified. '
+                f"Valid attributes are: {', '.join(query_.EXCLUDABLE)}"
+            )
+        return answer(self._store.get(execution_id).get(name))
+
+    def result(self, call: Call, execution_id: str) -> Response:
+        return answer(self._store.get(execution_id).get("result", {}), kind="text/json")
+
+    def output(self, call: Call, execution_id: str) -> Response:
+        wanted = call.request.args.get("output_type", "all")
+        lines = self._store.find(execution_id).output
+        text = "".join(text for kind, text in lines if wanted in ("all", kind))
+        return Response(text, content_type="text/plain; charset=UTF-8")
+
+    def post(self, call: Call) -> Response:
+        body = call.body()
+        validate(body, EXECUTION_CREATE)
+        _check_size(len(call.request.get_data()))
+        header = call.request.headers.get("st2-context")
+        return self._schedule(call, body, _header_context(header) if header else {})
+
+    def re_run(self, call: Call, execution_id: str) -> Response:
+        body = call.object_body()
+        validate(body, RE_RUN)
+        tasks, reset = body.get("tasks") or [], body.get("reset") or []
+        if (tasks or reset) and body.get("parameters"):
+            raise bad_request(
+                "Parameters override is not supported when re-running task(s) for a workflow."
+            )
+        if any(task not in tasks for task in reset):
+            raise bad_request("List of tasks to reset does not match the tasks to rerun.")
+        old = self._store.find(execution_id)
+        # A workflow of another runner is sent its tasks as parameters, if that runner takes any.
+        if tasks and old.runner["name"] != "orquesta":
+            raise bad_request("Task option is only supported for Orquesta workflows.")
+        kept = {} if call.flag("no_merge") else old.parameters
+        named = {name: names for name, names in (("tasks", tasks), ("reset", reset)) if names}
+        context: Document = {"re-run": {"ref": execution_id, **named}}
+        trace = self._state.traces.id_of(old.id)
+        if trace:
+            context["trace_context"] = {"id_": trace}
+        return self._schedule(
+            call,
+            {
+                "action": old.action["ref"],
+                "parameters": {**kept, **(body.get("parameters") or {})},
+                "context": context,
+                "delay": body.get("delay"),
+                "user": body.get("user"),
+            },
+            {},
+        )
+
+    def _schedule(self, call: Call, body: Document, header_context: Document) -> Response:
+        catalog = self._state.catalog
+        action = catalog.action(body["action"])
+        if action is None or action["ref"] != body["action"]:
+            raise bad_request(f'Action "{body["action"]}" cannot be found.')
+        runner = catalog.runner(action["runner_type"])
+        assert runner is not None, "no action is registered without its runner"
+        context = {
+            **body.get("context", {}),
+            "user": body.get("user") or call.user,
+            "pack": action["pack"],
+            **header_context,
+        }
+        execution = Execution(
+            action=action,
+            runner=runner,
+            parameters=body.get("parameters") or {},
+            context=context,
+            callback=body.get("callback") or {},
+            notify=_notify(body.get("notify") or {}),
+            delay=body.get("delay"),
+            web_base=self._state.base_url,
+            result=body["result"] if isinstance(body.get("result"), dict) else {},
+        )
+        try:
+            execution.parameters = self._rendered(execution)
+        except RenderingError as error:
+            self._enter(execution, publish=False)
+            self._store.move(
+                execution.id, "failed", result={"error": str(error), "traceback": ""}, sized=False
+            )
+            raise bad_request(str(error)) from error
+        self._enter(execution, check=True)
+        shown = execution.view(show_secrets=call.flag("show_secrets"))
+        self._state.worker.schedule(execution.id)
+        return answer(shown, 201)
+
+    def _rendered(self, execution: Execution) -> Document:
+        try:
+            return self._state.renderer.live(
+                execution.parameters,
+                execution.context,
+                execution.action["parameters"],
+                execution.runner["runner_parameters"],
+            )
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+        except (TypeError, SyntaxError) as error:
+            raise Fault(500, str(error)) from error
+
+    def _enter(self, execution: Execution, *, check: bool = False, publish: bool = True) -> None:
+        """Into the store, with parent and trace. Raises Fault if StackStorm would refuse it now."""
+        parent = execution.context.get("parent") or {}
+        if not isinstance(parent, dict):
+            raise Fault(500, f"'{type(parent).__name__}' object has no attribute 'get'")
+        if parent.get("user"):
+            execution.context["user"] = parent["user"]
+        ref = execution.action["ref"]
+        if not execution.action["enabled"]:
+            raise bad_request(f'Unable to execute. Action "{ref}" is disabled.')
+        execution.context["pack"] = execution.action["pack"]
+        if check:
+            parameters_.check(execution.parameters, execution.action, execution.runner)
+        trace = self._state.traces.choose(execution.context, execution.liveaction_id)
+        execution.parent = parent.get("execution_id")
+        self._store.add(execution, publish=publish)
+        self._state.traces.add(trace, execution.id, ref, execution.parent)
+
+    def put(self, call: Call, execution_id: str) -> Response:
+        body = call.body()
+        validate(body, EXECUTION_UPDATE)
+        execution = self._store.find(execution_id)
+        status, wanted = execution.status, body.get("status")
+        if status in FINAL:
+            raise bad_request("Execution is already in completed state.")
+        if wanted is None:
+            raise Fault(500, "Failed updating execution due to unexpected error.")
+        if wanted in ("canceling", "canceled") and (status, wanted) != ("canceling", "canceled"):
+            if status not in CANCELABLE:
+                raise Fault(500, "Failed updating execution due to unexpected error.")
+            return answer(self._cancel(call, execution))
+        if wanted in ("pausing", "paused", "resuming"):
+            verb = "resume" if wanted == "resuming" else "pause"
+            raise bad_request(
+                f'Failed updating execution. Unable to {verb} liveaction "{execution.liveaction_id}" '
+                f'because it is not supported by the "{execution.runner["name"]}" runner.'
+            )
+        if len(call.request.get_data()) > MAX_DOCUMENT:
+            raise Fault(500, "'update' command document too large")
+        if wanted != status:
+            if not self._store.move(
+                execution.id, wanted, only_from={status}, result=body.get("result")
+            ):
+                return self.put(call, execution_id)
+            if wanted == "requested":
+                self._state.worker.schedule(execution.id)
+        return answer(self._store.get(execution.id, show_secrets=call.flag("show_secrets")))
+
+    def delete(self, call: Call, execution_id: str) -> Response:
+        execution = self._store.find(execution_id)
+        if execution.status == "canceled":
+            return answer(self._store.get(execution.id))
+        if execution.status not in CANCELABLE:
+            raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
+        return answer(self._cancel(call, execution))
+
+    def _cancel(self, call: Call, execution: Execution) -> Document:
+        at_once = execution.status != "running" and "parent" not in execution.context
+        moved = self._store.move(
+            execution.id,
+            "canceled" if at_once else "canceling",
+            only_from={execution.status},
+            result={"message": "Action canceled by user.", "user": call.user},
+            context={"cancelled_by": call.user},
+            sized=False,
+        )
+        if not moved:
+            raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
+        # The view first: the worker may be done before the answer is written.
+        shown = self._store.get(execution.id, show_secrets=call.flag("show_secrets"))
+        if not at_once:
+            self._state.worker.cancel(execution.id)
+        return shown
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_DOCUMENT:
+        raise Fault(
+            500,
+            f"BSON document too large ({size} bytes) - the connected server supports "
+            f"BSON document sizes up to {MAX_DOCUMENT} bytes.",
+        )
+    if 2 * size > MAX_DOCUMENT:
+        raise Fault(500, "'update' command document too large")
+
+
+def _header_context(text: str) -> Document:
+    try:
+        context: Any = from_json(text)
+    except ValueError:
+        context = text
+    if not isinstance(context, dict):
+        raise bad_request(
+            f"Unable to convert st2-context from the headers into JSON (was {type(context)})."
+        )
+    return context
+
+
+def _notify(asked: Document) -> Document:
+    """As StackStorm gives it back: in its own order, without what is empty."""
+    kept: Document = {}
+    for event in ("on-complete", "on-success", "on-failure"):
+        route = asked.get(event)
+        if route:
+            told = {name: route[name] for name in ("message", "data") if route.get(name)}
+            routes = route.get("routes") or route.get("channels")
+            kept[event] = {**told, **({"routes": routes} if routes else {})}
+    return kept

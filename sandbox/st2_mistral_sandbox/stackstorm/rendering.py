@@ -1,0 +1,197 @@
+"""Parameters as Jinja, the way StackStorm renders them when an execution is posted.
+
+This is the part that clients have to defend themselves against, so it follows the real thing to
+the last newline:
+
+* a text that holds ``{{`` or ``{%`` is a template; so is a list or an object whose Python text
+  form holds one of them (and it is that text form that is parsed to find its variables);
+* what does not parse is no template and stays as it is;
+* a list or object is encoded as compact JSON, its ``"{{name}}"`` become ``{{name | to_complex}}``,
+  the whole is rendered as one text and decoded again;
+* every variable must be known: a parameter, ``action_context``, ``config_context`` or ``st2kv``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
+
+from st2_mistral_sandbox.stackstorm.datastore import Datastore, Lookup
+from st2_mistral_sandbox.stackstorm.parameters import NONE_MARK, cast
+from st2_mistral_sandbox.stackstorm.timestamps import from_json, to_json
+
+Schemas = Mapping[str, Mapping[str, Any]]
+_MARKERS = ("{{", "{%")
+_WHOLE_VARIABLE = re.compile(r'"{{([A-z0-9_-]+)}}"')
+
+
+class RenderingError(Exception):
+    """A parameter cannot be rendered; the text is StackStorm's."""
+
+
+class _Node:
+    """A name in the graph of dependencies; a template wins over a value.
+
+    Both can be there: StackStorm adds the default of a parameter to the node of a template that
+    a user gave. Where that default is a template itself, the user's is lost.
+    """
+
+    def __init__(self) -> None:
+        self.template: Any = None
+        self.value: Any = None
+        self.known = False
+        self.needs: set[str] = set()
+
+
+class Renderer:
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+        self._environment = jinja2.sandbox.SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self._environment.filters.update(
+            {
+                "decrypt_kv": self._decrypt_kv,
+                "from_json_string": from_json,
+                "json_escape": lambda value: json.dumps(value).strip('"'),
+                "to_complex": json.dumps,
+                "to_json_string": _to_json_string,
+                "use_none": lambda value: NONE_MARK if value is None else value,
+            }
+        )
+
+    def live(
+        self,
+        parameters: Mapping[str, Any],
+        context: Mapping[str, Any],
+        action_schemas: Schemas,
+        runner_schemas: Schemas,
+    ) -> dict[str, Any]:
+        """What the execution shows as its parameters: those given, and defaults that are templates.
+
+        Raises RenderingError, and what ``parameters.cast`` raises.
+        """
+        nodes = self._base(context)
+        for name, value in parameters.items():
+            self._add(nodes, name, value)
+        rendered = self._resolve(nodes, action_schemas, runner_schemas)
+        return _cast_all(parameters, rendered, (action_schemas, runner_schemas))
+
+    def final(
+        self,
+        parameters: Mapping[str, Any],
+        context: Mapping[str, Any],
+        action_schemas: Schemas,
+        runner_schemas: Schemas,
+    ) -> dict[str, Any]:
+        """What the runner gets: live parameters, taken as plain values, and every default."""
+        nodes = self._base(context)
+        for name, value in parameters.items():
+            node = nodes.setdefault(name, _Node())
+            node.value, node.known = value, True
+        rendered = self._resolve(nodes, action_schemas, runner_schemas)
+        wanted = {*action_schemas, *runner_schemas}
+        rendered = {name: value for name, value in rendered.items() if name in wanted}
+        return _cast_all(rendered, rendered, (action_schemas, runner_schemas))
+
+    def _base(self, context: Mapping[str, Any]) -> dict[str, _Node]:
+        user = str(context.get("api_user") or context.get("user") or "")
+        nodes: dict[str, _Node] = {}
+        for name, value in (
+            ("st2kv", self._datastore.lookups(user)),
+            ("action_context", context),
+            ("config_context", {}),
+        ):
+            node = nodes.setdefault(name, _Node())
+            node.value, node.known = value, True
+        return nodes
+
+    def _add(self, nodes: dict[str, _Node], name: str, value: Any) -> None:
+        node = nodes.setdefault(name, _Node())
+        if not is_template(value):
+            node.value, node.known = value, True
+            return
+        try:
+            tree = self._environment.parse(str(value))
+        except jinja2.TemplateSyntaxError:
+            node.value, node.known = value, True
+            return
+        node.template, node.known = value, True
+        for dependency in jinja2.meta.find_undeclared_variables(tree):
+            node.needs.add(dependency)
+            nodes.setdefault(dependency, _Node())
+
+    def _resolve(self, nodes: dict[str, _Node], *schema_groups: Schemas) -> dict[str, Any]:
+        for schemas in schema_groups:
+            for name, prop in schemas.items():
+                if name not in nodes or nodes[name].value is None or prop.get("immutable"):
+                    self._add(nodes, name, prop.get("default"))
+        for name, node in nodes.items():
+            if not node.known:
+                raise RenderingError(f'Dependency unsatisfied in variable "{name}"')
+        try:
+            order = list(TopologicalSorter({n: node.needs for n, node in nodes.items()}).static_order())
+        except CycleError as error:
+            names = ", ".join(sorted(set(error.args[1])))
+            raise RenderingError(
+                f"Cyclic dependency found in the following variables: {names}. "
+                "Likely the variable is referencing itself"
+            ) from error
+        rendered: dict[str, Any] = {}
+        for name in order:
+            rendered[name] = self._render(name, nodes[name], rendered)
+        return rendered
+
+    def _render(self, name: str, node: _Node, rendered: Mapping[str, Any]) -> Any:
+        if node.template is None:
+            return node.value
+        structured = isinstance(node.template, (list, dict))
+        text = str(node.template)
+        if structured:
+            text = _WHOLE_VARIABLE.sub(r"{{\1 | to_complex}}", to_json(node.template))
+        # A template is user code: it may raise anything.
+        try:
+            result = self._environment.from_string(text).render(rendered)
+            return from_json(result) if structured else result
+        except Exception as error:
+            raise RenderingError(f'Failed to render parameter "{name}": {error}') from error
+
+    def _decrypt_kv(self, value: Any) -> str:
+        text = str(value)
+        if isinstance(value, Lookup) and not text:
+            raise ValueError("Referenced datastore item doesn't exist or it contains an empty string")
+        return self._datastore.decrypt(text)
+
+
+def is_template(value: Any) -> bool:
+    text = str(value) if isinstance(value, (list, dict)) else value
+    return isinstance(text, str) and any(marker in text for marker in _MARKERS)
+
+
+def _to_json_string(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
+    return json.dumps(value, indent=indent, sort_keys=sort_keys, separators=(",", ": "))
+
+
+def _cast_all(
+    given: Mapping[str, Any], rendered: Mapping[str, Any], groups: tuple[Schemas, ...]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name in given:
+        prop: Mapping[str, Any] = {}
+        for schemas in groups:
+            prop = schemas.get(name, prop)
+        result[name] = cast(rendered[name], prop)
+    for schemas in groups:
+        for name, prop in schemas.items():
+            default = prop.get("default")
+            untouched = isinstance(default, str) and is_template(default) and name not in given
+            if untouched and not prop.get("immutable") and default != rendered[name]:
+                result[name] = cast(rendered[name], prop)
+    return result

@@ -1,0 +1,191 @@
+"""The three services behind one port, laid out as StackStorm's own nginx does it.
+
+``/api/…`` (also without the prefix) is the API, ``/auth/…`` hands out tokens, ``/stream/…``
+streams events; each knows its paths with and without ``/v1``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, cast
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from st2_mistral_sandbox.stackstorm.api_request import Call, answer, credential_of
+from st2_mistral_sandbox.stackstorm.auth import Visitor
+from st2_mistral_sandbox.stackstorm.content_api import ContentApi
+from st2_mistral_sandbox.stackstorm.executions_api import ExecutionsApi
+from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
+from st2_mistral_sandbox.stackstorm.state import State
+from st2_mistral_sandbox.stackstorm.stream import DEFAULT_EVENTS, Wishes
+from st2_mistral_sandbox.stackstorm.timestamps import now
+
+Handler = Callable[..., Response]
+Route = tuple[str, str, Handler]
+_CORS = {
+    "Access-Control-Allow-Methods": "GET,POST,PUT,DELETE,OPTIONS",
+    "Access-Control-Allow-Headers": (
+        "Content-Type,Authorization,X-Auth-Token,St2-Api-Key,X-Request-ID"
+    ),
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": "Content-Type,X-Limit,X-Total-Count,X-Request-ID",
+}
+
+
+class Service:
+    """One of the three: a map of paths to handlers, and who may use them."""
+
+    def __init__(
+        self, state: State, routes: list[Route], *, unguarded: tuple[Handler, ...] = ()
+    ) -> None:
+        self._state, self._unguarded = state, unguarded
+        rules = [
+            Rule(f"{version}{path}", methods=[method], endpoint=handler)
+            for method, path, handler in routes
+            for version in ("", "/v1")
+        ]
+        self._map = Map(rules, strict_slashes=False, merge_slashes=False)
+
+    def handle(self, request: Request, path: str) -> Response:
+        if request.method == "OPTIONS":
+            return Response(content_type="text/html; charset=UTF-8")
+        try:
+            handler, arguments = self._map.bind("st2").match(path, method=request.method)
+        except HTTPException:
+            # Also for a known path and another method, as StackStorm does.
+            raise not_found() from None
+        if handler in self._unguarded:
+            return cast(Response, handler(Call(request), **arguments))
+        visitor = self._state.gatekeeper.admit(credential_of(request))
+        response: Response = handler(Call(request, visitor), **arguments)
+        _set_cookie(response, visitor)
+        return response
+
+
+def services(state: State) -> dict[str, Service]:
+    """By their prefix; ``""`` is the API."""
+    executions, content = ExecutionsApi(state), ContentApi(state)
+
+    def create_token(call: Call) -> Response:
+        user = state.gatekeeper.log_in(call.request.headers.get("Authorization"))
+        body: dict[str, Any] = call.object_body()
+        if body.get("user") and body["user"] != user:
+            raise bad_request("Current user is not a service and cannot request impersonated tokens")
+        token = state.gatekeeper.create_token(user, body.get("ttl"))
+        response = answer(token.view(), 201)
+        response.headers["X-Api-Url"] = f"{state.base_url}/api"
+        return response
+
+    def validate_token(call: Call) -> Response:
+        value = call.object_body().get("token", "")
+        return answer({"valid": state.gatekeeper.token_is_valid(str(value))})
+
+    def stream(call: Call) -> Response:
+        wishes = Wishes(
+            events=call.words("events") or DEFAULT_EVENTS,
+            action_refs=call.words("action_refs"),
+            execution_ids=call.words("execution_ids"),
+            end_event=call.query.get("end_event", ""),
+            end_execution_id=call.query.get("end_execution_id", ""),
+        )
+        response = Response(
+            state.broadcaster.listen(wishes), content_type="text/event-stream; charset=UTF-8"
+        )
+        response.headers["X-Accel-Buffering"] = "no"
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    one = "/executions/<execution_id>"
+    api: list[Route] = [
+        ("GET", "/", content.root),
+        ("GET", "/user", content.who),
+        ("GET", "/executions", executions.list),
+        ("POST", "/executions", executions.post),
+        ("GET", "/executions/views/filters", executions.filters),
+        ("GET", one, executions.get),
+        ("PUT", one, executions.put),
+        ("DELETE", one, executions.delete),
+        ("GET", f"{one}/children", executions.children),
+        ("GET", f"{one}/attribute/<name>", executions.attribute),
+        ("GET", f"{one}/result", executions.result),
+        ("GET", f"{one}/output", executions.output),
+        ("POST", f"{one}/re_run", executions.re_run),
+        ("GET", "/inquiries", content.inquiries),
+        ("GET", "/inquiries/<inquiry_id>", content.inquiry),
+        ("PUT", "/inquiries/<inquiry_id>", content.respond),
+        ("GET", "/actions", content.actions),
+        ("POST", "/actions", content.create_action),
+        ("GET", "/actions/<ref_or_id>", content.action),
+        ("PUT", "/actions/<ref_or_id>", content.update_action),
+        ("DELETE", "/actions/<ref_or_id>", content.delete_action),
+        ("GET", "/actions/views/overview", content.actions),
+        ("GET", "/actions/views/overview/<ref_or_id>", content.overview),
+        ("GET", "/actions/views/parameters/<ref_or_id>", content.parameters),
+        ("GET", "/runnertypes", content.runner_types),
+        ("GET", "/runnertypes/<name_or_id>", content.runner_type),
+        ("GET", "/keys", content.keys),
+        ("GET", "/keys/<name>", content.key),
+        ("PUT", "/keys/<name>", content.put_key),
+        ("DELETE", "/keys/<name>", content.delete_key),
+        ("GET", "/apikeys", content.api_keys),
+        ("POST", "/apikeys", content.create_api_key),
+        ("GET", "/apikeys/<key_id>", content.api_key),
+        ("PUT", "/apikeys/<key_id>", content.put_api_key),
+        ("DELETE", "/apikeys/<key_id>", content.delete_api_key),
+        ("GET", "/traces", content.traces),
+        ("GET", "/traces/<trace_id>", content.trace),
+    ]
+    return {
+        "": Service(state, api),
+        "/auth": Service(
+            state,
+            [
+                ("POST", "/tokens", create_token),
+                ("POST", "/tokens/validate", validate_token),
+            ],
+            # It takes a password instead.
+            unguarded=(create_token,),
+        ),
+        "/stream": Service(state, [("GET", "/stream", stream)]),
+    }
+
+
+class Site:
+    """Request in, response out, for every path of the one port."""
+
+    def __init__(self, state: State) -> None:
+        self._services = services(state)
+
+    def __call__(self, request: Request) -> Response:
+        path = request.path
+        first = f"/{path.split('/')[1]}" if path.count("/") else ""
+        if first in ("/auth", "/stream", "/api"):
+            service, path = self._services["" if first == "/api" else first], path[len(first) :]
+        else:
+            service = self._services[""]
+        try:
+            response = service.handle(request, path or "/")
+        except Fault as fault:
+            response = answer({"faultstring": fault.text}, fault.status)
+        response.headers["Access-Control-Allow-Origin"] = request.headers.get("Origin", "*")
+        response.headers.extend(_CORS)
+        response.headers["X-Request-Id"] = request.headers.get("X-Request-ID") or str(uuid.uuid4())
+        return response
+
+
+def _set_cookie(response: Response, visitor: Visitor) -> None:
+    credential = visitor.credential
+    if credential.kind != "token" or credential.location == "cookie" or visitor.expiry is None:
+        return
+    response.set_cookie(
+        "auth-token",
+        credential.value,
+        max_age=max(0, int((visitor.expiry - now()).total_seconds())),
+        expires=visitor.expiry,
+        secure=True,
+        httponly=True,
+        samesite="lax",
+    )

@@ -1,0 +1,181 @@
+"""JSON schema as StackStorm uses it: draft 4, but ``required`` stands at the property (draft 3)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from jsonschema import Draft3Validator, Draft4Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+from jsonschema.validators import create  # type: ignore[import-untyped]
+
+from st2_mistral_sandbox.stackstorm.fault import bad_request
+
+Schema = dict[str, Any]
+
+_Validator = create(
+    meta_schema={},
+    validators={
+        **{name: call for name, call in Draft4Validator.VALIDATORS.items() if name != "required"},
+        "properties": Draft3Validator.VALIDATORS["properties"],
+    },
+    version="st2",
+    type_checker=Draft4Validator.TYPE_CHECKER,
+)
+
+TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"]
+"""What a parameter of an action may be; unlike elsewhere, a list of these is refused."""
+ANY_TYPE: Schema = {"anyOf": [{"type": name} for name in TYPES if name != "null"]}
+
+STATUSES = [
+    "requested",
+    "scheduled",
+    "delayed",
+    "running",
+    "succeeded",
+    "failed",
+    "timeout",
+    "abandoned",
+    "canceling",
+    "canceled",
+    "pending",
+    "pausing",
+    "paused",
+    "resuming",
+]
+
+_ROUTE: Schema = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string"},
+        "data": {"type": "object"},
+        "routes": {"type": "array"},
+        "channels": {"type": "array"},
+    },
+    "additionalProperties": False,
+}
+
+EXECUTION_CREATE: Schema = {
+    "type": "object",
+    "properties": {
+        "action": {"type": "string", "required": True},
+        "parameters": {"type": "object"},
+        "context": {"type": "object"},
+        "callback": {"type": "object"},
+        "notify": {
+            "type": "object",
+            "properties": {
+                "on-complete": _ROUTE,
+                "on-success": _ROUTE,
+                "on-failure": _ROUTE,
+            },
+            "additionalProperties": False,
+        },
+        "delay": {"type": ["integer", "null"]},
+        "user": {"type": ["string", "null"]},
+    },
+}
+
+EXECUTION_UPDATE: Schema = {
+    "type": "object",
+    "properties": {
+        "status": {"type": "string", "enum": STATUSES},
+        "result": {"type": "object"},
+    },
+    "additionalProperties": False,
+}
+
+RE_RUN: Schema = {
+    "type": "object",
+    "properties": {
+        "parameters": {"type": "object"},
+        "tasks": {"type": "array"},
+        "reset": {"type": "array"},
+        "user": {"type": "string"},
+        "delay": {"type": "integer"},
+    },
+}
+
+ACTION_CREATE: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "required": True},
+        "pack": {"type": "string"},
+        "runner_type": {"type": "string", "required": True},
+        "entry_point": {"type": "string"},
+        "enabled": {"type": "boolean"},
+        "description": {"type": ["string", "null"]},
+        "parameters": {
+            "type": "object",
+            "patternProperties": {
+                r"^\w+$": {"type": "object", "properties": {"type": {"enum": TYPES}}}
+            },
+            "additionalProperties": False,
+        },
+    },
+}
+
+KEY_PUT: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "required": True},
+        "value": {"type": "string", "required": True},
+        "scope": {"type": "string"},
+        "secret": {"type": "boolean"},
+        "ttl": {"type": "integer"},
+        "user": {"type": ["string", "null"]},
+    },
+}
+
+
+def validate(instance: Any, schema: Schema) -> None:
+    """Raises Fault 400 with the validator's own sentence."""
+    error = best_match(_Validator(schema).iter_errors(instance))
+    if error is not None:
+        raise bad_request(str(error.message))
+
+
+def allow_none(schema: Schema) -> Schema:
+    """A copy in which null is a value of whatever is optional and has no default.
+
+    A property without a type counts as a string here, so an optional parameter that is to take
+    anything has to say so; this is StackStorm's own trap.
+    """
+    schema = copy.deepcopy(schema)
+    for name, prop in schema.get("properties", {}).items():
+        if not isinstance(prop, dict):
+            continue
+        if prop.get("default") is None and ("default" in prop or not prop.get("required")):
+            _make_nullable(prop)
+        if prop.get("properties"):
+            schema["properties"][name] = allow_none(prop)
+        elif isinstance(prop.get("items"), dict) and prop["items"].get("properties"):
+            prop["items"] = allow_none(prop["items"])
+    return schema
+
+
+def _make_nullable(prop: Schema) -> None:
+    for key in ("anyOf", "oneOf"):
+        if key in prop:
+            prop[key].append({"type": "null"})
+            return
+    kind = prop.get("type", "string")
+    if isinstance(kind, list):
+        prop["type"] = [*kind, "null"]
+    elif kind != "null":
+        prop["type"] = [kind, "null"]
+
+
+def with_defaults(instance: Any, schema: Schema) -> Any:
+    """A copy of the object with the schema's defaults where it has nothing or null."""
+    if not isinstance(instance, dict):
+        return instance
+    filled = dict(instance)
+    for name, prop in schema.get("properties", {}).items():
+        if not isinstance(prop, dict):
+            continue
+        if filled.get(name) is None and "default" in prop:
+            filled[name] = copy.deepcopy(prop["default"])
+        if isinstance(filled.get(name), dict) and prop.get("properties"):
+            filled[name] = with_defaults(filled[name], prop)
+    return filled

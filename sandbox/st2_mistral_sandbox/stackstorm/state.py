@@ -1,0 +1,47 @@
+"""Everything that one stand-in consists of, apart from its socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from st2_mistral_sandbox.stackstorm.auth import Gatekeeper
+from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.datastore import Datastore
+from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
+from st2_mistral_sandbox.stackstorm.rendering import Renderer
+from st2_mistral_sandbox.stackstorm.runners import (
+    SANDBOX_ACTIONS,
+    PythonRunner,
+    Runner,
+    inquirer,
+    noop,
+)
+from st2_mistral_sandbox.stackstorm.shell import local_shell
+from st2_mistral_sandbox.stackstorm.store import ExecutionStore
+from st2_mistral_sandbox.stackstorm.stream import Broadcaster
+from st2_mistral_sandbox.stackstorm.traces import Traces
+from st2_mistral_sandbox.stackstorm.worker import Worker
+
+
+@dataclass
+class State:
+    gatekeeper: Gatekeeper
+    broadcaster: Broadcaster = field(default_factory=Broadcaster)
+    catalog: Catalog = field(default_factory=Catalog)
+    datastore: Datastore = field(default_factory=Datastore)
+    traces: Traces = field(default_factory=Traces)
+    replica_set: ReplicaSet = field(default_factory=ReplicaSet)
+    base_url: str = ""
+
+    def __post_init__(self) -> None:
+        self.renderer = Renderer(self.datastore)
+        self.executions = ExecutionStore(self.broadcaster.publish)
+        self.worker = Worker(self.executions, self.catalog, self.renderer, self.gatekeeper)
+        python = PythonRunner({**SANDBOX_ACTIONS, **self.replica_set.actions()})
+        for name, run in (
+            ("local-shell-cmd", local_shell),
+            ("noop", noop),
+            ("inquirer", inquirer),
+            ("python-script", python),
+        ):
+            self.worker.add_runner(name, Runner(run))

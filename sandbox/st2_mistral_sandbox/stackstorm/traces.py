@@ -1,0 +1,90 @@
+"""Traces: which executions belong to one story. Every child must find its parent's."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from st2_mistral_sandbox.stackstorm.fault import bad_request
+from st2_mistral_sandbox.stackstorm.timestamps import iso, new_id, now
+
+
+@dataclass
+class Trace:
+    tag: str
+    id: str = field(default_factory=new_id)
+    start: datetime = field(default_factory=now)
+    executions: list[dict[str, Any]] = field(default_factory=list)
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "uid": f"trace:{hashlib.md5(self.tag.encode(), usedforsecurity=False).hexdigest()}",
+            "trace_tag": self.tag,
+            "trigger_instances": [],
+            "rules": [],
+            "action_executions": list(self.executions),
+            "start_timestamp": iso(self.start),
+            "id": self.id,
+        }
+
+
+class Traces:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._traces: dict[str, Trace] = {}
+        self._of_execution: dict[str, Trace] = {}
+
+    def choose(self, context: dict[str, Any], liveaction_id: str) -> Trace:
+        """The trace that a new execution belongs to. Raises Fault 400 where it names a wrong one."""
+        asked = context.get("trace_context")
+        parent = (context.get("parent") or {}).get("execution_id")
+        with self._lock:
+            if asked and asked.get("id_"):
+                known = self._traces.get(asked["id_"])
+                if known is None:
+                    raise bad_request(f'Unable to find Trace with id="{asked["id_"]}"')
+                return known
+            if asked:
+                return Trace(str(asked.get("trace_tag")))
+            if parent:
+                inherited = self._of_execution.get(str(parent))
+                if inherited is None:
+                    raise bad_request(f"No trace found for execution {parent}")
+                return inherited
+            return Trace(f"execution-{liveaction_id}")
+
+    def add(self, trace: Trace, execution_id: str, ref: str, parent: str | None) -> None:
+        with self._lock:
+            self._traces[trace.id] = trace
+            self._of_execution[execution_id] = trace
+            trace.executions.append(
+                {
+                    "object_id": execution_id,
+                    "ref": ref,
+                    "updated_at": iso(now()),
+                    "caused_by": {"type": "action_execution", "id": parent} if parent else {},
+                }
+            )
+
+    def id_of(self, execution_id: str) -> str | None:
+        with self._lock:
+            trace = self._of_execution.get(execution_id)
+            return trace.id if trace else None
+
+    def list(self, *, execution: str = "", tag: str = "") -> list[dict[str, Any]]:
+        """Newest first."""
+        with self._lock:
+            return [
+                trace.view()
+                for trace in reversed(self._traces.values())
+                if (not tag or trace.tag == tag)
+                and (not execution or self._of_execution.get(execution) is trace)
+            ]
+
+    def get(self, trace_id: str) -> dict[str, Any] | None:
+        with self._lock:
+            trace = self._traces.get(trace_id)
+            return trace.view() if trace else None

@@ -1,0 +1,226 @@
+"""From requested to a final status: a bounded pool of threads that runs actions."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+from st2_mistral_sandbox.stackstorm.auth import Gatekeeper
+from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.rendering import Renderer
+from st2_mistral_sandbox.stackstorm.runners import Run, Runner, RunRequest, RunResult
+from st2_mistral_sandbox.stackstorm.store import PROCESS, ExecutionStore
+
+LOG = logging.getLogger(__name__)
+Job = Callable[[], None]
+
+
+class Pool:
+    """Daemon threads that are made as they are needed, up to ``size``, and wait for jobs."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name, self._size = name, size
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._unfinished = 0
+        self._closed = False
+
+    def submit(self, job: Job) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._jobs.put(job)
+            self._unfinished += 1
+            if len(self._threads) < min(self._unfinished, self._size):
+                thread = threading.Thread(
+                    target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception:
+                LOG.exception("A job of the stand-in failed")
+            with self._lock:
+                self._unfinished -= 1
+
+    def close(self, timeout: float) -> None:
+        """Drop what waits, and wait for what runs."""
+        with self._lock:
+            self._closed = True
+            while not self._jobs.empty():
+                self._jobs.get()
+            for _ in self._threads:
+                self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+
+class Worker:
+    """Scheduler and action runner in one."""
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        catalog: Catalog,
+        renderer: Renderer,
+        gatekeeper: Gatekeeper,
+        *,
+        threads: int = 32,
+    ) -> None:
+        self._store, self._catalog = store, catalog
+        self._renderer, self._gatekeeper = renderer, gatekeeper
+        self._runners: dict[str, Runner] = {}
+        self._lock = threading.Lock()
+        self._cancellations: dict[str, threading.Event] = {}
+        self._delays: set[threading.Timer] = set()
+        self._stopping = False
+        self.api_url = ""
+        self._pool = Pool("st2-worker", threads)
+        # Of their own, so that cancelling works while every worker is busy.
+        self._cancellers = Pool("st2-canceller", 4)
+
+    def add_runner(self, name: str, runner: Runner) -> None:
+        self._runners[name] = runner
+
+    def schedule(self, execution_id: str) -> None:
+        """Take up a requested execution, after its delay if it has one."""
+        delay = self._store.find(execution_id).delay
+        if not delay:
+            self._pool.submit(partial(self._carry_out, execution_id))
+            return
+        self._store.move(execution_id, "delayed", only_from={"requested"})
+        timer = threading.Timer(delay / 1000, lambda: self._due(timer, execution_id))
+        timer.daemon = True
+        with self._lock:
+            if not self._stopping:
+                self._delays.add(timer)
+                timer.start()
+
+    def _due(self, timer: threading.Timer, execution_id: str) -> None:
+        with self._lock:
+            self._delays.discard(timer)
+        self._pool.submit(partial(self._carry_out, execution_id))
+
+    def cancel(self, execution_id: str) -> None:
+        """See to it that a ``canceling`` execution gets ``canceled``."""
+        with self._lock:
+            running = self._cancellations.get(execution_id)
+        if running is not None:
+            running.set()
+        else:
+            self._cancellers.submit(partial(self._finish_cancelling, execution_id))
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopping = True
+            delays, self._delays = self._delays, set()
+            cancellations = list(self._cancellations.values())
+        for timer in delays:
+            timer.cancel()
+        for cancelled in cancellations:
+            cancelled.set()
+        for timer in delays:
+            timer.join(1)
+        self._pool.close(10)
+        self._cancellers.close(10)
+
+    def _carry_out(self, execution_id: str) -> None:
+        cancelled = threading.Event()
+        with self._lock:
+            if self._stopping:
+                return
+            self._cancellations[execution_id] = cancelled
+        try:
+            move = self._store.move
+            if move(execution_id, "scheduled", only_from={"requested", "delayed"}) and move(
+                execution_id, "running", only_from={"scheduled"}, runner_info=PROCESS
+            ):
+                self._run(execution_id, cancelled)
+        finally:
+            with self._lock:
+                del self._cancellations[execution_id]
+            if self._store.status(execution_id) == "canceling":
+                self._finish_cancelling(execution_id)
+
+    def _run(self, execution_id: str, cancelled: threading.Event) -> None:
+        token = self._token(execution_id)
+        done = self._attempt(self._runner(execution_id).run, execution_id, token, cancelled)
+        if done.status != "running":
+            self._gatekeeper.revoke_token(token)
+        if done.result:
+            status, result = done.status, done.result
+        else:
+            status, result = "failed", {"error": "Failed to execute action.", "traceback": ""}
+        self._store.move(
+            execution_id,
+            status,
+            only_from={"running"},
+            result=result,
+            context=done.context,
+            # StackStorm leaves this one failure without an end.
+            ended=bool(done.result),
+        )
+
+    def _finish_cancelling(self, execution_id: str) -> None:
+        kept = self._store.find(execution_id).result
+        cancel = self._runner(execution_id).cancel
+        if cancel is not None:
+            token = self._token(execution_id)
+            done = self._attempt(cancel, execution_id, token, threading.Event())
+            self._gatekeeper.revoke_token(token)
+            if done.status in ("canceling", "failed"):
+                self._store.move(execution_id, "canceling", only_from={"canceling"}, result=kept)
+                return
+        self._store.move(execution_id, "canceled", only_from={"canceling"}, result=kept)
+
+    def _runner(self, execution_id: str) -> Runner:
+        name = self._store.find(execution_id).runner["name"]
+        return self._runners.get(name) or Runner(partial(_no_runner, name))
+
+    def _token(self, execution_id: str) -> str:
+        user = str(self._store.find(execution_id).context.get("user") or "")
+        return self._gatekeeper.create_token(user, service=True).value
+
+    def _attempt(
+        self, run: Run, execution_id: str, token: str, cancelled: threading.Event
+    ) -> RunResult:
+        try:
+            return run(self._request(execution_id, token, cancelled))
+        except Exception as error:  # noqa: BLE001 - an action may raise anything; its name is logged
+            LOG.warning("Action of execution %s failed: %s", execution_id, type(error).__name__)
+            lines = traceback.format_tb(error.__traceback__, 20)
+            return RunResult("failed", {"error": str(error), "traceback": "".join(lines)})
+
+    def _request(self, execution_id: str, token: str, cancelled: threading.Event) -> RunRequest:
+        execution = self._store.find(execution_id)
+        view = self._store.get(execution_id, show_secrets=True)
+        return RunRequest(
+            execution=view,
+            parameters=self._renderer.final(
+                execution.parameters,
+                execution.context,
+                execution.action["parameters"],
+                execution.runner["runner_parameters"],
+            ),
+            action=view["action"],
+            action_dir=self._catalog.folder(view["action"]["ref"]),
+            api_url=self.api_url,
+            auth_token=token,
+            cancelled=cancelled,
+            write=partial(self._store.write, execution_id),
+            parameters_of=self._catalog.parameters,
+            context_of=self._store.context,
+        )
+
+
+def _no_runner(name: str, request: RunRequest) -> RunResult:
+    return RunResult("failed", {"error": f'The stand-in has no runner "{name}".', "traceback": ""})
