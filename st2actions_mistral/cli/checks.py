@@ -20,6 +20,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import ConfigError, SandboxError, St2MistralError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import REMEDY, foreign
 from st2actions_mistral.relay import reconcile
 
 OK: Final = "ok"
@@ -88,6 +89,8 @@ class Checks:
             yield self._finding(check, look) if st2.result == OK else _skipped(check, "StackStorm")
         mistral = self._finding("Mistral", self._mistral_api)
         yield mistral
+        known = mistral.result == OK
+        yield self._finding("project", self._project) if known else _skipped("project", "Mistral")
         yield self._finding("sizes", self._sizes)
         for check, look in (("clocks", self._clocks), ("relay", self._relay)):
             both = st2.result == mistral.result == OK
@@ -178,6 +181,28 @@ class Checks:
                 )
         return f"knows {' and '.join(ACTIONS)}"
 
+    def _project(self) -> str:
+        mistral = self._mistral()
+        scope = mistral.scope()
+        if scope is None:
+            return "Mistral has no authentication"
+        if scope.project_id is None:
+            raise ConfigError(
+                "the token of [st2_relay] has no project, so that the relay completes nothing: set"
+                f" project_name or project_id. {REMEDY}"
+            )
+        others = [
+            other
+            for action in mistral.running_actions()
+            if action["name"] == reconcile.ACTION_NAME and (other := foreign(action, scope))
+        ]
+        if others:
+            raise ConfigError(
+                f"{len(others)} pending actions are not completed. One of them: {others[0].reason}."
+                f" {REMEDY}"
+            )
+        return f"the relay completes actions of project {scope.project_id} only"
+
     def _sizes(self) -> str:
         ours = config.relay_settings(self._conf).field_size_limit_kb
         engine = cfg.IntOpt("execution_field_size_limit_kb", default=1024)
@@ -218,10 +243,11 @@ class Checks:
         return f"{len(waiting)} actions wait for StackStorm, none for a relay"
 
     def _waiting(self, mistral: MistralClient) -> dict[str, Any]:
+        scope = mistral.scope()
         return {
             action["id"]: action
             for action in mistral.running_actions()
-            if action["name"] == reconcile.ACTION_NAME
+            if action["name"] == reconcile.ACTION_NAME and foreign(action, scope) is None
         }
 
     def _final(self, st2: St2Client, waiting: dict[str, Any]) -> set[str]:

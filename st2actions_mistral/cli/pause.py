@@ -11,6 +11,7 @@ from st2actions_mistral import config
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import foreign
 from st2actions_mistral.model.workflow import WorkflowRef, reports_to
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def _changed(
                 execution["id"],
                 f"{_ending(execution)}its workflow now belongs to execution {owner}: {name} that one.",
             )
+        if (other := foreign(workflow, mistral.scope())) is not None:
+            raise InputError(workflow_id, f"{other.reason}. Use a configuration of that project.")
         with safe_to_repeat():
             state = (control.pause if name == "pause" else control.resume)(mistral, workflow_id)
         ended = name == "pause" and state in states.MISTRAL_FINAL

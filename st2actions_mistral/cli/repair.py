@@ -14,6 +14,7 @@ from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.extras import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import REMEDY
 
 _DESCRIPTION = """\
 Settle one action now, as the relay would if it had waited long enough: deliver its result, cancel its
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.relay.children import Children
         from st2actions_mistral.relay.delivery import Delivery
         from st2actions_mistral.relay.metrics import Metrics
+        from st2actions_mistral.relay.reconcile import Refuse
         from st2actions_mistral.relay.view import View
 
     conf = config.load(args.config_file)
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
                 now = mistral.clock() or datetime.now(timezone.utc)
                 _leave_to_executor(action, now, settings.adopt_after)
             effect = delivery.settle_now(args.action, child["id"] if child else None)
+    if isinstance(effect, Refuse):
+        raise InputError(args.action, f"{effect.foreign.reason}. {REMEDY}")
     print(f"{args.action}: {effect.words}")
     return 0
 

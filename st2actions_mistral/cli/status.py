@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:
+        # Other projects may have thousands of actions: one line for each project.
+        own = [row for row in found if not row.foreign]
         cells = [
             (
                 row.action_execution_id,
@@ -69,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
                 row.next,
                 f"{row.error} ({row.tries} times)" if row.tries else row.error or "",
             )
-            for row in found
+            for row in own
         ]
-        print(_table([_HEADS, *cells]))
+        if own:
+            print(_table([_HEADS, *cells]))
+        others = {row.project_id: row for row in found if row.foreign}
+        for project_id, first in others.items():
+            count = sum(row.foreign and row.project_id == project_id for row in found)
+            print(f"{count} pending actions are not completed: each of them: {first.error}")
     else:
         print("No action waits for StackStorm.")
     return 1 if any(row.error for row in found) else 0

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from st2actions_mistral import config
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import Anonymous, HeaderSource
+from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import MistralSettings, St2Settings, impatient
@@ -92,7 +92,7 @@ def needs_credential(settings: St2Settings) -> None:
         )
 
 
-def needs_mistral(settings: MistralSettings, credential: HeaderSource | None) -> None:
+def needs_mistral(settings: MistralSettings, credential: MistralCredential | None) -> None:
     """Ask whoever did not know something that Mistral should know whether it is Mistral.
 
     :raises ConfigError: it is not: its root gives no ``uri``.

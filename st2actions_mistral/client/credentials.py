@@ -15,6 +15,7 @@ from requests.auth import HTTPBasicAuth
 from st2actions_mistral.client import session as http
 from st2actions_mistral.client.settings import St2Settings, is_header_text
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
+from st2actions_mistral.model.project import Scope
 
 
 class HeaderSource(Protocol):
@@ -33,6 +34,16 @@ class HeaderSource(Protocol):
         """After a final 401: which option to set."""
 
 
+class MistralCredential(HeaderSource, Protocol):
+    """What lets a request into a Mistral that has authentication."""
+
+    def scope(self) -> Scope | None:
+        """Return the project of the token; None where there is no token.
+
+        :raises RemoteError: as ``headers``.
+        """
+
+
 class Anonymous:
     """For a service that lets everybody in."""
 
@@ -47,6 +58,9 @@ class Anonymous:
 
     def hint(self) -> str:
         return self._hint
+
+    def scope(self) -> Scope | None:
+        return None
 
 
 class St2Credential:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import Answered, NotSent
+from st2actions_mistral.model.project import Scope
+
+Value = TypeVar("Value")
 
 # What keystoneauth raises over an answer whose parts it takes for granted.
 _STRANGE: Final = (
@@ -43,6 +47,7 @@ class KeystoneCredential:
             timeout=patience.read_timeout,
             redirect=False,
         )
+        self._scope: Scope | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers for one request; a token that is about to expire is renewed.
@@ -51,10 +56,27 @@ class KeystoneCredential:
             token has not been sent.
         :raises Answered: keystone does not take who we say we are.
         """
+        return self._asked(lambda: dict(self._session.get_auth_headers() or {}))
+
+    def scope(self) -> Scope | None:
+        """Return the project of the token; None where there is none (``auth_type = none``).
+
+        The project of a plugin does not change, so keystone is asked once.
+
+        :raises RemoteError: as :meth:`headers`.
+        """
+        from keystoneauth1.noauth import NoAuth
+
+        if self._scope is None and not isinstance(self._plugin, NoAuth):
+            self._scope = Scope(self._asked(lambda: self._plugin.get_project_id(self._session)) or None)
+        return self._scope
+
+    def _asked(self, call: Callable[[], Value]) -> Value:
+        """Call keystoneauth and translate its errors."""
         from keystoneauth1 import exceptions
 
         try:
-            return dict(self._session.get_auth_headers() or {})
+            return call()
         except (exceptions.ConnectFailure, exceptions.RetriableConnectionFailure) as error:
             raise NotSent(self._what(), "no connection to keystone.") from error
         except exceptions.HttpError as error:

@@ -12,19 +12,20 @@ from typing import Any, Final
 from st2actions_mistral.client import retry
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import Anonymous, HeaderSource
+from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.listing import Progress
 from st2actions_mistral.client.session import new_session, shaped
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Scope
 
 # Rows of one listing. Mistral's own bound ([api] max_limit) may be lower; its answer says whether
 # there is more.
 _PAGE: Final = 200
 
 # With "fields", Mistral 23 puts the workflow's name into task_name (measured); neither is asked for.
-_LISTED: Final = "id,name,state,created_at,task_execution_id"
+_LISTED: Final = "id,name,state,created_at,task_execution_id,project_id"
 
 
 class MistralClient:
@@ -37,10 +38,11 @@ class MistralClient:
         self,
         settings: MistralSettings,
         *,
-        credential: HeaderSource | None = None,
+        credential: MistralCredential | None = None,
         sleep: retry.Sleep = time.sleep,
         stop: threading.Event | None = None,
     ) -> None:
+        self._credential = credential
         self._api = Api(
             settings.url,
             new_session(settings.tls),
@@ -50,11 +52,18 @@ class MistralClient:
             stop=stop,
         )
 
+    def scope(self) -> Scope | None:
+        """Return the project of the token; None where Mistral has no authentication.
+
+        :raises RemoteError: keystone cannot be asked, or does not accept the credential.
+        """
+        return self._credential.scope() if self._credential else None
+
     def running_actions(self) -> Iterator[dict[str, Any]]:
         """All action executions in state RUNNING, the oldest first.
 
         Each has ``id``, ``name``, ``state``, ``created_at`` (UTC without a zone, whole seconds),
-        ``task_execution_id``.
+        ``task_execution_id``, ``project_id``.
         """
         return self._all("action_executions", {"state": states.RUNNING, "fields": _LISTED})
 
@@ -131,15 +140,17 @@ class MistralClient:
         return str(found["state"]) if found else None
 
     def execution_briefly(self, execution_id: str) -> dict[str, Any] | None:
-        """``id``, ``state``, ``description`` and ``params`` of one workflow execution, or None where
-        there is none: without its output, however large that is."""
-        fields = "id,state,description,params"
+        """Return one workflow execution without its output, or None where there is none.
+
+        It has ``id``, ``state``, ``description``, ``params`` and ``project_id``.
+        """
+        fields = "id,state,description,params,project_id"
         return self._get(f"/executions/{segment(execution_id)}?fields={fields}")
 
     def unfinished_executions(self) -> Iterator[dict[str, Any]]:
-        """``id``, ``state``, ``description`` and ``root_execution_id`` of all workflow executions that
-        have not ended, the oldest first. The root of an outermost one is null."""
-        fields = "id,state,description,root_execution_id"
+        """``id``, ``state``, ``description``, ``root_execution_id`` and ``project_id`` of all workflow
+        executions that have not ended, the oldest first. The root of an outermost one is null."""
+        fields = "id,state,description,root_execution_id,project_id"
         return self._all("executions", {"state": "in:RUNNING,PAUSED,IDLE", "fields": fields})
 
     def tasks(self, workflow_execution_id: str) -> list[dict[str, Any]]:

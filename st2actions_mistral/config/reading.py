@@ -11,7 +11,7 @@ from typing import Any, Final
 from oslo_config import cfg
 from oslo_config.iniparser import ParseError
 
-from st2actions_mistral.client.credentials import HeaderSource
+from st2actions_mistral.client.credentials import MistralCredential
 from st2actions_mistral.client.settings import (
     Credential,
     MistralSettings,
@@ -116,7 +116,7 @@ def mistral_settings(conf: cfg.ConfigOpts) -> MistralSettings:
     )
 
 
-def mistral_credential(conf: cfg.ConfigOpts) -> HeaderSource | None:
+def mistral_credential(conf: cfg.ConfigOpts) -> MistralCredential | None:
     """Who the relay is in Mistral: what keystoneauth's options in ``[st2_relay]`` say.
 
     :return: None where ``auth_type`` is not set: Mistral lets everybody in.
@@ -127,7 +127,7 @@ def mistral_credential(conf: cfg.ConfigOpts) -> HeaderSource | None:
 
 def keystone_credential(
     conf: cfg.ConfigOpts, group: str, settings: MistralSettings
-) -> HeaderSource | None:
+) -> MistralCredential | None:
     """What keystoneauth's options in a group say; None where ``auth_type`` is not set.
 
     :param settings: of the Mistral in question; keystone is reached in the same way.

@@ -21,12 +21,14 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.project import foreign
 from st2actions_mistral.model.result import is_left_out
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.backoff import Backoff
 from st2actions_mistral.relay.children import Children
+from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Leave, Seen
+from st2actions_mistral.relay.reconcile import Adopt, Cancel, Complete, Leave, Refuse, Seen
 from st2actions_mistral.relay.view import LARGE_RESULT, View
 
 LOG: Final = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class Delivery:
         *,
         requested: Requested,
         metrics: Metrics,
+        projects: ForeignProjects | None = None,
         room: Callable[[], None] = lambda: None,
         delivered: Callable[[Mapping[str, Any]], None] = lambda child: None,
     ) -> None:
@@ -85,6 +88,7 @@ class Delivery:
         self._requested = requested
         self._room = room
         self._delivered = delivered
+        self._projects = projects or ForeignProjects()
         self._workers = settings.workers
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="deliver")
         self._lock = threading.Lock()
@@ -291,6 +295,10 @@ class Delivery:
             return cancelled
         if isinstance(effect, Adopt):
             return self._adopt(seen)
+        if isinstance(effect, Refuse):
+            assert seen.action is not None
+            self._projects.report(effect.foreign, f"action execution {seen.action['id']}")
+            return False
         if seen.action is not None:
             LOG.debug("Action execution %s: %s.", seen.action["id"], effect.reason)
         return False
@@ -386,6 +394,9 @@ class Delivery:
     def _work_surplus(self, action: str) -> None:
         try:
             made = self._mistral.get_action(action)
+            if (other := foreign(made or {}, self._mistral.scope())) is not None:
+                self._projects.report(other, f"action execution {action}")
+                return
             since = reconcile.made_at(made) if made else None
             found = self._st2.find_children(action, self._rules.site, since)
             for first in found[:1]:

@@ -20,10 +20,11 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.report import lost_report
 from st2actions_mistral.relay import parents
 from st2actions_mistral.relay.backoff import Backoff
+from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.lookout import Lookout
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.parent_view import ParentView
-from st2actions_mistral.relay.parents import Finish, Leave, Seen, Stop
+from st2actions_mistral.relay.parents import Finish, Leave, Refuse, Seen, Stop
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Ends:
         view: ParentView,
         *,
         metrics: Metrics,
+        projects: ForeignProjects | None = None,
         given_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +60,7 @@ class Ends:
         self._view = view
         self._metrics = metrics
         self._given_up = given_up
+        self._projects = projects or ForeignProjects()
         self._clock = clock
         self._lookout = Lookout(settings.reconcile_interval, clock)
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="end")
@@ -166,7 +169,8 @@ class Ends:
                 self._missed.pop(parent_id, None)
             else:
                 since = self._missed.setdefault(parent_id, self._clock())
-                seen = replace(seen, age=self._clock() - since)
+                was_seen = ref is not None and self._workflows.get(parent_id) == ref.execution_id
+                seen = replace(seen, age=self._clock() - since, was_seen=was_seen)
         effect = parents.settle(seen, self._settings.site, self._settings.lost_after)
         if isinstance(effect, Finish):
             self._finish(effect, seen)
@@ -176,6 +180,9 @@ class Ends:
             )
             self._stop(effect.workflow_execution_id)
             self._lookout.soon(parent_id)
+        elif isinstance(effect, Refuse):
+            self._projects.report(effect.foreign, f"workflow execution {effect.workflow_execution_id}")
+            self._lookout.forget(parent_id)
         else:
             self._leave(effect, parent_id, seen)
 

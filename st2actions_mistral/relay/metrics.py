@@ -76,7 +76,8 @@ class Health:
 
     ``/health`` answers 200 while one of the two systems is in reach, else 503; its body is JSON:
     ``{"stackstorm": true, "mistral": true}``. ``/failing`` tells of the actions and parents that could
-    not be settled, by id: ``{"times": 3, "error": "…"}``.
+    not be settled, by id: ``{"times": 3, "error": "…"}``, and, by "project …", of the projects that the
+    relay does not write to.
 
     :param port: 0 takes a free one.
     :param contacts: see :meth:`Metrics.watch`.

@@ -14,6 +14,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report, states
+from st2actions_mistral.model.project import foreign
 from st2actions_mistral.model.workflow import (
     WorkflowRef,
     decoded,
@@ -22,6 +23,7 @@ from st2actions_mistral.model.workflow import (
     workflow_execution_id,
 )
 from st2actions_mistral.relay import parents, reconcile
+from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.parents import Seen
 from st2actions_mistral.relay.view import alively
 
@@ -56,12 +58,16 @@ class ParentView:
         site: str,
         *,
         alive: Callable[[], None] = lambda: None,
+        projects: ForeignProjects | None = None,
     ) -> None:
-        """:param alive: called for each row of a listing, of which there may be many."""
+        """:param alive: called for each row of a listing, of which there may be many.
+        :param projects: is told of the workflows of other projects.
+        """
         self._st2 = st2
         self._mistral = mistral
         self._site = site
         self._alive = alive
+        self._projects = projects or ForeignProjects()
 
     def listed(self) -> Listed:
         """Compare both systems.
@@ -104,8 +110,9 @@ class ParentView:
         # An execution that was cancelled, or failed, in the middle of the start names none.
         workflow_id = ref.execution_id if ref else workflow_execution_id(parent_id)
         workflow = self._mistral.get_execution(workflow_id)
+        scope = self._mistral.scope()
         if workflow is None or workflow["state"] in states.MISTRAL_FINAL:
-            return Seen(parent, workflow)
+            return Seen(parent, workflow, scope=scope)
         owner_id = reports_to(workflow)
         owner: Mapping[str, Any] | None = parent
         if owner_id != parent_id:
@@ -113,7 +120,7 @@ class ParentView:
             if owner is not None and parent["status"] in states.ST2_FINAL:
                 # A re-run that its runner has not told of, perhaps: what becomes of it counts.
                 parent = owner
-        return Seen(parent, workflow, owner if parents.wants_no_more(parent) else None)
+        return Seen(parent, workflow, owner if parents.wants_no_more(parent) else None, scope=scope)
 
     def is_at_work(self, workflow_id: str) -> bool:
         """Whether a workflow has not ended, as far as Mistral knows it: a look that costs little."""
@@ -214,4 +221,10 @@ class ParentView:
             workflow = self._mistral.get_execution(root)
             if workflow and workflow["state"] == states.CANCELLED and started_for(workflow):
                 found.update(ids)
-        return found
+        if not found:
+            return found
+        scope = self._mistral.scope()
+        others = {id_: other for id_ in found if (other := foreign(unfinished[id_], scope))}
+        for id_, other in others.items():
+            self._projects.report(other, f"workflow execution {id_}")
+        return found - others.keys()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Foreign, Scope, foreign
 from st2actions_mistral.model.workflow import RUNNER, WorkflowRef, reports_to, started_for
 
 # What a workflow's end is to its parent.
@@ -34,6 +35,10 @@ class Seen:
     for only where the parent :func:`wants_no_more`."""
     age: float = 0
     """Seconds since the workflow was missed, or the parent's word which one it is."""
+    scope: Scope | None = None
+    """The project of the relay's token; None where Mistral has no authentication."""
+    was_seen: bool = False
+    """Whether this relay has seen the workflow before: if it is not there, it has been deleted."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,20 @@ class Leave:
     """Whether to look again before the next comparison."""
 
 
-Effect = Finish | Stop | Leave
+@dataclass(frozen=True)
+class Refuse:
+    """Do nothing, because the workflow belongs to another project than the relay's token."""
+
+    workflow_execution_id: str
+    foreign: Foreign
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is done, for people."""
+        return self.foreign.reason
+
+
+Effect = Finish | Stop | Leave | Refuse
 
 
 def settle(seen: Seen, site: str, lost_after: float) -> Effect:
@@ -77,7 +95,7 @@ def settle(seen: Seen, site: str, lost_after: float) -> Effect:
         return Leave("StackStorm does not know the execution")
     ref = ref_of(parent, site)
     if workflow is None:
-        return _without_workflow(parent, ref, seen.age, lost_after)
+        return _without_workflow(seen, parent, ref, lost_after)
     if parent["id"] not in (reports_to(workflow), started_for(workflow)):
         return Leave("its workflow runs for another execution")
     if workflow["state"] not in states.MISTRAL_FINAL:
@@ -138,14 +156,17 @@ def _has_lost_its_runner(
 
 
 def _without_workflow(
-    parent: Mapping[str, Any], ref: WorkflowRef | None, age: float, lost_after: float
-) -> Finish | Leave:
+    seen: Seen, parent: Mapping[str, Any], ref: WorkflowRef | None, lost_after: float
+) -> Finish | Leave | Refuse:
     if parent["status"] in states.ST2_FINAL:
         return Leave(f"it is {parent['status']} already")
     if ref is None:
         return Leave("it has no workflow yet", again=True)
-    if not 0 < lost_after <= age:
+    if not 0 < lost_after <= seen.age:
         return Leave("its workflow is missing")
+    if not seen.was_seen and (other := foreign({}, seen.scope)) is not None:
+        # Mistral hides the workflows of other projects: a missing one need not be deleted.
+        return Refuse(ref.execution_id, other)
     status = "canceled" if parent["status"] == "canceling" else "failed"
     return Finish(
         parent["id"],
@@ -155,7 +176,7 @@ def _without_workflow(
     )
 
 
-def _unwanted(seen: Seen, workflow: Mapping[str, Any]) -> Stop | Leave:
+def _unwanted(seen: Seen, workflow: Mapping[str, Any]) -> Stop | Leave | Refuse:
     owner = seen.owner
     if owner is None:
         return Leave("StackStorm does not know the execution that its workflow runs for")
@@ -163,4 +184,6 @@ def _unwanted(seen: Seen, workflow: Mapping[str, Any]) -> Stop | Leave:
     # names the one that they are run for in one step, so that there is no moment between the two.
     if not wants_no_more(owner):
         return Leave(f"its workflow runs for execution {owner['id']}")
+    if (other := foreign(workflow, seen.scope)) is not None:
+        return Refuse(workflow["id"], other)
     return Stop(workflow["id"], f"StackStorm execution {owner['id']} is {owner['status']}")

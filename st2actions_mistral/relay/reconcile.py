@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Foreign, Scope, foreign
 from st2actions_mistral.model.result import fit, task_result
 from st2actions_mistral.model.workflow import has_items
 
@@ -109,6 +110,8 @@ class Seen:
     """Seconds since the action was made, or since its child was missed."""
     waited: bool = False
     """Whether the action was seen waiting before: if it is not there, it has been deleted."""
+    scope: Scope | None = None
+    """The project of the relay's token; None where Mistral has no authentication."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,19 @@ class Leave:
         return f"nothing: {self.reason}"
 
 
-Effect = Complete | Cancel | Adopt | Leave
+@dataclass(frozen=True)
+class Refuse:
+    """Do nothing, because the action belongs to another project than the relay's token."""
+
+    foreign: Foreign
+
+    @property
+    def words(self) -> str:
+        """What is done, for people."""
+        return f"nothing: {self.foreign.reason}"
+
+
+Effect = Complete | Cancel | Adopt | Leave | Refuse
 
 
 def settle(seen: Seen, rules: Rules) -> Effect:
@@ -180,6 +195,8 @@ def settle(seen: Seen, rules: Rules) -> Effect:
         # Who may POST executions to StackStorm may write any id into their context; what waits for
         # somebody else's answer is not ours to complete.
         return Leave(f"the action is a {action['name']}, not a {ACTION_NAME}")
+    if (other := foreign(action, seen.scope)) is not None:
+        return Refuse(other)
     if action["state"] in states.MISTRAL_FINAL:
         return _orphan(child, f"its action is {action['state']} already", rules)
     if action["state"] != states.RUNNING:

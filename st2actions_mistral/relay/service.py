@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from st2actions_mistral.client.credentials import HeaderSource
+from st2actions_mistral.client.credentials import MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
@@ -20,6 +20,7 @@ from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery, Requested
 from st2actions_mistral.relay.ends import Ends
+from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.loop import Sweeper, Watcher
 from st2actions_mistral.relay.metrics import Health, Metrics
 from st2actions_mistral.relay.parent_view import ParentView
@@ -52,7 +53,7 @@ class Relay:
         settings: RelaySettings,
         *,
         requested: Requested,
-        credential: HeaderSource | None = None,
+        credential: MistralCredential | None = None,
     ) -> None:
         """
         :param requested: how an action that was lost is read, see ``relay.delivery.Delivery``.
@@ -68,14 +69,28 @@ class Relay:
         self._pause_after_failure = min(_PAUSE_AFTER_FAILURE, settings.reconcile_interval)
         self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
         children = Children()
-        view = View(self._st2, self._mistral, settings.site, alive=self._notifier.alive)
+        self._projects = ForeignProjects()
+        view = View(
+            self._st2,
+            self._mistral,
+            settings.site,
+            alive=self._notifier.alive,
+            projects=self._projects,
+        )
         self.metrics = Metrics()
         self._ends = Ends(
             self._st2,
             self._mistral,
             settings,
-            ParentView(self._st2, self._mistral, settings.site, alive=self._notifier.alive),
+            ParentView(
+                self._st2,
+                self._mistral,
+                settings.site,
+                alive=self._notifier.alive,
+                projects=self._projects,
+            ),
             metrics=self.metrics,
+            projects=self._projects,
             given_up=self._sweep_now.set,
         )
         self._delivery = Delivery(
@@ -86,6 +101,7 @@ class Relay:
             children,
             requested=requested,
             metrics=self.metrics,
+            projects=self._projects,
             room=self._sweep_now.set,
             delivered=self._ends.delivered,
         )
@@ -157,7 +173,11 @@ class Relay:
             self.metrics,
             contacts,
             self._settings.reconcile_interval + self._silence,
-            lambda: {**self._delivery.backoff.failing(), **self._ends.backoff.failing()},
+            lambda: {
+                **self._delivery.backoff.failing(),
+                **self._ends.backoff.failing(),
+                **self._projects.failing(),
+            },
         )
         LOG.info("%s/metrics and %s/health tell how the relay is.", health.url, health.url)
         return health

@@ -10,6 +10,7 @@ from typing import Any
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.model.project import REMEDY, foreign
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.view import View
 
@@ -32,6 +33,10 @@ class Pending:
     """Why it cannot be looked at; else why the relay could not settle it the last time."""
     tries: int = 0
     """How often the relay has tried in vain."""
+    project_id: str | None = None
+    """The OpenStack project of the action; None where Mistral has no authentication."""
+    foreign: bool = False
+    """Whether the relay's token is for another project, so that the relay does not complete it."""
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -51,8 +56,9 @@ def pending(
     :param failing: what a relay tells of those that it could not settle, see ``metrics.Health``.
     :raises RemoteError: one of the two systems does not answer.
     """
-    waiting = view.waiting()
+    waiting = view.all_waiting()
     listed = view.children(waiting)
+    scope = mistral.scope() if waiting else None
     now = (mistral.clock() if waiting else None) or datetime.now(timezone.utc)
 
     def one(action: Mapping[str, Any]) -> Pending:
@@ -61,11 +67,15 @@ def pending(
         age = (now - reconcile.made_at(action)).total_seconds()
         told = failing.get(id_, {})
         then, error = "", told.get("error")
+        other = foreign(action, scope)
         try:
-            seen = view.look(id_, child["id"] if child else None, age=age)
-            then = reconcile.settle(seen, rules).words
-            if id_ in listed.doubled:
-                then += "; cancel all children but the first"
+            if other is not None:
+                then, error = reconcile.Refuse(other).words, f"{other.reason}. {REMEDY}"
+            else:
+                seen = view.look(id_, child["id"] if child else None, age=age)
+                then = reconcile.settle(seen, rules).words
+                if id_ in listed.doubled:
+                    then += "; cancel all children but the first"
         except St2MistralError as failure:
             then, error = "it cannot be looked at", str(failure)
         return Pending(
@@ -77,6 +87,8 @@ def pending(
             next=then,
             error=error,
             tries=told.get("times", 0),
+            project_id=action.get("project_id") if scope else None,
+            foreign=other is not None,
         )
 
     with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:

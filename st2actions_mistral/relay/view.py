@@ -15,8 +15,10 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.project import foreign
 from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.reconcile import Place, Seen
 
 LOG: Final = logging.getLogger(__name__)
@@ -64,17 +66,38 @@ class View:
         site: str,
         *,
         alive: Callable[[], None] = lambda: None,
+        projects: ForeignProjects | None = None,
     ) -> None:
-        """:param alive: called for each row of a listing, of which there may be many."""
+        """:param alive: called for each row of a listing, of which there may be many.
+        :param projects: is told of the actions of other projects.
+        """
         self._st2 = st2
         self._mistral = mistral
         self._site = site
         self._alive = alive
+        self._projects = projects or ForeignProjects()
         self._lock = threading.Lock()
         self._tasks: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def waiting(self) -> dict[str, dict[str, Any]]:
-        """The RUNNING actions that wait for StackStorm by id, see ``MistralClient.running_actions``."""
+        """Return the pending actions that the relay may complete, by id.
+
+        Those of other projects are reported and left out.
+        """
+        scope = self._mistral.scope()
+        found: dict[str, dict[str, Any]] = {}
+        for id_, action in self.all_waiting().items():
+            if (other := foreign(action, scope)) is None:
+                found[id_] = action
+            else:
+                self._projects.report(other, f"action execution {id_}")
+        return found
+
+    def all_waiting(self) -> dict[str, dict[str, Any]]:
+        """Return the pending actions of all projects that Mistral shows, by id.
+
+        For the shape of a row see ``MistralClient.running_actions``.
+        """
         running = [a for a in alively(self._mistral.running_actions(), self._alive) if _is_whole(a)]
         names = {str(action["name"]) for action in running}
         ours = {name for name in names if self._base(name) == reconcile.ACTION_NAME}
@@ -153,8 +176,9 @@ class View:
         if child is None and execution_id is not None:
             child = self._st2.get_execution(execution_id, max_result_size=LARGE_RESULT)
         base = self._base(action["name"]) if action else None
-        if action is None or action["state"] != states.RUNNING:
-            return Seen(action, base=base, child=child, waited=waited)
+        scope = self._mistral.scope()
+        if action is None or action["state"] != states.RUNNING or foreign(action, scope):
+            return Seen(action, base=base, child=child, waited=waited, scope=scope)
         return Seen(
             action,
             base=base,
@@ -162,6 +186,7 @@ class View:
             child=child,
             vanished=execution_id if child is None else None,
             age=age,
+            scope=scope,
         )
 
     def ids(self, action: Mapping[str, Any]) -> MistralIds:

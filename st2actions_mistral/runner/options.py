@@ -9,7 +9,7 @@ from typing import Final
 from oslo_config import cfg
 
 from st2actions_mistral import config
-from st2actions_mistral.client.credentials import Anonymous, HeaderSource
+from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings, Tls, checked_url
 
 GROUP: Final = cfg.OptGroup("mistral", title="How StackStorm's runner mistral-v2 reaches Mistral")
@@ -90,7 +90,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
     )
 
 
-def credential(conf: cfg.ConfigOpts, settings: MistralSettings) -> HeaderSource:
+def credential(conf: cfg.ConfigOpts, settings: MistralSettings) -> MistralCredential:
     """Who the runner is in Mistral: what keystoneauth's options in ``[mistral]`` say, else nobody.
 
     :raises ConfigError: keystoneauth cannot make anything of the options.

@@ -63,6 +63,7 @@ def test_all_is_well(check: Check) -> None:
             "StackStorm's permission",
             "StackStorm's stream",
             "Mistral",
+            "project",
             "sizes",
             "clocks",
             "relay",

@@ -88,6 +88,8 @@ def test_what_waits_is_shown_and_settled(quiet: Bench) -> None:
         "next": "nothing: it is running",
         "error": None,
         "tries": 0,
+        "project_id": None,
+        "foreign": False,
     }
     done = typed(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")

@@ -134,6 +134,8 @@ def keystone(canaries: Canaries, url: Callable[[], str]) -> Behaviour:
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "expires_at": "2099-01-01T00:00:00.000000Z",
             "user": {"id": "u", "name": "relay", "domain": {"id": "default"}},
+            # That of all records of a Mistral without authentication.
+            "project": {"id": "<default-project>", "name": "p", "domain": {"id": "default"}},
             "catalog": [],
         }
         return answer(201, {"token": token}, {"X-Subject-Token": canaries.keystone_token})(exchange)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
-import itertools
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from keystoneauth1.identity.v3 import Password
 from pytest_httpserver import HTTPServer
 from support.breaking_servers import BreakingServer, answer, refusing
 from support.certificates import Certificates
+from support.identity import Identity, json_response, keystone_options
 from werkzeug import Request, Response
 
 from st2_mistral_sandbox.process import ChildProcess
@@ -24,75 +22,35 @@ from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
+from st2actions_mistral.model.project import Scope
 
 PATIENCE = Patience(1, 1, 1)
 
 
-class Identity:
-    """Keystone as far as a password gets a token, and a Mistral that takes the newest one only."""
+class Mistral:
+    """A Mistral without records that accepts the newest token only."""
 
-    def __init__(self, server: HTTPServer) -> None:
-        self.url = server.url_for("/identity/v3")
-        self.issued: list[str] = []
-        self.lifetime = 3600.0
+    def __init__(self, server: HTTPServer, identity: Identity) -> None:
         self.let_in = threading.Event()
-        self._numbers = itertools.count(1)
-        server.expect_request("/identity/v3", method="GET").respond_with_handler(self._discovery)
-        server.expect_request("/identity/v3/auth/tokens", method="POST").respond_with_handler(
-            self._token
-        )
+        self._identity = identity
         for rows in ("tasks", "action_executions"):
             server.expect_request(f"/v2/{rows}").respond_with_handler(self._rows)
 
-    def _discovery(self, request: Request) -> Response:
-        version = {
-            "id": "v3.14",
-            "status": "stable",
-            "links": [{"rel": "self", "href": self.url}],
-        }
-        return _json({"version": version})
-
-    def _token(self, request: Request) -> Response:
-        asked: Any = request.get_json()
-        user = asked["auth"]["identity"]["password"]["user"]
-        if user["password"] != "right":
-            return _json({"error": {"code": 401, "message": "Who are you?"}}, 401)
-        now = datetime.datetime.now(datetime.timezone.utc)
-        token = f"token-{next(self._numbers)}"
-        self.issued.append(token)
-        answer = _json(
-            {
-                "token": {
-                    "methods": ["password"],
-                    "issued_at": _stamp(now),
-                    "expires_at": _stamp(now + datetime.timedelta(seconds=self.lifetime)),
-                    "user": {"id": "u", "name": user["name"], "domain": {"id": "default"}},
-                    "catalog": [],
-                }
-            },
-            201,
-        )
-        answer.headers["X-Subject-Token"] = token
-        return answer
-
     def _rows(self, request: Request) -> Response:
-        if request.headers.get("X-Auth-Token") not in self.issued[-1:]:
-            return _json({"faultstring": "Unauthorized"}, 401)
+        if request.headers.get("X-Auth-Token") not in self._identity.issued[-1:]:
+            return json_response({"faultstring": "Unauthorized"}, 401)
         self.let_in.set()
-        return _json({request.path.rpartition("/")[2]: []})
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(json.dumps(body), status, content_type="application/json")
-
-
-def _stamp(moment: datetime.datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return json_response({request.path.rpartition("/")[2]: []})
 
 
 @pytest.fixture
 def identity(httpserver: HTTPServer) -> Identity:
     return Identity(httpserver)
+
+
+@pytest.fixture(autouse=True)
+def mistral(httpserver: HTTPServer, identity: Identity) -> Mistral:
+    return Mistral(httpserver, identity)
 
 
 def options(tmp_path: Path, auth_url: str, url: str, password: str = "right", more: str = "") -> Path:
@@ -105,13 +63,7 @@ retry_deadline = 1
 {more}
 [st2_relay]
 mistral_url = {url}
-auth_type = v3password
-auth_url = {auth_url}
-username = relay
-password = {password}
-user_domain_id = default
-project_name = service
-project_domain_id = default
+{keystone_options(auth_url, password)}
 """
     )
     return file
@@ -262,19 +214,45 @@ def test_an_odd_token_is_no_token(body: Any) -> None:
         assert len(server.requests) > asked, "the odd one was kept"
 
 
-def test_the_relay_is_let_in(tmp_path: Path, identity: Identity, httpserver: HTTPServer) -> None:
+def test_the_relay_is_let_in(
+    tmp_path: Path, identity: Identity, mistral: Mistral, httpserver: HTTPServer
+) -> None:
     with refusing() as st2:
         file = options(tmp_path, identity.url, httpserver.url_for("/v2"), more=f"api_url = {st2}/v1")
         command = ["st2actions_mistral.cli.main", "relay", "--debug", "--config-file", str(file)]
         relay = ChildProcess("The relay", command, tmp_path / "relay.log")
         relay.start()
         try:
-            assert identity.let_in.wait(20), relay.tail()
+            assert mistral.let_in.wait(20), relay.tail()
         finally:
             relay.stop()
     said = "\n".join(relay.tail(10_000))
     assert "right" not in said
     assert "token-1" not in said
+
+
+@pytest.mark.parametrize("project", ["service", None])
+def test_scope_is_the_project_of_the_token(
+    tmp_path: Path, identity: Identity, httpserver: HTTPServer, project: str | None
+) -> None:
+    identity.project = project
+    client_ = client(tmp_path, identity.url, httpserver.url_for("/v2"))
+    assert client_.scope() == Scope(project)
+    assert client_.scope() == Scope(project)
+    assert identity.issued == ["token-1"]
+
+
+def test_scope_is_none_without_authentication(tmp_path: Path) -> None:
+    file = tmp_path / "mistral.conf"
+    for options_ in ("", "auth_type = none"):
+        file.write_text(f"[st2_relay]\n{options_}\n")
+        credential = config.mistral_credential(config.load([str(file)]))
+        assert MistralClient(MistralSettings(), credential=credential).scope() is None
+
+
+def test_scope_is_an_error_while_keystone_is_unreachable(tmp_path: Path) -> None:
+    with refusing() as auth_url, pytest.raises(NotSent, match="keystone"):
+        client(tmp_path, f"{auth_url}/v3", "http://localhost/v2").scope()
 
 
 def test_an_unknown_auth_type_is_told(tmp_path: Path) -> None:

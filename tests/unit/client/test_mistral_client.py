@@ -313,7 +313,7 @@ def test_a_workflow_is_read_without_its_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
     with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
         assert mistral.execution_briefly("../w")
-        path = "/v2/executions/..%2Fw?fields=id,state,description,params"
+        path = "/v2/executions/..%2Fw?fields=id,state,description,params,project_id"
         assert server.requests[0].path == path
         assert mistral.execution_briefly("w") is None
 

@@ -17,6 +17,7 @@ from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay import delivery as delivery_module
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery
@@ -56,6 +57,8 @@ def seen(action: str, status: str) -> Seen:
 class Systems:
     """Instead of View and both clients."""
 
+    token: Scope | None = None
+
     def __init__(self) -> None:
         self.statuses: dict[str, str] = {}
         self.childless: set[str] = set()
@@ -81,6 +84,9 @@ class Systems:
 
     def ids(self, action: Any) -> MistralIds:
         return MistralIds("here", action_execution_id=action["id"])
+
+    def scope(self) -> Scope | None:
+        return self.token
 
     def find_children(self, action: str, site: str, since: Any) -> list[dict[str, Any]]:
         return self.listed
@@ -494,6 +500,15 @@ def test_of_several_children_those_at_work_are_cancelled_but_the_first() -> None
         delivery.offer_surplus("a")
         eventually(lambda: not delivery._surplus)
     assert systems.cancelled == ["third"]
+
+
+def test_duplicates_of_an_action_of_another_project_are_not_cancelled() -> None:
+    systems = Doubled(first="running", second="running")
+    systems.token = Scope("own")
+    with closing(new_delivery(systems)) as delivery:
+        delivery.offer_surplus("a")
+        eventually(lambda: not delivery._surplus)
+    assert (systems.cancelled, systems.asked) == ([], 0)
 
 
 def test_children_that_cannot_be_looked_at_are_looked_at_again(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.errors import OutcomeUnknown
+from st2actions_mistral.model.project import Scope
 from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
 from st2actions_mistral.relay import parents
 from st2actions_mistral.relay.parent_view import ParentView
@@ -36,6 +37,8 @@ def workflow(id_: str, for_: str, state: str = "RUNNING", root: str | None = Non
 class Systems:
     """Instead of both clients."""
 
+    token: Scope | None = None
+
     def __init__(self, executions: list[Any], workflows: list[Any]) -> None:
         self.executions = {row["id"]: row for row in executions}
         self.workflows = {row["id"]: row for row in workflows}
@@ -54,6 +57,9 @@ class Systems:
 
     def unfinished_executions(self) -> Any:
         return [row for row in self.workflows.values() if row["state"] == "RUNNING"]
+
+    def scope(self) -> Scope | None:
+        return self.token
 
     def get_execution(self, id_: str) -> Any:
         return self.workflows.get(id_) or self.executions.get(id_)
@@ -134,6 +140,16 @@ def test_a_sub_workflow_that_began_too_late_is_left_over() -> None:
     others = {**workflow(W1, FIRST, "CANCELLED"), "description": "somebody's"}
     assert not view([], [others, sub]).listed().leftover
     assert not view([], [sub]).listed().leftover
+
+
+def test_a_sub_workflow_of_another_project_is_not_left_over(caplog: pytest.LogCaptureFixture) -> None:
+    root = workflow(W1, FIRST, "CANCELLED")
+    below = [{**workflow(f"w-{project}", "", root=W1), "project_id": project} for project in ("a", "b")]
+    systems = Systems([], [root, *below])
+    systems.token = Scope("a")
+    looking = ParentView(systems, systems, "here")  # type: ignore[arg-type]
+    assert looking.listed().leftover == {"w-a"}
+    assert "project 'b'. First seen at workflow execution w-b" in caplog.text
 
 
 def test_a_look_at_one_that_runs_needs_no_owner() -> None:

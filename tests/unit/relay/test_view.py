@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.reconcile import Place
 from st2actions_mistral.relay.view import View
 
@@ -36,6 +37,8 @@ def task(id_: str, *, with_items: bool = False, workflow: str = "w") -> dict[str
 class Systems:
     """Instead of both clients."""
 
+    token: Scope | None = None
+
     def __init__(self, actions: list[Any], tasks: list[Any], workflow: str = "RUNNING") -> None:
         self.actions = {row["id"]: row for row in actions}
         self.tasks = {row["id"]: row for row in tasks}
@@ -55,6 +58,9 @@ class Systems:
 
     def get_task(self, id_: str) -> Any:
         return self.tasks.get(id_)
+
+    def scope(self) -> Scope | None:
+        return self.token
 
     def get_execution(self, id_: str, **given: Any) -> Any:
         return {"id": id_, "state": self.workflow}
@@ -128,3 +134,21 @@ def test_a_task_without_a_workflow_tells_nothing_of_its_actions(
     systems = Systems(actions, [broken, task("u")], workflow="CANCELLED")
     assert systems.view().given_up(actions) == {"b", "c"}
     assert "Task execution t is passed over" in caplog.text
+
+
+def test_waiting_leaves_out_actions_of_other_projects(caplog: pytest.LogCaptureFixture) -> None:
+    own = {**action("a"), "project_id": "own"}
+    other = {**action("b"), "project_id": "other"}
+    systems = Systems([own, other, action("c")], [task("t")])
+    systems.token = Scope("own")
+    assert set(systems.view().waiting()) == {"a"}
+    assert set(systems.view().all_waiting()) == {"a", "b", "c"}
+    assert "project 'other'" in caplog.text
+    assert "an unknown project" in caplog.text
+
+
+def test_nothing_more_is_asked_about_an_action_of_another_project() -> None:
+    systems = Systems([{**action("b"), "project_id": "other"}], [])
+    systems.token = Scope("own")
+    seen = systems.view().look("b")
+    assert (seen.place, seen.scope) == (None, Scope("own"))

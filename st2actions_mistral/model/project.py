@@ -1,0 +1,62 @@
+"""The OpenStack project of a record in Mistral, and the decision not to write to another project's.
+
+Mistral files everything that follows from an update under the project of the token that made it.
+Completing an action of another project moves the rest of its workflow into the relay's project, and
+looks names up there: with a private definition of the same name in both projects, the wrong one ran
+(measured with 23.0.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+REMEDY: Final = "Run one relay per project, as a non-admin of that project."
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The project that a keystone token is for."""
+
+    project_id: str | None
+    """None for a token without a project."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A record that must not be written to, because it is not of the token's project."""
+
+    project_id: str | None
+    """The record's project; None where Mistral shows none."""
+    scope: Scope
+
+    @property
+    def project(self) -> str:
+        """The record's project in words, for people."""
+        return f"project {self.project_id!r:.80}" if self.project_id else "an unknown project"
+
+    @property
+    def reason(self) -> str:
+        """Why the record is not written to, for people."""
+        own = self.scope.project_id
+        token = f"is for project {own!r:.80}" if own else "has no project"
+        return f"it belongs to {self.project}, and the token of [st2_relay] {token}"
+
+
+def foreign(row: Mapping[str, Any], scope: Scope | None) -> Foreign | None:
+    """Decide whether a record of Mistral belongs to another project than the token.
+
+    A record without a project, and a token without one, count as foreign.
+
+    :param row: an action execution or a workflow execution with ``project_id``.
+    :param scope: of the token; None where Mistral has no authentication.
+    :return: None where the record may be written to.
+    """
+    if scope is None:
+        return None
+    project = row.get("project_id")
+    project_id = project if isinstance(project, str) and project else None
+    if project_id is not None and project_id == scope.project_id:
+        return None
+    return Foreign(project_id, scope)
