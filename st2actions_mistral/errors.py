@@ -3,39 +3,49 @@
 ::
 
     St2MistralError
-    ├── InputError            what a workflow or a caller gave cannot be used
+    ├── InputError            an input of a workflow or a caller is invalid
     ├── ConfigError           an option is missing or contradicts another
     ├── SandboxError          a part of the sandbox did not start or stop
-    └── RemoteError           a request did not get the answer it was made for
-        ├── NotSent           the other side never saw the request
-        ├── OutcomeUnknown    the other side may or may not have acted
-        │   └── TooLarge      its answer has more bytes than are read of any
-        └── Answered          the other side said no: ``status`` and ``message``
+    └── RemoteError           a request failed: ``method``, ``url``, ``reason``
+        ├── NotSent           the server never received the request
+        ├── OutcomeUnknown    the server may or may not have acted
+        │   └── TooLarge      its response is larger than any that is read
+        └── Answered          the server rejected the request: ``status``, ``message``
 
-The three kinds of RemoteError decide what may happen next: what was not sent can be sent again, an
-unknown outcome has to be looked up first, and an answer is final unless it asks to come back later.
+The three kinds of RemoteError decide what may happen next: a request that was not sent can be sent
+again, an unknown outcome has to be looked up first, and an answer is final unless it asks for a retry.
 
 No message holds a credential: URLs are shown without user and query, headers not at all.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Methods of requests with a body, which a server may quote in its response.
+_WITH_BODY: Final = ("POST", "PUT")
+
 
 class St2MistralError(Exception):
     """Root of all errors that this package raises on purpose."""
 
-    def brief(self) -> str:
-        """The text for a log: without the other side's words where it was sent something, parameters or
-        a result, that they may quote."""
+    def log_text(self) -> str:
+        """Return the text for a log.
+
+        It leaves out the server's message where that may quote parameters or a result.
+        """
         return str(self)
 
 
 class InputError(St2MistralError):
-    """Something given cannot be used; nothing was sent.
+    """An input is invalid; nothing was sent.
 
-    :param name: the input in question, as its author knows it ("ref", "st2_context.parent").
+    :param name: the input, as its author knows it ("ref", "st2_context.parent").
     :param reason: what is wrong with it and what to do.
-    :param line: where in a text, from 1; None where that is not known.
+    :param line: the line in a text, from 1; None where that is not known.
     """
 
     def __init__(self, name: str, reason: str, *, line: int | None = None) -> None:
@@ -54,117 +64,128 @@ class SandboxError(St2MistralError):
 
 
 class RemoteError(St2MistralError):
-    """A request did not get the answer it was made for.
+    """A request failed.
 
-    :param what: the call in words, method and URL without user and query.
+    :param method: the HTTP method ("GET"), or "authenticate" where keystoneauth sends the requests.
+    :param url: the URL without user, query and fragment.
     :param reason: what happened.
-    """
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}: {reason}")
-        self.what = what
-        self.reason = reason
-
-    def _has_body(self) -> bool:
-        return self.what.startswith(("POST ", "PUT "))
-
-
-class NotSent(RemoteError):
-    """The other side never saw the request: refused, no such host, no connection in time.
-
-    :param permanent: trying again will not help (a certificate that is not trusted, say).
-    :param retry_after: seconds that the service in front of it asked to wait, else None.
+    :param status: the HTTP status of the response, else None.
+    :param retry_after: seconds that the server asked to wait, else None.
+    :param hint: the part of ``reason`` that is this package's own advice.
     """
 
     def __init__(
         self,
-        what: str,
+        method: str,
+        url: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(f"{method} {url}: {reason}")
+        self.method = method
+        self.url = url
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        self.hint = hint
+
+    def log_text(self) -> str:
+        """Return the text for a log, without the server's message where the request had a body."""
+        if self.status is None or self.method not in _WITH_BODY:
+            return str(self)
+        return f"{self.method} {self.url}: {self.status}{f' {self.hint}' if self.hint else '.'}"
+
+
+class NotSent(RemoteError):
+    """The server never received the request: refused, no such host, no connection in time.
+
+    :param permanent: a retry cannot help (an untrusted certificate, for example).
+    """
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
         reason: str,
         *,
         permanent: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(what, reason)
+        super().__init__(method, url, reason, retry_after=retry_after)
         self.permanent = permanent
-        self.retry_after = retry_after
 
 
 class OutcomeUnknown(RemoteError):
-    """The request left, and no usable answer came back: reset, read timeout, or a 5xx.
+    """The request was sent, and no usable response came back: reset, read timeout, or a 5xx.
 
-    :param status: the HTTP status where there was one, else None: a 5xx, or what was said to a later
-        request, which settles nothing of an earlier one.
-    :param retry_after: seconds the other side asked to wait, else None.
-    :param advice: the part of ``reason`` that is ours.
+    ``status`` is that of the 5xx, or of a later request whose response does not determine the outcome
+    of the first one.
     """
 
-    def __init__(
-        self,
-        what: str,
-        reason: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        advice: str = "",
-    ) -> None:
-        super().__init__(what, reason)
-        self.status = status
-        self.retry_after = retry_after
-        self.advice = advice
-
     @classmethod
-    def after(cls, error: RemoteError, said: str = "") -> OutcomeUnknown:
-        """What an error of a later request makes of an earlier one.
+    def of(cls, error: RemoteError, prefix: str = "") -> Self:
+        """Return the unknown outcome of a request after ``error``, of it or of a later one.
 
-        :param said: what to put before its reason.
+        :param prefix: what to put before the reason.
         """
         return cls(
-            error.what,
-            f"{said}{error.reason}",
-            status=getattr(error, "status", None),
-            retry_after=getattr(error, "retry_after", None),
-            advice=getattr(error, "advice", ""),
+            error.method,
+            error.url,
+            f"{prefix}{error.reason}",
+            status=error.status,
+            retry_after=error.retry_after,
+            hint=error.hint,
         )
-
-    def brief(self) -> str:
-        if self.status is None or not self._has_body():
-            return str(self)
-        return f"{self.what}: {self.status}" + (f" {self.advice}" if self.advice else ".")
 
 
 class TooLarge(OutcomeUnknown):
-    """The answer came, and has more bytes than are read of any."""
+    """The response has more bytes than are read of any response."""
 
 
 class Answered(RemoteError):
-    """The other side understood the request and said no (3xx or 4xx, or a 500 that is final).
+    """The server rejected the request (3xx or 4xx, or a 500 that is final).
 
     :param status: the HTTP status.
-    :param message: the other side's own words (its ``faultstring`` where it has one).
-    :param retry_after: seconds the other side asked to wait (429), else None.
-    :param advice: the part of ``message`` that is ours.
+    :param message: the server's own words (its ``faultstring`` where it has one).
+    :param retry_after: seconds that the server asked to wait (429), else None.
+    :param hint: the part of ``message`` that is this package's own advice.
     """
+
+    status: int
 
     def __init__(
         self,
-        what: str,
+        method: str,
+        url: str,
         status: int,
         message: str,
         *,
         retry_after: float | None = None,
-        advice: str = "",
+        hint: str = "",
     ) -> None:
-        super().__init__(what, f"{status} {message}".rstrip())
-        self.status = status
+        reason = f"{status} {message}".rstrip()
+        super().__init__(method, url, reason, status=status, retry_after=retry_after, hint=hint)
         self.message = message
-        self.retry_after = retry_after
-        self.advice = advice
 
     @property
-    def judges_the_request(self) -> bool:
-        """Whether the same request would be answered like that at any time: it says no to what was
-        asked, not to who asks or to the moment, and comes from the service itself."""
+    def is_permanent(self) -> bool:
+        """Tell whether the same request would get this answer at any time.
+
+        Such an answer rejects the request itself. Other answers concern the credential or the moment,
+        or come from a proxy.
+        """
         return self.status in (400, 403, 404, 413, 422) or self.status >= 500
 
-    def brief(self) -> str:
-        return f"{self.what}: {self.status} {self.advice}".rstrip() if self._has_body() else str(self)
+
+def as_result(error: St2MistralError) -> dict[str, Any]:
+    """Return an error as the result of an action.
+
+    :return: ``{"error"}``, with ``status`` and ``message`` where a server answered.
+    """
+    result: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, Answered):
+        result |= {"status": error.status, "message": error.message}
+    return result

@@ -13,7 +13,7 @@ from st2actions_mistral import config
 from st2actions_mistral.bridge.clients import client_for, configuration
 from st2actions_mistral.bridge.request import parse_request
 from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.errors import Answered, OutcomeUnknown, St2MistralError
+from st2actions_mistral.errors import OutcomeUnknown, St2MistralError, as_result
 from st2actions_mistral.model.context import MistralIds
 
 LOG: Final = logging.getLogger(__name__)
@@ -96,14 +96,11 @@ class St2Action(mistral.Action):
             " find out.",
             self.ref,
             ids.action_execution_id,
-            failed.brief(),
+            failed.log_text(),
         )
         return None
 
     def _failed(self, error: St2MistralError) -> mistral.Result:
-        result: dict[str, Any] = {"error": str(error), "ref": self.ref}
-        if isinstance(error, Answered):
-            result |= {"status": error.status, "message": error.message}
-        LOG.warning("%r failed: %s", self, error.brief())
+        LOG.warning("%r failed: %s", self, error.log_text())
         self.over = True
-        return mistral.Result(error=result)
+        return mistral.Result(error={"ref": self.ref, **as_result(error)})

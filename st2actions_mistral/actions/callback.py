@@ -11,7 +11,7 @@ from st2actions_mistral import config
 from st2actions_mistral.bridge.clients import client_for, configuration
 from st2actions_mistral.bridge.complete_parent import await_start, complete_parent
 from st2actions_mistral.bridge.trust import believed_parent, for_context
-from st2actions_mistral.errors import Answered, InputError, St2MistralError
+from st2actions_mistral.errors import InputError, St2MistralError, as_result
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds, St2Context
 from st2actions_mistral.model.result import parent_result
@@ -71,8 +71,8 @@ class St2Callback(mistral.Action):
             failed = error
         else:
             return mistral.Result(data=_told(execution, status))
-        LOG.warning("%r failed: %s", self, failed.brief())
-        return mistral.Result(error=_error(failed))
+        LOG.warning("%r failed: %s", self, failed.log_text())
+        return mistral.Result(error=as_result(failed))
 
 
 def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:
@@ -85,10 +85,3 @@ def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:
         )
         LOG.warning("StackStorm execution %s: %s", execution["id"], told["message"])
     return told
-
-
-def _error(error: St2MistralError) -> dict[str, Any]:
-    result: dict[str, Any] = {"error": str(error)}
-    if isinstance(error, Answered):
-        result |= {"status": error.status, "message": error.message}
-    return result

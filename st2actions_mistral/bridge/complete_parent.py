@@ -76,11 +76,11 @@ def complete_parent(
     except Answered as error:
         if error.status not in _REJECTS_RESULT:
             raise
-        reason = error.brief()
+        reason = error.log_text()
     except OutcomeUnknown as error:
         if not retries_exhausted or not breaks_on(error, report):
             raise
-        reason = error.brief()
+        reason = error.log_text()
     LOG.warning(
         "StackStorm execution %s gets a truncated result of its workflow. The full one failed: %s",
         execution_id,

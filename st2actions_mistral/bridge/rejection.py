@@ -17,6 +17,6 @@ def breaks_on(error: OutcomeUnknown, body: Mapping[str, Any]) -> bool:
 
     True for a 500, and for a connection that breaks under a large body.
     """
-    if not error.what.startswith("PUT "):
+    if error.method != "PUT":
         return False
     return error.status == 500 or (error.status is None and len(json.dumps(body)) >= _LARGE)

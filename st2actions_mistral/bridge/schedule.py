@@ -49,7 +49,7 @@ def schedule(
                 if not in_doubt:
                     # No POST was sent.
                     raise
-                raise OutcomeUnknown.after(error, "the look-up failed: ") from error
+                raise OutcomeUnknown.of(error, "the look-up failed: ") from error
             if found:
                 return found[0]
         try:
@@ -62,10 +62,10 @@ def schedule(
                 header = request.header_without_chain()
             raise
         except (Answered, NotSent) as error:
-            permanent = isinstance(error, Answered) and error.judges_the_request
+            permanent = isinstance(error, Answered) and error.is_permanent
             if in_doubt and not permanent:
                 # An earlier POST may still be on its way. This failure does not settle its outcome.
-                raise OutcomeUnknown.after(error) from error
+                raise OutcomeUnknown.of(error) from error
             raise
 
     execution: dict[str, Any] = client.retrying(repeat_unknown=action_execution_id is not None)(attempt)

@@ -52,6 +52,6 @@ def _shows_fewer(settings: St2Settings) -> bool:
             params={"include_attributes": "status", "limit": _PAGE},
             headers=St2Credential(settings, session).headers(),
         )
-    shown = json_body(response, f"GET {url}", list)
+    shown = json_body(response, "GET", url, list)
     there = response.headers.get("X-Total-Count", "")
     return there.isdecimal() and len(shown) < min(_PAGE, int(there))

@@ -91,7 +91,7 @@ def _failing(port: int) -> Mapping[str, Any]:
     url = f"http://127.0.0.1:{port}/failing"
     patience = Patience(_HEALTH_TAKES, _HEALTH_TAKES, 0)
     with closing(new_session(Tls())) as session, suppress(RemoteError):
-        found: Mapping[str, Any] = json_body(send(session, "GET", url, patience), url)
+        found: Mapping[str, Any] = json_body(send(session, "GET", url, patience), "GET", url)
         return found
     return {}
 

@@ -29,7 +29,7 @@ _WHERE: Final = (
 )
 
 # Methods of the calls that change something.
-_CHANGES: Final = ("POST ", "PUT ", "DELETE ")
+_CHANGES: Final = ("POST", "PUT", "DELETE")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def both(conf: cfg.ConfigOpts) -> Iterator[tuple[St2Client, MistralClient]]:
             yield st2, mistral
         except RemoteError as error:
             absent = isinstance(error, Answered) and error.status == 404
-            if absent and f" {mistral_settings.url}/" in error.what:
+            if absent and error.url.startswith(f"{mistral_settings.url}/"):
                 needs_mistral(mistral_settings, credential)
             if not _has_credential(st2_settings):
                 raise ConfigError(f"{error} {_WHERE}") from error
@@ -69,7 +69,8 @@ def safe_to_repeat() -> Iterator[None]:
         if not _in_doubt(error):
             raise
         raise OutcomeUnknown(
-            error.what,
+            error.method,
+            error.url,
             f"{error.reason} It may have been done all the same. Run this again, which is safe.",
         ) from error
 
@@ -77,7 +78,7 @@ def safe_to_repeat() -> Iterator[None]:
 def _in_doubt(error: BaseException | None) -> bool:
     # The failure of a look has in its context what made the look necessary.
     while error is not None:
-        if isinstance(error, OutcomeUnknown) and error.what.startswith(_CHANGES):
+        if isinstance(error, OutcomeUnknown) and error.method in _CHANGES:
             return True
         error = error.__context__
     return False

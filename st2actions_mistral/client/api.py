@@ -71,7 +71,7 @@ class Api:
             nothing that the service could have said.
         """
         response = self._response(method, path, params=params, headers=headers, json=json, data=data)
-        return http.json_body(response, f"{method} {self.url}{path}", expect, texts)
+        return http.json_body(response, method, self.url + path, expect, texts)
 
     def clock(self, path: str) -> datetime | None:
         """What time it is where the service is, in whole seconds; None where it does not say.
@@ -144,7 +144,7 @@ class Api:
 def advised(error: Answered, hint: str) -> Answered:
     """The same refusal, with what to do about it after the other side's words."""
     message = f"{sentence(error.message)} {hint}".strip() if hint else error.message
-    return Answered(error.what, error.status, message, advice=hint)
+    return Answered(error.method, error.url, error.status, message, hint=hint)
 
 
 def sentence(words: str) -> str:

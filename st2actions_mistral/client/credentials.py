@@ -115,7 +115,7 @@ class St2Credential:
         patience = self._patience
         if not self._logging_in.acquire(timeout=patience.connect_timeout + patience.read_timeout):
             raise NotSent(
-                f"POST {self._credential.auth_url}/tokens", "another request waits for the token."
+                "POST", f"{self._credential.auth_url}/tokens", "another request waits for the token."
             )
         try:
             with self._lock:
@@ -143,20 +143,21 @@ class St2Credential:
                 json={},
                 auth=HTTPBasicAuth(credential.username.encode(), credential.password.encode()),
             )
-            token = http.json_body(response, f"POST {url}").get("token")
+            token = http.json_body(response, "POST", url).get("token")
         except Answered as error:
             if error.status == 401:
                 raise Answered(
-                    error.what,
+                    error.method,
+                    error.url,
                     401,
                     f"{error.message}: StackStorm does not take [st2] username and password.",
                 ) from error
             raise
         except OutcomeUnknown as error:
             # The request that needed the token has not been sent, and a login is safe to repeat.
-            raise NotSent(error.what, error.reason, retry_after=error.retry_after) from error
-        if not isinstance(token, str) or not is_header_text(token):
             raise NotSent(
-                f"POST {url}", "the answer holds no token. Is auth_url right?", permanent=True
-            )
+                error.method, error.url, error.reason, retry_after=error.retry_after
+            ) from error
+        if not isinstance(token, str) or not is_header_text(token):
+            raise NotSent("POST", url, "the answer holds no token. Is auth_url right?", permanent=True)
         return token

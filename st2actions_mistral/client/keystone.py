@@ -78,23 +78,23 @@ class KeystoneCredential:
         try:
             return call()
         except (exceptions.ConnectFailure, exceptions.RetriableConnectionFailure) as error:
-            raise NotSent(self._what(), "no connection to keystone.") from error
+            raise NotSent(*self._call(), "no connection to keystone.") from error
         except exceptions.HttpError as error:
             if error.http_status >= 500:
-                raise NotSent(self._what(), f"keystone answers {error.http_status}.") from error
+                raise NotSent(*self._call(), f"keystone answers {error.http_status}.") from error
             raise Answered(
-                self._what(), error.http_status, f"{redact.message(error.message)} {self.hint()}"
+                *self._call(), error.http_status, f"{redact.message(error.message)} {self.hint()}"
             ) from error
         except exceptions.ClientException as error:
             # A missing option, a URL that is no keystone: its text names options and URLs only.
             raise NotSent(
-                self._what(), f"{redact.message(str(error))} {self.hint()}", permanent=True
+                *self._call(), f"{redact.message(str(error))} {self.hint()}", permanent=True
             ) from error
         except _STRANGE as error:
             # keystoneauth would keep that answer, and trip over it each time.
             self._session.invalidate()
             reason = f"keystone's answer cannot be read ({type(error).__name__})."
-            raise NotSent(self._what(), reason) from error
+            raise NotSent(*self._call(), reason) from error
 
     def renew(self, refused: dict[str, str]) -> bool:
         """Have keystone make a new token."""
@@ -104,5 +104,6 @@ class KeystoneCredential:
         """Which options to look at."""
         return "See the options of keystoneauth in [st2_relay]: auth_type, auth_url, username …"
 
-    def _what(self) -> str:
-        return f"authentication at {redact.url(getattr(self._plugin, 'auth_url', '') or '')}"
+    def _call(self) -> tuple[str, str]:
+        """Return method and URL for an error."""
+        return "authenticate", redact.url(getattr(self._plugin, "auth_url", "") or "")

@@ -18,11 +18,11 @@ _MOST_STALE: Final = 3
 class Progress:
     """Watches one listing from page to page.
 
-    :param what: the call in words, for the error.
+    :param url: of the listing, for the error.
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, url: str) -> None:
+        self._url = url
         # Not the ids themselves: how long these are is up to the service.
         self._seen: set[int] = set()
         self._stale = 0
@@ -36,6 +36,6 @@ class Progress:
         self._seen.update(hash(row["id"]) for row in rows)
         self._stale = 0 if len(self._seen) > before else self._stale + 1
         if self._stale >= _MOST_STALE:
-            raise OutcomeUnknown(self._what, "the listing goes on and brings nothing new.")
+            raise OutcomeUnknown("GET", self._url, "the listing goes on and brings nothing new.")
         if len(self._seen) > _MOST:
-            raise OutcomeUnknown(self._what, f"the listing has more than {_MOST} rows.")
+            raise OutcomeUnknown("GET", self._url, f"the listing has more than {_MOST} rows.")

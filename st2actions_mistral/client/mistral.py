@@ -275,14 +275,16 @@ class MistralClient:
             except OutcomeUnknown as error:
                 # Mistral answers 500 for an unknown workflow too.
                 if error.status == 500 and not in_doubt and self._lacks_workflow(workflow):
-                    raise Answered(error.what, 404, f"There is no workflow {workflow}.") from error
+                    raise Answered(
+                        error.method, error.url, 404, f"There is no workflow {workflow}."
+                    ) from error
                 in_doubt = True
                 raise
             except (Answered, NotSent) as error:
                 if not in_doubt:
                     raise
                 # An earlier request may have begun it: this one's failure settles nothing.
-                raise OutcomeUnknown.after(error) from error
+                raise OutcomeUnknown.of(error) from error
             return made
 
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(attempt)
@@ -311,7 +313,9 @@ class MistralClient:
                     raise
                 current = self._api_get_once(path)
                 if current is None:
-                    raise Answered(error.what, 404, "Mistral knows no such execution.") from error
+                    raise Answered(
+                        error.method, error.url, 404, "Mistral knows no such execution."
+                    ) from error
                 if current["state"] != state and current["state"] not in states.MISTRAL_FINAL:
                     raise
                 return current
@@ -347,7 +351,7 @@ class MistralClient:
                     raise
                 if not self._is_rerun(path):
                     # Mistral may be at it yet.
-                    raise OutcomeUnknown.after(error) from error
+                    raise OutcomeUnknown.of(error) from error
 
         self._api.retrying()(attempt)
 
@@ -400,7 +404,7 @@ class MistralClient:
 
     def _all(self, name: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """All rows of a listing, page by page, the oldest first."""
-        progress = Progress(f"GET {self._api.url}/{name}")
+        progress = Progress(f"{self._api.url}/{name}")
         marker: str | None = None
         while True:
             page = {**params, "limit": _PAGE, **({"marker": marker} if marker else {})}
@@ -420,7 +424,9 @@ class MistralClient:
         """
         page = self._api.call("GET", f"/{path}", params=params)
         name = key or path
-        return shaped(page.get(name), name, f"GET {self._api.url}/{path}", list, ["id"]), "next" in page
+        return shaped(
+            page.get(name), name, "GET", f"{self._api.url}/{path}", list, ["id"]
+        ), "next" in page
 
     def _get(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._api.retrying()(self._api_get_once, path, texts)

@@ -92,5 +92,5 @@ def _pause(state: tenacity.RetryCallState) -> float:
 def _log(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0
-    said = error.brief() if isinstance(error, St2MistralError) else error
+    said = error.log_text() if isinstance(error, St2MistralError) else error
     LOG.info("%s Trying again in %.1f s (try %d).", said, pause, state.attempt_number + 1)

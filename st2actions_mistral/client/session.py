@@ -149,8 +149,8 @@ def send(
     :raises OutcomeUnknown: it broke on the way, or the answer is a 5xx.
     :raises Answered: a 3xx or 4xx, or a 500 by which StackStorm refuses what is too large.
     """
-    what = redact.secrets(f"{method} {redact.url(url)}", headers or {})
-    with translated(what):
+    shown = redact.secrets(redact.url(url), headers or {})
+    with translated(method, shown):
         response = session.request(
             method,
             url,
@@ -168,25 +168,27 @@ def send(
         if taken and encoding != "identity":
             response.close()
             named = f" ({encoding})" if encoding in _ENCODINGS else ""
-            raise OutcomeUnknown(what, f"the answer is compressed{named}, unasked.")
+            raise OutcomeUnknown(method, shown, f"the answer is compressed{named}, unasked.")
         if taken and stream:
             return response
         try:
             deadline = time.monotonic() + _ANSWER_TIMEOUTS * patience.read_timeout
             limit = _LARGEST_ANSWER if taken else _LARGEST_REFUSAL
             # What requests itself would have put there, without a bound.
-            response._content = _read(response, what, limit, deadline, cut=not taken)
+            response._content = _read(response, method, shown, limit, deadline, cut=not taken)
         except BaseException:
             response.close()
             raise
         if taken:
             return response
         # Not response.text: that takes the answer's word for the encoding, and some raise.
-        refusal = _refusal(what, response, response.content.decode(errors="replace"))
+        refusal = _refusal(method, shown, response, response.content.decode(errors="replace"))
     raise refusal
 
 
-def _read(response: requests.Response, what: str, limit: int, deadline: float, *, cut: bool) -> bytes:
+def _read(
+    response: requests.Response, method: str, url: str, limit: int, deadline: float, *, cut: bool
+) -> bytes:
     """The body of an answer.
 
     :param deadline: in the time of ``time.monotonic``.
@@ -204,8 +206,8 @@ def _read(response: requests.Response, what: str, limit: int, deadline: float, *
                 response.close()
                 break
             if late:
-                raise OutcomeUnknown(what, "the answer took too long.")
-            raise TooLarge(what, f"the answer is larger than {limit} bytes.")
+                raise OutcomeUnknown(method, url, "the answer took too long.")
+            raise TooLarge(method, url, f"the answer is larger than {limit} bytes.")
     return b"".join(pieces)[:limit]
 
 
@@ -218,7 +220,7 @@ def _say_insecure() -> None:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translated(method: str, url: str) -> Iterator[None]:
     """Turn what requests and urllib3 raise into this package's errors.
 
     A refused connection and a request that was read and then dropped are both a
@@ -231,21 +233,21 @@ def translated(what: str) -> Iterator[None]:
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         causes = list(_causes(error, handled))
         if not _is_unsent(causes):
-            raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
+            raise OutcomeUnknown(method, url, f"the connection broke ({_words(causes)}).") from error
         if any(isinstance(cause, _TLS_ENDED) for cause in causes):
-            raise NotSent(what, f"no TLS ({_words(causes)}).") from error
+            raise NotSent(method, url, f"no TLS ({_words(causes)}).") from error
         raise NotSent(
-            what, f"no TLS ({_words(causes)}). {_tls_hint(causes)}", permanent=True
+            method, url, f"no TLS ({_words(causes)}). {_tls_hint(causes)}", permanent=True
         ) from error
     except requests.exceptions.Timeout as error:
         if _is_unsent(_causes(error, handled)):
-            raise NotSent(what, "no connection in time (connect_timeout).") from error
-        raise OutcomeUnknown(what, "no answer in time (read_timeout).") from error
+            raise NotSent(method, url, "no connection in time (connect_timeout).") from error
+        raise OutcomeUnknown(method, url, "no answer in time (read_timeout).") from error
     except requests.exceptions.ConnectionError as error:
         causes = list(_causes(error, handled))
         if _is_unsent(causes):
-            raise NotSent(what, f"no connection ({_words(causes)}).") from error
-        raise OutcomeUnknown(what, f"the connection broke ({_words(causes)}).") from error
+            raise NotSent(method, url, f"no connection ({_words(causes)}).") from error
+        raise OutcomeUnknown(method, url, f"the connection broke ({_words(causes)}).") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         causes = list(_causes(error, handled))
         # urllib3's is a header of the answer, such as two lengths; requests' own is one of the request.
@@ -254,34 +256,40 @@ def translated(what: str) -> Iterator[None]:
             # requests cannot make a request of it at all. Its text is left out: it would show the
             # header or the body.
             reason = f"the request cannot be made ({type(error).__name__})."
-            raise NotSent(what, reason, permanent=True) from None
-        raise OutcomeUnknown(what, f"{type(error).__name__} ({_words(causes)}).") from error
+            raise NotSent(method, url, reason, permanent=True) from None
+        raise OutcomeUnknown(method, url, f"{type(error).__name__} ({_words(causes)}).") from error
     except OSError as error:
         if error.errno is not None:
-            raise OutcomeUnknown(what, f"the connection broke ({error.strerror}).") from error
+            raise OutcomeUnknown(method, url, f"the connection broke ({error.strerror}).") from error
         # Not one of the system's: requests says so where it does not find the cafile.
-        raise NotSent(what, f"the request cannot be made ({error}).", permanent=True) from error
+        raise NotSent(method, url, f"the request cannot be made ({error}).", permanent=True) from error
     except UnicodeEncodeError as error:
         # Half a surrogate pair in a query, say. Nothing that comes in is encoded.
         reason = f"the request cannot be made ({type(error).__name__})."
-        raise NotSent(what, reason, permanent=True) from None
+        raise NotSent(method, url, reason, permanent=True) from None
     except (ValueError, LookupError, ArithmeticError, AttributeError) as error:
         # What those below us make of an answer that they did not expect: the request is out.
-        raise OutcomeUnknown(what, f"the answer cannot be read ({type(error).__name__}).") from error
+        raise OutcomeUnknown(
+            method, url, f"the answer cannot be read ({type(error).__name__})."
+        ) from error
 
 
 def json_body(
-    response: requests.Response, what: str, expect: type = dict, texts: Collection[str] = ()
+    response: requests.Response, method: str, url: str, expect: type = dict, texts: Collection[str] = ()
 ) -> Any:
     """The decoded body of a 2xx, see :func:`shaped`."""
     try:
         body = payload.decode(response.content)
     except ValueError as error:
-        raise OutcomeUnknown(what, f"the answer ({response.status_code}) is not JSON.") from error
-    return shaped(body, f"the answer ({response.status_code})", what, expect, texts)
+        raise OutcomeUnknown(
+            method, url, f"the answer ({response.status_code}) is not JSON."
+        ) from error
+    return shaped(body, f"the answer ({response.status_code})", method, url, expect, texts)
 
 
-def shaped(body: Any, name: str, what: str, expect: type = dict, texts: Collection[str] = ()) -> Any:
+def shaped(
+    body: Any, name: str, method: str, url: str, expect: type = dict, texts: Collection[str] = ()
+) -> Any:
     """``body``, once it is seen to be what was asked for.
 
     :param name: what it is, for the error.
@@ -291,29 +299,31 @@ def shaped(body: Any, name: str, what: str, expect: type = dict, texts: Collecti
     """
     if not isinstance(body, expect):
         kind = "an object" if expect is dict else "a list"
-        raise OutcomeUnknown(what, f"{name} is not {kind}.")
+        raise OutcomeUnknown(method, url, f"{name} is not {kind}.")
     for row in body if isinstance(body, list) else [body]:
         missing = [
             key for key in texts if not isinstance(row, dict) or not isinstance(row.get(key), str)
         ]
         if missing:
-            raise OutcomeUnknown(what, f"{name} has no {' and no '.join(missing)}.")
+            raise OutcomeUnknown(method, url, f"{name} has no {' and no '.join(missing)}.")
     return body
 
 
-def _refusal(what: str, response: requests.Response, body: str) -> RemoteError:
+def _refusal(method: str, url: str, response: requests.Response, body: str) -> RemoteError:
     status = response.status_code
     words = redact.secrets(body, response.request.headers)
     reason = redact.secrets(response.reason or "", response.request.headers)
     message = redact.message(words) or redact.message(reason)
     retry_after = _retry_after(response.headers.get("Retry-After"))
     if status >= 500 and _TOO_LARGE not in message:
-        return OutcomeUnknown(what, f"{status} {message}", status=status, retry_after=retry_after)
+        return OutcomeUnknown(
+            method, url, f"{status} {message}", status=status, retry_after=retry_after
+        )
     if 300 <= status < 400:
         target = redact.secrets(_target(response), response.request.headers)
         advice = "Redirects are not followed: configure the real URL."
-        return Answered(what, status, f"redirects to {target}. {advice}", advice=advice)
-    return Answered(what, status, message, retry_after=retry_after)
+        return Answered(method, url, status, f"redirects to {target}. {advice}", hint=advice)
+    return Answered(method, url, status, message, retry_after=retry_after)
 
 
 def _target(response: requests.Response) -> str:

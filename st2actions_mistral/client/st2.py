@@ -134,7 +134,7 @@ class St2Client:
         if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
             # Not an answer to the question: the execution of a stranger must not pass for the child.
             raise OutcomeUnknown(
-                f"GET {self._api.url}/executions", "StackStorm did not apply the filter."
+                "GET", f"{self._api.url}/executions", "StackStorm did not apply the filter."
             )
         rows = [row for row in rows if _ids_of(row).get("site") == site]
         if len(rows) > 1:
@@ -292,7 +292,7 @@ class St2Client:
             if error.status == 404:
                 return None
             raise
-        found = shaped(action.get("parameters"), "parameters", f"GET {self._api.url}{path}")
+        found = shaped(action.get("parameters"), "parameters", "GET", f"{self._api.url}{path}")
         return {name: about if isinstance(about, dict) else {} for name, about in found.items()}
 
     def may_run(self, ref: str) -> bool:
@@ -326,7 +326,7 @@ class St2Client:
     def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of the executions that a query finds, if it asks for
         nothing else."""
-        progress = Progress(f"GET {self._api.url}/executions")
+        progress = Progress(f"{self._api.url}/executions")
         offset = 0
         while True:
             page = self._listed(self._api.call, {**query, "offset": offset})

@@ -63,7 +63,7 @@ class EventStream:
     def __init__(self, settings: St2Settings) -> None:
         self._heard = time.monotonic()
         self._session = http.new_session(settings.tls)
-        self._what = f"GET {settings.stream()}"
+        self._url = settings.stream()
         credential = St2Credential(settings, self._session)
         try:
             self._response = self._open(settings, credential)
@@ -97,7 +97,7 @@ class EventStream:
                 if event is not None:
                     yield event
         except UnicodeDecodeError as error:
-            raise OutcomeUnknown(self._what, "the stream is not UTF-8.") from error
+            raise OutcomeUnknown("GET", self._url, "the stream is not UTF-8.") from error
 
     def interrupt(self) -> None:
         """End :meth:`events`, also while another thread waits in it."""
@@ -149,7 +149,7 @@ class EventStream:
         """What is there, without waiting for a full buffer (behind nginx there are no chunks)."""
         unfinished = lines = 0
         before = b""
-        with http.translated(self._what):
+        with http.translated("GET", self._url):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
                 self._heard = time.monotonic()
                 unfinished -= len(before)
@@ -162,7 +162,7 @@ class EventStream:
                     if unfinished > _FRAME_BYTES or lines > _FRAME_LINES:
                         limit = f"{_FRAME_BYTES} bytes, or {_FRAME_LINES} lines"
                         raise OutcomeUnknown(
-                            self._what, f"a frame of the stream is longer than {limit}."
+                            "GET", self._url, f"a frame of the stream is longer than {limit}."
                         )
                 before = (before + piece)[-_SHARED:]
                 yield piece

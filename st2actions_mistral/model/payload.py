@@ -40,14 +40,21 @@ def check(name: str, value: Any) -> None:
         raise InputError(name, "is nested too deeply to be sent as JSON.") from None
     except UnicodeEncodeError:
         raise InputError(name, "holds half of a surrogate pair, which is no character.") from None
-    except ValueError as error:
-        if "digits" in str(error):
-            raise InputError(name, "holds an integer of more than 4300 digits.") from None
-        raise InputError(name, "holds NaN or an infinite number, or itself: no JSON.") from None
+    except ValueError:
+        raise InputError(name, _why_not_json(value)) from None
     except TypeError as error:
         raise InputError(name, f"cannot be sent as JSON ({error}).") from None
     if _is_deeper(value, DEEPEST):
         raise InputError(name, f"is nested too deeply: more than {DEEPEST} levels.")
+
+
+def _why_not_json(value: Any) -> str:
+    """Return what is wrong with a value over which ``json`` raises a ValueError."""
+    try:
+        json.dumps(value)
+    except ValueError:
+        return "holds an integer of more than 4300 digits, or itself."
+    return "holds NaN or an infinite number, which JSON does not have."
 
 
 def decode(body: str | bytes) -> Any:

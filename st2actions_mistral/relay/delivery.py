@@ -164,7 +164,7 @@ class Delivery:
             self.backoff.succeeded(job.action)
             return done
         except St2MistralError as error:
-            reason = error.brief()
+            reason = error.log_text()
             LOG.warning("Action execution %s is left as it is for now: %s", job.action, reason)
         except Exception as error:
             reason = type(error).__name__
@@ -372,10 +372,10 @@ class Delivery:
 
     def _is_refused(self, action: Mapping[str, Any], error: Answered | OutcomeUnknown) -> bool:
         """Whether StackStorm does not take the child of a lost action, now or later."""
-        if not (error.what.startswith("POST ") and error.what.endswith("/executions")):
+        if not (error.method == "POST" and error.url.endswith("/executions")):
             return False
         if isinstance(error, Answered):
-            return error.judges_the_request
+            return error.is_permanent
         # StackStorm answers 500 to some of what it does not take, and where it has made it after all.
         if error.status != 500 or not self._tried_enough(action["id"]):
             return False
@@ -414,7 +414,7 @@ class Delivery:
                 self._metrics.duplicates.inc()
         except St2MistralError as error:
             LOG.warning(
-                "The children of action execution %s are left for now: %s", action, error.brief()
+                "The children of action execution %s are left for now: %s", action, error.log_text()
             )
             self._doubled.failed(action)
         except Exception:

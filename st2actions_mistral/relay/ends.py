@@ -130,7 +130,7 @@ class Ends:
                 self._stop(workflow_id)
             except (Answered, OutcomeUnknown) as error:
                 # One that cannot be cancelled must not keep the others from being looked at.
-                LOG.warning("Workflow execution %s is left for now: %s", workflow_id, error.brief())
+                LOG.warning("Workflow execution %s is left for now: %s", workflow_id, error.log_text())
         return len(listed.waiting)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class Ends:
                 self._settle(parent_id)
             self.backoff.succeeded(parent_id)
         except St2MistralError as error:
-            reason = error.brief()
+            reason = error.log_text()
             LOG.warning("StackStorm execution %s is left as it is for now: %s", parent_id, reason)
             self._failed(parent_id, reason)
         except Exception as error:

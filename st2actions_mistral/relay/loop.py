@@ -167,7 +167,7 @@ class Watcher:
                 self._watch()
                 ended = "The event stream ended."
             except St2MistralError as error:
-                ended = sentence(error.brief())
+                ended = sentence(error.log_text())
             except Exception as error:
                 # Nobody would start this thread again.
                 LOG.exception("The event stream cannot be handled.")

@@ -168,7 +168,7 @@ class ParentView:
             LOG.warning(
                 "Not all children of workflow execution %s are named in its end: %s",
                 workflow["id"],
-                error.brief(),
+                error.log_text(),
             )
         children: dict[str, list[str]] = {}
         for action_id, child_id in first.items():

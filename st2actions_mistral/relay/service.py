@@ -224,9 +224,9 @@ class Relay:
         try:
             return sweep()
         except St2MistralError as error:
-            if error.brief() not in failures and not self._stop.is_set():
-                LOG.warning("%s Comparing again in %.0f s.", error.brief(), pause)
-            failures.append(error.brief())
+            if error.log_text() not in failures and not self._stop.is_set():
+                LOG.warning("%s Comparing again in %.0f s.", error.log_text(), pause)
+            failures.append(error.log_text())
         except Exception:
             # A daemon that ends is no help to the actions that the next sweep may well level.
             LOG.exception("The comparison failed. Comparing again in %.0f s.", pause)

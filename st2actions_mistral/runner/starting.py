@@ -19,6 +19,7 @@ from st2actions_mistral.errors import (
     OutcomeUnknown,
     RemoteError,
     St2MistralError,
+    as_result,
 )
 from st2actions_mistral.model.workflow import (
     DESCRIPTION,
@@ -64,9 +65,7 @@ def failure(error: St2MistralError, request_id: str) -> dict[str, Any]:
         known whether Mistral took the start, ``mistral.start`` is ``"unknown"``: the relay then cancels
         what may have begun.
     """
-    result: dict[str, Any] = {"error": str(error)}
-    if isinstance(error, Answered):
-        result |= {"status": error.status, "message": error.message}
+    result = as_result(error)
     if isinstance(error, StartUnknown):
         ids = {"workflow_execution_id": workflow_execution_id(request_id), "start": "unknown"}
         result["mistral"] = ids
@@ -215,7 +214,7 @@ class Starter:
                 if env is not None:
                     raise
                 # The workflow is at work for this execution, which will hear of its end and its tasks.
-                LOG.warning("Task %s of workflow execution %s: %s", name, id_, error.brief())
+                LOG.warning("Task %s of workflow execution %s: %s", name, id_, error.log_text())
             # Mistral takes an environment only while the workflow is not at work, which it is now.
             env = None
         return self._started(id_, str(execution["workflow_name"]))
@@ -240,9 +239,7 @@ def _may_have_begun() -> Iterator[None]:
     try:
         yield
     except OutcomeUnknown as error:
-        raise StartUnknown(
-            error.what, error.reason, status=error.status, retry_after=error.retry_after
-        ) from error
+        raise StartUnknown.of(error) from error
 
 
 def _description(request: Request) -> str:

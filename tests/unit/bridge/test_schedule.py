@@ -154,7 +154,7 @@ def test_a_500_that_the_name_of_the_task_makes_does_not_hide_the_refusal() -> No
         pytest.raises(Answered, match="No trace found") as caught,
     ):
         schedule(st2_client, named)
-    assert caught.value.judges_the_request
+    assert caught.value.is_permanent
     contexts = [json.loads(r.headers["st2-context"]) for r in server.requests if r.method == "POST"]
     assert contexts[0] == {**contexts[1], "chain": {"name": "say"}}
 
@@ -373,7 +373,7 @@ def test_what_the_second_post_is_told_may_quote_the_first_and_is_not_logged(
         schedule(st2_client, child(parameters={"password": "hush"}))
     assert caught.value.status == status
     assert str(status) in caplog.text
-    assert "hush" not in caught.value.brief() + caplog.text
+    assert "hush" not in caught.value.log_text() + caplog.text
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 422])

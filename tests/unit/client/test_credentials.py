@@ -165,7 +165,7 @@ def test_a_password_that_the_answer_repeats_is_not_shown(
         pytest.raises(RemoteError, match="is not taken") as caught,
     ):
         client.once("GET", "/executions", expect=list)
-    assert "hush" not in f"{caught.value}{caught.value.brief()}{caplog.text}"
+    assert "hush" not in f"{caught.value}{caught.value.log_text()}{caplog.text}"
 
 
 def test_a_password_is_traded_once_for_many_requests() -> None:

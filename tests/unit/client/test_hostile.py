@@ -34,7 +34,7 @@ MIB = 1024 * 1024
 
 def get(url: str, patience: Patience = PATIENCE) -> Any:
     with contextlib.closing(new_session(Tls())) as session:
-        return json_body(send(session, "GET", url, patience), f"GET {url}")
+        return json_body(send(session, "GET", url, patience), "GET", url)
 
 
 def endless(status: int, reason: str = "x") -> Behaviour:
@@ -138,7 +138,7 @@ def test_two_lengths_are_an_error_of_the_answer_and_not_of_the_request(status: i
 @pytest.mark.parametrize("error", [ValueError, OverflowError, IndexError, AttributeError])
 def test_what_a_library_makes_of_an_answer_is_an_unknown_outcome(error: type[Exception]) -> None:
     words = f"cannot be read .{error.__name__}"
-    with pytest.raises(OutcomeUnknown, match=words) as caught, translated("GET http://x"):
+    with pytest.raises(OutcomeUnknown, match=words) as caught, translated("GET", "http://x"):
         raise error("hush")
     assert "hush" not in str(caught.value)
 
@@ -234,8 +234,8 @@ def test_where_a_redirect_leads_is_not_logged_for_it_may_repeat_a_parameter() ->
         pytest.raises(Answered) as caught,
     ):
         send(session, "POST", server.url, PATIENCE, json={"p": SAID})
-    assert SAID not in caught.value.brief()
-    assert "configure the real URL" in caught.value.brief()
+    assert SAID not in caught.value.log_text()
+    assert "configure the real URL" in caught.value.log_text()
 
 
 def test_a_compressed_refusal_is_a_refusal() -> None:
@@ -293,5 +293,7 @@ def test_a_large_answer_within_the_bounds_is_taken_and_the_connection_kept() -> 
         contextlib.closing(new_session(Tls())) as session,
     ):
         for _ in range(2):
-            assert json_body(send(session, "GET", server.url, PATIENCE), "x") == {"text": text}
+            assert json_body(send(session, "GET", server.url, PATIENCE), "GET", "http://x") == {
+                "text": text
+            }
         assert server.connections == 1

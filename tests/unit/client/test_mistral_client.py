@@ -399,7 +399,7 @@ def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
         pytest.raises(OutcomeUnknown) as run,
     ):
         mistral.rerun_task("t", reset=True, env={"password": "hush"})
-    shown = started.value.brief() + run.value.brief() + caplog.text
+    shown = started.value.log_text() + run.value.log_text() + caplog.text
     assert str(status) in shown
     assert "hush" not in shown
 

@@ -33,14 +33,16 @@ class Call:
 
 
 def not_sent(**more: bool | float) -> NotSent:
-    return NotSent("POST http://x", "refused", **more)  # type: ignore[arg-type]
+    return NotSent("POST", "http://x", "refused", **more)  # type: ignore[arg-type]
 
 
 def unknown(retry_after: float | None = None) -> OutcomeUnknown:
-    return OutcomeUnknown("POST http://x", "reset", retry_after=retry_after)
+    return OutcomeUnknown("POST", "http://x", "reset", retry_after=retry_after)
 
 
-@pytest.mark.parametrize("error", [not_sent(), Answered("GET http://x", 429, "Slow down."), unknown()])
+@pytest.mark.parametrize(
+    "error", [not_sent(), Answered("GET", "http://x", 429, "Slow down."), unknown()]
+)
 def test_what_may_be_repeated_is_repeated(error: RemoteError) -> None:
     call = Call(error, error)
     assert policy(MINUTE, sleep=call.sleep)(call) == "done"
@@ -51,9 +53,9 @@ def test_what_may_be_repeated_is_repeated(error: RemoteError) -> None:
     "error",
     [
         not_sent(permanent=True),
-        *(Answered("GET http://x", status, "") for status in (302, 400, 401, 403, 404, 409)),
+        *(Answered("GET", "http://x", status, "") for status in (302, 400, 401, 403, 404, 409)),
         InputError("ref", "bad"),
-        RemoteError("GET http://x", "odd"),
+        RemoteError("GET", "http://x", "odd"),
         KeyError("a mistake"),
     ],
 )
@@ -74,7 +76,7 @@ def test_an_unknown_outcome_is_not_repeated_where_that_may_do_it_twice() -> None
 
 @pytest.mark.parametrize("build", [unknown, lambda after: not_sent(retry_after=after)])
 def test_a_wait_that_was_asked_for_is_kept(build: Callable[[float], RemoteError]) -> None:
-    call = Call(build(17), Answered("GET http://x", 429, "", retry_after=23), not_sent())
+    call = Call(build(17), Answered("GET", "http://x", 429, "", retry_after=23), not_sent())
     policy(MINUTE, sleep=call.sleep)(call)
     assert call.pauses[:2] == [17, 23]
     assert call.pauses[2] < 5

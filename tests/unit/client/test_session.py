@@ -62,7 +62,7 @@ def test_a_2xx_is_returned_and_the_connection_kept(session: requests.Session) ->
     with BreakingServer(answer(201, {"id": "1"})) as server:
         for _ in range(3):
             response = post(session, server.url, json={"a": 1}, params={"q": "é b"})
-            assert json_body(response, "x") == {"id": "1"}
+            assert json_body(response, "GET", "http://x") == {"id": "1"}
         assert server.connections == 1
         assert server.requests[0].json() == {"a": 1}
         assert server.requests[0].path == "/v1/executions?q=%C3%A9+b"
@@ -115,7 +115,7 @@ def test_what_breaks_after_the_request_left_is_of_unknown_outcome(
     begun = time.monotonic()
     with BreakingServer(behaviour) as server:
         with pytest.raises(OutcomeUnknown) as caught:
-            json_body(post(session, server.url, FAST, json={"secret": "hush"}), "POST http://x")
+            json_body(post(session, server.url, FAST, json={"secret": "hush"}), "POST", "http://x")
         assert server.calls() == ["POST /v1/executions"]
     assert caught.value.status is None
     assert "hush" not in f"{caught.value!r}{caught.value}"
@@ -306,7 +306,7 @@ def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session
     with BreakingServer(answer(200, body)) as server:
         response = post(session, server.url)
         with pytest.raises(OutcomeUnknown, match=r"the answer \(200\)"):
-            json_body(response, "POST http://x", dict, ["id"])
+            json_body(response, "POST", "http://x", dict, ["id"])
 
 
 @pytest.mark.parametrize(
@@ -325,12 +325,12 @@ def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session
 )
 def test_an_answer_without_what_was_asked_for_is_of_unknown_outcome(body: Any, expect: type) -> None:
     with pytest.raises(OutcomeUnknown):
-        shaped(body, "the answer", "GET http://x", expect, ["id"])
+        shaped(body, "the answer", "GET", "http://x", expect, ["id"])
 
 
 @pytest.mark.parametrize("body", [{"id": "1", "more": None}, [], [{"id": "1"}, {"id": "2"}]])
 def test_an_answer_with_what_was_asked_for_is_passed_on(body: Any) -> None:
-    assert shaped(body, "the answer", "GET http://x", type(body), ["id"]) is body
+    assert shaped(body, "the answer", "GET", "http://x", type(body), ["id"]) is body
 
 
 # -- what is not taken from around ---------------------------------------------------------------
@@ -399,7 +399,7 @@ def cafile(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory)
 
 def get(url: str, patience: Patience = PATIENT, **tls: Any) -> Any:
     with contextlib.closing(new_session(Tls(**tls))) as session:
-        return json_body(send(session, "GET", url, patience, headers=HEADERS), "x")
+        return json_body(send(session, "GET", url, patience, headers=HEADERS), "GET", "http://x")
 
 
 def test_a_certificate_of_a_known_ca_is_taken(certificates: Certificates, cafile: str) -> None:

@@ -77,7 +77,7 @@ class Systems:
         self.looks.append(action)
         assert self.may_go_on.wait(10)
         if self.fail:
-            raise OutcomeUnknown("GET x", "no")
+            raise OutcomeUnknown("GET", "x", "no")
         if execution is None and action in self.childless:
             return replace(found, child=None, age=given["age"])
         return found
@@ -284,7 +284,7 @@ def test_what_is_refused_for_good_is_closed_and_what_is_turned_away_is_not(
     systems: Systems, monkeypatch: pytest.MonkeyPatch, what: str, status: int, closed: bool
 ) -> None:
     def refused(*given: Any, **more: Any) -> Any:
-        raise Answered(what, status, "no")
+        raise Answered(*what.split(), status, "no")
 
     monkeypatch.setattr(systems, "schedule", refused)
     systems.childless = {"a"}
@@ -310,7 +310,7 @@ def test_what_stackstorm_answers_500_to_every_time_is_closed(
     systems: Systems, monkeypatch: pytest.MonkeyPatch, what: str, status: int | None, closed: bool
 ) -> None:
     def broken(*given: Any, **more: Any) -> Any:
-        raise OutcomeUnknown(what, "no", status=status)
+        raise OutcomeUnknown(*what.split(), "no", status=status)
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
@@ -329,7 +329,7 @@ def test_what_is_answered_with_500_may_have_been_made(
 ) -> None:
     def broken(*given: Any, **more: Any) -> Any:
         systems.listed = [{"id": "child of a", "status": "running"}]
-        raise OutcomeUnknown("POST http://st2/v1/executions", "no", status=500)
+        raise OutcomeUnknown("POST", "http://st2/v1/executions", "no", status=500)
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
@@ -347,7 +347,7 @@ def test_a_500_is_believed_only_of_what_is_old_enough(
     systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*given: Any, **more: Any) -> Any:
-        raise OutcomeUnknown("POST http://st2/v1/executions", "no", status=500)
+        raise OutcomeUnknown("POST", "http://st2/v1/executions", "no", status=500)
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
@@ -417,7 +417,7 @@ class Doubled(Systems):
         self.asked += 1
         if self.unavailable:
             self.unavailable -= 1
-            raise OutcomeUnknown("GET x", "503", status=503)
+            raise OutcomeUnknown("GET", "x", "503", status=503)
         return [self.child(execution) for execution in self.statuses]
 
     def complete_action(self, action: str, state: str, output: Any, **given: Any) -> bool:
@@ -634,4 +634,4 @@ def test_a_large_result_that_is_gone_when_its_turn_comes_is_missed_the_next_time
 
 
 def _refuse(*given: Any) -> bool:
-    raise OutcomeUnknown("PUT x", "no")
+    raise OutcomeUnknown("PUT", "x", "no")

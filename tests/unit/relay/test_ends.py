@@ -91,7 +91,7 @@ class Systems:
     def change_state(self, workflow_id: str, state: str) -> dict[str, Any]:
         self.states.append(workflow_id)
         if self.state is None:
-            raise Answered("PUT x", 404, "no")
+            raise Answered("PUT", "x", 404, "no")
         self.state = state
         return {"id": workflow_id, "state": state}
 
@@ -220,7 +220,7 @@ def test_the_word_of_a_callback_that_came_before_stands(bench: Bench) -> None:
 
 
 def test_a_failure_is_tried_again_later_and_counted(bench: Bench) -> None:
-    bench.systems.fail = OutcomeUnknown("GET x", "no")
+    bench.systems.fail = OutcomeUnknown("GET", "x", "no")
     bench.ends.offer(PARENT)
     eventually(lambda: bench.total("retried") == 1)
     for _ in range(10):
@@ -242,7 +242,7 @@ def test_a_result_is_cut_only_after_it_has_failed_for_a_while(bench: Bench) -> N
     def finish(parent_id: str, status: str, result: Any) -> dict[str, Any]:
         bench.systems.results.append(result)
         if result == whole:
-            raise OutcomeUnknown("PUT x", "500", status=500)
+            raise OutcomeUnknown("PUT", "x", "500", status=500)
         bench.systems.status = status
         return {"id": parent_id, "status": status}
 
@@ -273,7 +273,7 @@ def test_a_parent_that_is_gone_is_no_error(bench: Bench) -> None:
 
     def finish(*given: Any) -> Any:
         bench.systems.told.append((PARENT, "gone"))
-        raise Answered("PUT x", 404, "no")
+        raise Answered("PUT", "x", 404, "no")
 
     bench.systems.finish = finish  # type: ignore[method-assign]
     bench.ends.offer(PARENT)

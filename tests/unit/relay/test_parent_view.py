@@ -309,7 +309,7 @@ def test_a_listing_that_fails_does_not_keep_a_parent_from_its_end() -> None:
     class Failing(Tried):
         def children_of(self, id_: str, **given: Any) -> Any:
             yield made_for(1, "a-1")
-            raise OutcomeUnknown("GET x", "is larger than 67108864 bytes")
+            raise OutcomeUnknown("GET", "x", "is larger than 67108864 bytes")
 
     assert Failing([]).report()["execution_id"] == "c-1"
 
@@ -335,7 +335,7 @@ def test_a_result_too_large_to_be_fetched_is_left_out() -> None:
             return [{"id": "t", "name": "one", "created_at": "2026-11-25 00:00:00"}]
 
         def get_task(self, id_: str) -> Any:
-            raise OutcomeUnknown("GET x", "is larger than 67108864 bytes")
+            raise OutcomeUnknown("GET", "x", "is larger than 67108864 bytes")
 
         def attempts(self, id_: str) -> list[Any]:
             return []

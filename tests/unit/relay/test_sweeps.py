@@ -41,7 +41,7 @@ def test_a_comparison_of_everything_that_fails_is_made_again(monkeypatch: pytest
         if len(asked) == 1:
             relay._sweep_now.set()
         if len(asked) == 2:
-            raise OutcomeUnknown("GET x", "no")
+            raise OutcomeUnknown("GET", "x", "no")
         if len(asked) == 4:
             relay.stop()
         return 0
@@ -56,7 +56,7 @@ def test_a_comparison_of_everything_that_fails_is_made_again(monkeypatch: pytest
 
 
 def _fails(**given: Any) -> int:
-    raise OutcomeUnknown("GET x", "no")
+    raise OutcomeUnknown("GET", "x", "no")
 
 
 def _breaks(**given: Any) -> int:

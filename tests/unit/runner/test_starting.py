@@ -167,8 +167,8 @@ def test_one_that_was_run_again_for_another_execution_is_ours_yet(asked: Request
     assert starter(theirs(again), KEY).start(asked).workflow.execution_id == WORKFLOW
 
 
-LOST = OutcomeUnknown("POST x", "no answer in 30 s")
-TROUBLE = OutcomeUnknown("POST x", "500 Internal Server Error", status=500)
+LOST = OutcomeUnknown("POST", "x", "no answer in 30 s")
+TROUBLE = OutcomeUnknown("POST", "x", "500 Internal Server Error", status=500)
 
 
 @pytest.mark.parametrize(
