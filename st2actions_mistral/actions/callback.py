@@ -77,7 +77,7 @@ class St2Callback(mistral.Action):
 
 def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:
     told = {"execution_id": execution["id"], "status": execution["status"]}
-    expected = {wanted, "canceling"} if wanted == "canceled" else {wanted}
+    expected = states.ST2_STOPPING if wanted == states.ST2_CANCELED else {wanted}
     if execution["status"] not in expected:
         told["message"] = (
             f"The execution had ended as {execution['status']} before this workflow reported"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -75,12 +75,12 @@ class MistralClient:
         """``id``, ``state`` and ``workflow_execution_id`` of all tasks that are at work: RUNNING, or
         PAUSED with one below that is."""
         fields = "id,state,workflow_execution_id"
-        return self._all("tasks", {"state": "in:RUNNING,PAUSED", "fields": fields})
+        return self._all("tasks", {"state": _any_of(states.TASK_ACTIVE), "fields": fields})
 
     def cancelled_among(self, workflow_execution_ids: Collection[str]) -> set[str]:
         """Those of these workflow executions that are CANCELLED."""
         wanted = set(workflow_execution_ids)
-        unfinished = {"state": "in:RUNNING,PAUSED,IDLE", "fields": "id,state"}
+        unfinished = {"state": _any_of(states.WORKFLOW_UNFINISHED), "fields": "id,state"}
         if wanted:
             wanted -= {row["id"] for row in self._all("executions", unfinished)}
         found = {id_: self.get_execution(id_) for id_ in wanted}
@@ -151,7 +151,7 @@ class MistralClient:
         """``id``, ``state``, ``description``, ``root_execution_id`` and ``project_id`` of all workflow
         executions that have not ended, the oldest first. The root of an outermost one is null."""
         fields = "id,state,description,root_execution_id,project_id"
-        return self._all("executions", {"state": "in:RUNNING,PAUSED,IDLE", "fields": fields})
+        return self._all("executions", {"state": _any_of(states.WORKFLOW_UNFINISHED), "fields": fields})
 
     def tasks(self, workflow_execution_id: str) -> list[dict[str, Any]]:
         """The tasks of one workflow execution without their results, the oldest first."""
@@ -177,7 +177,7 @@ class MistralClient:
 
     def workflow_definitions(self, names: Collection[str]) -> dict[str, str]:
         """The YAML texts of the workflows that there are of these names."""
-        wanted = {"name": f"in:{','.join(names)}", "fields": "name,definition"}
+        wanted = {"name": _any_of(names), "fields": "name,definition"}
         return {
             str(row.get("name")): str(row.get("definition")) for row in self._all("workflows", wanted)
         }
@@ -442,3 +442,8 @@ class MistralClient:
                 return None
             raise
         return found
+
+
+def _any_of(values: Iterable[str]) -> str:
+    """Return the filter that matches any of these values."""
+    return f"in:{','.join(values)}"

@@ -183,14 +183,14 @@ class St2Client:
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of all executions that wait for a workflow of a site."""
         # StackStorm takes one status at a time. Before it runs, nobody has told it of a workflow.
-        for status in ("running", "pausing", "paused", "resuming", "canceling"):
+        for status in states.ST2_WAITING:
             query = {"filter": f"context.{CONTEXT_KEY}.site:{site}", "status": status}
             yield from self._pages({**query, "sort_asc": "true"})
 
     def nameless_parents(self) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of all executions of our runner that wait and name no
         workflow, of whatever site: those about to start one, and those whose runner died meanwhile."""
-        for status in ("running", "canceling"):
+        for status in states.ST2_STARTING:
             for row in self._pages({"runner": RUNNER, "status": status, "sort_asc": "true"}):
                 if WorkflowRef.of(row.get("context")) is None:
                     yield row

@@ -239,7 +239,9 @@ class Delivery:
         """
         action = seen.action
         assert action is not None
-        if child["status"] != "canceled" and self._children.is_first(action["id"], child["id"]):
+        if child["status"] != states.ST2_CANCELED and self._children.is_first(
+            action["id"], child["id"]
+        ):
             return seen, effect
         first = self._first_child(action)
         if first in (None, child["id"]):
@@ -402,7 +404,7 @@ class Delivery:
             for first in found[:1]:
                 self._children.listed(action, first["id"])
             for child in found[1:]:
-                if child["status"] in states.ST2_FINAL or child["status"] == "canceling":
+                if child["status"] in states.ST2_ENDING:
                     continue
                 LOG.warning(
                     "Cancelling StackStorm execution %s: action execution %s has %s already.",

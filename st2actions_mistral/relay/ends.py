@@ -217,7 +217,7 @@ class Ends:
             self._forget(effect.execution_id)
             return
         workflow_id = report["mistral"]["workflow_execution_id"]
-        if told["status"] == "canceling":
+        if told["status"] == states.ST2_CANCELING:
             # StackStorm asks its runner first.
             LOG.info(
                 "Cancelling StackStorm execution %s: workflow execution %s %s.",
@@ -225,9 +225,8 @@ class Ends:
                 workflow_id,
                 state,
             )
-            look_again = (
-                self._lookout.later if seen.parent["status"] == "canceling" else self._lookout.soon
-            )
+            known = seen.parent["status"] == states.ST2_CANCELING
+            look_again = self._lookout.later if known else self._lookout.soon
             look_again(effect.execution_id)
             return
         self._forget(effect.execution_id)

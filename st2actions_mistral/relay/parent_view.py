@@ -90,7 +90,7 @@ class ParentView:
             if ref is None:
                 continue
             waiting[parent["id"]] = ref.execution_id
-            if parent["status"] == "canceling" or ref.execution_id not in unfinished:
+            if parent["status"] == states.ST2_CANCELING or ref.execution_id not in unfinished:
                 doubtful.add(parent["id"])
             else:
                 claimed.add(ref.execution_id)
@@ -98,7 +98,7 @@ class ParentView:
         ids = {started_for(row) for id_, row in unfinished.items() if id_ not in claimed} - {None}
         strangers = {str(id_) for id_ in ids} - waiting.keys()
         statuses = dict(alively(self._st2.statuses(strangers), self._alive))
-        doubtful |= {id_ for id_, status in statuses.items() if status in parents.MAY_WANT_NO_MORE}
+        doubtful |= {id_ for id_, status in statuses.items() if status in states.ST2_REJECTING}
         return Listed(waiting, doubtful, self._leftover(unfinished))
 
     def look(self, parent_id: str) -> Seen:

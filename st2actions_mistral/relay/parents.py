@@ -9,17 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import Foreign, Scope, foreign
 from st2actions_mistral.model.workflow import RUNNER, WorkflowRef, reports_to, started_for
-
-# What a workflow's end is to its parent.
-_STATUS: Final = {states.SUCCESS: "succeeded", states.ERROR: "failed", states.CANCELLED: "canceled"}
-
-MAY_WANT_NO_MORE: Final = frozenset({"canceling", "canceled", "failed"})
-"""See :func:`wants_no_more`."""
 
 
 @dataclass(frozen=True)
@@ -104,23 +98,23 @@ def settle(seen: Seen, site: str, lost_after: float) -> Effect:
         return _unwanted(seen, workflow)
     if parent["status"] in states.ST2_FINAL:
         return Leave(f"it is {parent['status']} already")
-    if parent["status"] == "canceling":
-        return Finish(parent["id"], "canceled")
+    if parent["status"] == states.ST2_CANCELING:
+        return Finish(parent["id"], states.ST2_CANCELED)
     if ref is None and not _has_lost_its_runner(parent, workflow, seen.age, lost_after):
         # Whoever starts a workflow can name an execution; only the runner makes an execution name it.
         return Leave("it does not name its workflow yet", again=True)
-    return Finish(parent["id"], _STATUS[workflow["state"]])
+    return Finish(parent["id"], states.st2_status(workflow["state"]))
 
 
 def wants_no_more(execution: Mapping[str, Any]) -> bool:
     """Whether nobody in StackStorm waits for the end of an execution's workflow: it is cancelled, or
     its runner could not learn whether the workflow began."""
-    if execution["status"] in ("canceling", "canceled"):
+    if execution["status"] in states.ST2_STOPPING:
         return True
     result = execution.get("result")
     mistral = result.get("mistral") if isinstance(result, Mapping) else None
     unknown = isinstance(mistral, Mapping) and mistral.get("start") == "unknown"
-    return execution["status"] == "failed" and unknown
+    return execution["status"] == states.ST2_FAILED and unknown
 
 
 def ref_of(execution: Mapping[str, Any], site: str) -> WorkflowRef | None:
@@ -167,7 +161,8 @@ def _without_workflow(
     if not seen.was_seen and (other := foreign({}, seen.scope)) is not None:
         # Mistral hides the workflows of other projects: a missing one need not be deleted.
         return Refuse(ref.execution_id, other)
-    status = "canceled" if parent["status"] == "canceling" else "failed"
+    canceling = parent["status"] == states.ST2_CANCELING
+    status = states.ST2_CANCELED if canceling else states.ST2_FAILED
     return Finish(
         parent["id"],
         status,

@@ -253,7 +253,7 @@ def oldest(actions: Iterable[Mapping[str, Any]]) -> datetime:
 
 def _orphan(child: Mapping[str, Any] | None, reason: str, rules: Rules) -> Cancel | Leave:
     """What to do about a child that nobody waits for, which may have ended."""
-    if child is None or child["status"] in states.ST2_FINAL or child["status"] == "canceling":
+    if child is None or child["status"] in states.ST2_ENDING:
         return Leave(reason)
     return Cancel(child["id"], reason) if rules.cancel_orphans else Leave(reason)
 

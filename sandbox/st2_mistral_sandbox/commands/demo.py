@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from st2actions_mistral.cli.extras import ends_by_interrupt
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.model import states
 
 _DESCRIPTION = """\
 Start a sandbox, run an example in it as StackStorm would, and show what came of it.
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(outcome.as_dict(), indent=2))
     elif not st2:
         terminal.outcome(outcome)
-    if outcome.parent["status"] != "succeeded":
+    if outcome.parent["status"] != states.ST2_SUCCEEDED:
         print(f"{example.ref} {outcome.parent['status']}.", file=sys.stderr)
         return 1
     return 0

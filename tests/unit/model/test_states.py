@@ -7,48 +7,54 @@ import pytest
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 
+# Every status of StackStorm, the sets that have it, and the final state of an action with such a child.
+STATUSES: dict[str, tuple[set[str], str | None]] = {
+    "requested": ({"UNFINISHED"}, None),
+    "scheduled": ({"UNFINISHED"}, None),
+    "delayed": ({"UNFINISHED"}, None),
+    "running": ({"UNFINISHED", "WAITING", "STARTING"}, None),
+    "pending": ({"UNFINISHED"}, None),
+    "pausing": ({"UNFINISHED", "WAITING"}, None),
+    "paused": ({"UNFINISHED", "WAITING"}, None),
+    "resuming": ({"UNFINISHED", "WAITING"}, None),
+    "canceling": (
+        {"UNFINISHED", "WAITING", "STARTING", "STOPPING", "ENDING", "REJECTING"},
+        None,
+    ),
+    "canceled": ({"FINAL", "STOPPING", "ENDING", "REJECTING"}, "CANCELLED"),
+    "succeeded": ({"FINAL", "ENDING"}, "SUCCESS"),
+    "failed": ({"FINAL", "ENDING", "REJECTING"}, "ERROR"),
+    "timeout": ({"FINAL", "ENDING"}, "ERROR"),
+    "abandoned": ({"FINAL", "ENDING"}, "ERROR"),
+}
+SETS = ("FINAL", "UNFINISHED", "STOPPING", "ENDING", "WAITING", "STARTING", "REJECTING")
 
-@pytest.mark.parametrize(
-    ("status", "state"),
-    [
-        ("succeeded", "SUCCESS"),
-        ("failed", "ERROR"),
-        ("timeout", "ERROR"),
-        ("abandoned", "ERROR"),
-        ("canceled", "CANCELLED"),
-    ],
-)
-def test_a_final_status_has_a_state(status: str, state: str) -> None:
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_status_is_in_its_sets_only(status: str) -> None:
+    sets, _ = STATUSES[status]
+    assert {name for name in SETS if status in getattr(states, f"ST2_{name}")} == sets
+
+
+def test_sets_have_no_other_status() -> None:
+    for name in SETS:
+        assert set(getattr(states, f"ST2_{name}")) <= set(STATUSES)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_mistral_state_of_a_status(status: str) -> None:
+    _, state = STATUSES[status]
     assert states.mistral_state(status) == state
-    assert status in states.ST2_FINAL
-    assert state in states.MISTRAL_FINAL
+    assert state is None or state in states.MISTRAL_FINAL
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        "requested",
-        "scheduled",
-        "delayed",
-        "running",
-        "pending",
-        "pausing",
-        "paused",
-        "resuming",
-        "canceling",
-    ],
-)
-def test_an_unfinished_status_leaves_the_action_running(status: str) -> None:
-    assert states.mistral_state(status) is None
-    assert status in states.ST2_UNFINISHED
-
-
-def test_a_status_is_either_final_or_unfinished() -> None:
-    assert not states.ST2_FINAL & states.ST2_UNFINISHED
-
-
-def test_a_status_of_a_later_stackstorm_leaves_the_action_running() -> None:
+def test_mistral_state_of_an_unknown_status_is_none() -> None:
     assert states.mistral_state("hibernating") is None
+
+
+@pytest.mark.parametrize("state", sorted(states.MISTRAL_FINAL))
+def test_st2_status_is_the_reverse_of_mistral_state(state: str) -> None:
+    assert states.mistral_state(states.st2_status(state)) == state
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_a_status_of_a_later_stackstorm_leaves_the_action_running() -> None:
         ("canceled", "canceled"),
     ],
 )
-def test_a_workflow_may_use_the_words_of_both_systems_in_any_case(word: str, status: str) -> None:
+def test_callback_status_accepts_words_of_both_systems_in_any_case(word: str, status: str) -> None:
     for spelled in (word, word.lower(), word.upper(), word.title(), f" {word}\n"):
         assert states.callback_status(spelled) == status
 
@@ -72,24 +78,15 @@ def test_a_workflow_may_use_the_words_of_both_systems_in_any_case(word: str, sta
 @pytest.mark.parametrize(
     "word", ["", "done", "RUNNING", "PAUSED", "requested", None, 0, True, ["ERROR"]]
 )
-def test_anything_else_is_refused_with_a_list_of_what_is_understood(word: Any) -> None:
+def test_callback_status_rejects_other_values_and_lists_the_valid_words(word: Any) -> None:
     with pytest.raises(InputError) as caught:
         states.callback_status(word)
     assert caught.value.name == "state"
-    understood = (
-        "SUCCESS",
-        "ERROR",
-        "CANCELLED",
-        "succeeded",
-        "failed",
-        "timeout",
-        "abandoned",
-        "canceled",
-    )
-    assert all(known in str(caught.value) for known in understood)
+    valid = ("SUCCESS", "ERROR", "CANCELLED", *states.ST2_FINAL)
+    assert all(known in str(caught.value) for known in valid)
 
 
-def test_a_very_long_state_is_not_repeated_in_full() -> None:
+def test_callback_status_does_not_repeat_a_long_value() -> None:
     with pytest.raises(InputError) as caught:
         states.callback_status("x" * 10_000)
     assert len(str(caught.value)) < 400
