@@ -13,7 +13,7 @@ from stevedore import NamedExtensionManager
 
 from st2actions_mistral import config
 from st2actions_mistral.cli import check_rights
-from st2actions_mistral.cli.systems import needs_credential, needs_mistral
+from st2actions_mistral.cli.clients import needs_credential, needs_mistral
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import impatient
 from st2actions_mistral.client.st2 import St2Client

@@ -27,11 +27,11 @@ See it:     st2-mistral status --config-file /etc/mistral/mistral.conf
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     # Here, so that Ctrl-C is heeded meanwhile: this is most of a second.
-    from st2actions_mistral.cli import (
+    from st2actions_mistral.cli import plugins
+    from st2actions_mistral.cli.commands import (
         check,
         convert,
         pause,
-        plugins,
         relay,
         repair,
         status,

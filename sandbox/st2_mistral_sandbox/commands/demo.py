@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from st2actions_mistral.cli.extras import ends_by_interrupt
+from st2actions_mistral.cli.common import ends_by_interrupt
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 

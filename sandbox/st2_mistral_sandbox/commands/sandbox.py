@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import ends_by_interrupt
+from st2actions_mistral.cli.common import ends_by_interrupt
 from st2actions_mistral.client.settings import Credential, Patience, St2Settings, checked_url
 from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
 

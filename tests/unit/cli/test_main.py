@@ -21,7 +21,7 @@ INTERRUPTED = """\
 import sys
 class Interrupts:
     def find_spec(name, *_):
-        if name == "st2actions_mistral.cli.relay":
+        if name == "st2actions_mistral.cli.commands.relay":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupts)
 from st2actions_mistral.cli.main import main

@@ -9,7 +9,7 @@ import pytest
 
 from st2actions_mistral import config
 from st2actions_mistral.cli import checks
-from st2actions_mistral.cli.extras import needs_extra
+from st2actions_mistral.cli.common import needs_extra
 from st2actions_mistral.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from typing import Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 from st2actions_mistral.client.session import json_body, new_session, send
 from st2actions_mistral.client.settings import Patience, Tls
 from st2actions_mistral.errors import RemoteError
@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what waits; 1 where something of it cannot be looked at or settled."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both, needs_credential
+        from st2actions_mistral.cli.clients import both, needs_credential
         from st2actions_mistral.relay import delivery, status
         from st2actions_mistral.relay.view import View
 

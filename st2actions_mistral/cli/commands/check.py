@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 
 _DESCRIPTION = """\
 Look at an installation and say what is wrong with it: entry points, options, StackStorm (who are we,

@@ -11,7 +11,7 @@ from typing import Any
 
 from st2actions_mistral import config
 from st2actions_mistral.bridge.request import request_parser
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import REMEDY
@@ -45,7 +45,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Settle it and say how."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both, safe_to_repeat, unknown_to_mistral
+        from st2actions_mistral.cli.clients import both, safe_to_repeat, unknown_to_mistral
         from st2actions_mistral.relay.children import Children
         from st2actions_mistral.relay.delivery import Delivery
         from st2actions_mistral.relay.metrics import Metrics

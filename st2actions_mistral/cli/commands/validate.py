@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 
 _DESCRIPTION = """\
 Look at workbooks and workflows before they run. Nothing is published, and nothing runs.
@@ -45,7 +45,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at all files; 0 where they are valid."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both
+        from st2actions_mistral.cli.clients import both
         from st2actions_mistral.cli.validation import look_at, workflows_of
         from st2actions_mistral.runner.catalogue import Actions
 

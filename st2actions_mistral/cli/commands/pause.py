@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import foreign
@@ -54,7 +54,7 @@ def add_to(commands: Any) -> None:
 def run(name: str, args: argparse.Namespace) -> int:
     """Do it and say in which state the workflow is then."""
     with needs_extra("relay"):
-        from st2actions_mistral.cli.systems import both, unknown_to_mistral
+        from st2actions_mistral.cli.clients import both, unknown_to_mistral
 
     conf = config.load(args.config_file)
     with both(conf) as (st2, mistral):
@@ -86,7 +86,7 @@ def _changed(
 
     :raises InputError: there is nothing to change any more, or it is another execution's by now.
     """
-    from st2actions_mistral.cli.systems import safe_to_repeat
+    from st2actions_mistral.cli.clients import safe_to_repeat
     from st2actions_mistral.runner import control
 
     # Looked up first: Mistral says the same of what ends by being resumed and of what had ended before.

@@ -8,7 +8,7 @@ from typing import Any
 
 from st2actions_mistral import config
 from st2actions_mistral.bridge.request import request_parser
-from st2actions_mistral.cli.extras import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, needs_extra
 
 _DESCRIPTION = """\
 Bring the results of StackStorm executions to the Mistral actions that wait for them.

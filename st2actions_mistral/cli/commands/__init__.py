@@ -1,0 +1,1 @@
+"""The commands of st2-mistral, one module each."""
