@@ -39,7 +39,7 @@ _INSTALL: Final = (
 _CLOCKS_APART: Final = 60.0
 
 # Seconds after which a result that waits means that nobody brings it: the stream is immediate, a
-# sweep comes every reconcile_interval.
+# sweep comes every resync_interval.
 _RESULT_WAITS: Final = 10.0
 
 # Seconds for the probe's way there and back.

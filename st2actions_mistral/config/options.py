@@ -116,14 +116,14 @@ RELAY_OPTS: Final = (
     ),
     cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
     cfg.FloatOpt(
-        "reconcile_interval",
+        "resync_interval",
         default=30,
         min=0.1,
         help="Seconds between two comparisons of what Mistral waits for with what StackStorm has"
         " finished. Results normally come at once, by the event stream.",
     ),
     cfg.FloatOpt(
-        "adopt_after",
+        "reschedule_after",
         default=120,
         min=0,
         help="Seconds after which the relay itself schedules an action that waits and has no child in"
@@ -137,7 +137,7 @@ RELAY_OPTS: Final = (
         default=600,
         min=0,
         help="Seconds after which an action that waits ends in ERROR when its child has vanished from"
-        " StackStorm or cannot be scheduled. Not less than adopt_after. 0: never.",
+        " StackStorm or cannot be scheduled. Not less than reschedule_after. 0: never.",
     ),
     cfg.BoolOpt(
         "cancel_orphans",

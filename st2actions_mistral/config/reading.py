@@ -43,9 +43,9 @@ class RelaySettings:
     """What the relay needs beside the two clients' settings."""
 
     site: str
-    reconcile_interval: float
+    resync_interval: float
     """Seconds."""
-    adopt_after: float
+    reschedule_after: float
     """Seconds; 0: never."""
     lost_after: float
     """Seconds; 0: never."""
@@ -157,17 +157,17 @@ def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:
     :raises ConfigError: an option is malformed or contradicts another.
     """
     options = values(conf, RELAY_GROUP, RELAY_OPTS)
-    adopt_after, lost_after = options["adopt_after"], options["lost_after"]
-    if 0 < lost_after < adopt_after:
+    reschedule_after, lost_after = options["reschedule_after"], options["lost_after"]
+    if 0 < lost_after < reschedule_after:
         raise ConfigError(
-            f"[st2_relay] lost_after ({lost_after:g}) is less than adopt_after ({adopt_after:g}): an"
-            " action that an executor lost would end in ERROR before the relay schedules it. Set"
-            " lost_after to more, or adopt_after to 0."
+            f"[st2_relay] lost_after ({lost_after:g}) is less than reschedule_after"
+            f" ({reschedule_after:g}): a lost action would end in ERROR before the relay reschedules"
+            " it. Set lost_after to more, or reschedule_after to 0."
         )
     return RelaySettings(
         site=site(conf),
-        reconcile_interval=options["reconcile_interval"],
-        adopt_after=options["adopt_after"],
+        resync_interval=options["resync_interval"],
+        reschedule_after=options["reschedule_after"],
         lost_after=options["lost_after"],
         cancel_orphans=options["cancel_orphans"],
         workers=options["workers"],
@@ -223,16 +223,16 @@ def render_jinja(conf: cfg.ConfigOpts) -> bool:
 
 def late_after(conf: cfg.ConfigOpts) -> float:
     """Seconds after the making of an action from which on a try to send it may meet the relay, which
-    schedules what has no child after ``adopt_after``; infinite where the relay does not.
+    schedules what has no child after ``reschedule_after``; infinite where the relay does not.
 
     A try that begins before it is over when the relay looks: it is a look-up at most, and a POST that
     StackStorm may get to see as late as it takes to connect and to answer.
     """
-    adopt_after: float = values(conf, RELAY_GROUP, RELAY_OPTS)["adopt_after"]
+    reschedule_after: float = values(conf, RELAY_GROUP, RELAY_OPTS)["reschedule_after"]
     waits = patience(values(conf, ST2_GROUP, ST2_OPTS))
-    if not adopt_after:
+    if not reschedule_after:
         return math.inf
-    return max(0.0, adopt_after - 2 * (waits.connect_timeout + waits.read_timeout))
+    return max(0.0, reschedule_after - 2 * (waits.connect_timeout + waits.read_timeout))
 
 
 def values(conf: cfg.ConfigOpts, group: cfg.OptGroup, opts: Sequence[cfg.Opt]) -> dict[str, Any]:

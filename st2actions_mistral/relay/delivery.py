@@ -446,7 +446,7 @@ def rules(settings: RelaySettings) -> reconcile.Rules:
     return reconcile.Rules(
         site=settings.site,
         limit_kb=settings.field_size_limit_kb,
-        adopt_after=settings.adopt_after,
+        reschedule_after=settings.reschedule_after,
         lost_after=settings.lost_after,
         cancel_orphans=settings.cancel_orphans,
     )

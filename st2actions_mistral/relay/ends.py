@@ -62,7 +62,7 @@ class Ends:
         self._given_up = given_up
         self._projects = projects or ForeignProjects()
         self._clock = clock
-        self._lookout = Lookout(settings.reconcile_interval, clock)
+        self._lookout = Lookout(settings.resync_interval, clock)
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="end")
         self._lock = threading.Lock()
         self._under_way: set[str] = set()

@@ -126,7 +126,7 @@ class Sweeper:
             return
         # Mistral's own clock: ours may be another.
         now = self._mistral.clock() or datetime.now(timezone.utc)
-        limits = [s for s in (self._settings.adopt_after, self._settings.lost_after) if s]
+        limits = [s for s in (self._settings.reschedule_after, self._settings.lost_after) if s]
         for id_, action in childless.items():
             age = (now - reconcile.made_at(action)).total_seconds()
             if id_ in given_up or (limits and age >= min(limits)):

@@ -31,7 +31,7 @@ class Rules:
     site: str
     limit_kb: int
     """See :func:`st2actions_mistral.model.result.fit`."""
-    adopt_after: float = 0
+    reschedule_after: float = 0
     """Seconds; 0: never."""
     lost_after: float = 0
     """Seconds; 0: never."""
@@ -263,7 +263,7 @@ def _childless(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
         if _is_over(seen.age, rules.lost_after):
             return _lost(action, f"StackStorm does not know its execution {seen.vanished} any more.")
         return Leave(f"its execution {seen.vanished} is missing")
-    if _is_over(seen.age, rules.adopt_after):
+    if _is_over(seen.age, rules.reschedule_after):
         return Adopt()
     if _is_over(seen.age, rules.lost_after):
         return _lost(action, "It was lost before it reached StackStorm.")

@@ -66,7 +66,7 @@ class Relay:
         self._st2 = St2Client(_briefly(st2), stop=self._stop)
         self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
         self._settings = settings
-        self._pause_after_failure = min(_PAUSE_AFTER_FAILURE, settings.reconcile_interval)
+        self._pause_after_failure = min(_PAUSE_AFTER_FAILURE, settings.resync_interval)
         self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
         children = Children()
         self._projects = ForeignProjects()
@@ -172,7 +172,7 @@ class Relay:
             port,
             self.metrics,
             contacts,
-            self._settings.reconcile_interval + self._silence,
+            self._settings.resync_interval + self._silence,
             lambda: {
                 **self._delivery.backoff.failing(),
                 **self._ends.backoff.failing(),
@@ -213,7 +213,7 @@ class Relay:
             return self._pause_after_failure
         LOG.debug("%d actions wait (%.2f s to compare).", waiting, time.monotonic() - begun)
         self._notifier.ready(f"{waiting} actions wait for StackStorm.")
-        return self._settings.reconcile_interval
+        return self._settings.resync_interval
 
     def _compare(self, sweep: Callable[[], int], failures: list[str]) -> int | None:
         """One half of a comparison: what it counts, None where it failed.

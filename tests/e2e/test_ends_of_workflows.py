@@ -33,7 +33,7 @@ FAIL = "{ref: core.local, parameters: {cmd: exit 3}}"
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A sandbox that compares seldom: what is quick here is quick without that."""
-    options = "reconcile_interval = 20\nadopt_after = 0\nlost_after = 2"
+    options = "resync_interval = 20\nreschedule_after = 0\nlost_after = 2"
     for made in new_bench(tmp_path_factory.mktemp("parents"), relay_options=options):
         made.stackstorm.register_runner("mistral-v2", starting(made))
         made.stackstorm.register_action(WORKFLOW)
@@ -67,7 +67,7 @@ def starting(bench: Bench) -> Any:
 @pytest.fixture
 def eager(tmp_path: Path) -> Iterator[Bench]:
     """A sandbox of a test's own that compares often."""
-    options = "reconcile_interval = 1\nadopt_after = 0\nlost_after = 2"
+    options = "resync_interval = 1\nreschedule_after = 0\nlost_after = 2"
     for made in new_bench(tmp_path / "sandbox", relay_options=options):
         made.stackstorm.register_runner("mistral-v2", starting(made))
         made.stackstorm.register_action(WORKFLOW)

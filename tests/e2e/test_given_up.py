@@ -22,7 +22,7 @@ SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A sandbox whose relay compares often, and says what it saw."""
     folder = tmp_path_factory.mktemp("given-up")
-    for bench in new_bench(folder, relay=False, relay_options="reconcile_interval = 0.5"):
+    for bench in new_bench(folder, relay=False, relay_options="resync_interval = 0.5"):
         bench.sandbox.relay.args.append("--debug")
         bench.sandbox.relay.start()
         yield bench
@@ -116,7 +116,7 @@ def test_a_task_is_tried_again(bench: Bench, tmp_path: Path) -> None:
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Bench]:
     """A sandbox that cancels no child."""
-    options = "reconcile_interval = 0.5\ncancel_orphans = false"
+    options = "resync_interval = 0.5\ncancel_orphans = false"
     yield from new_bench(tmp_path / "sandbox", relay_options=options)
 
 

@@ -37,7 +37,7 @@ each:
 
 # Every action that begins is late at once, so that it looks first; a child that cannot be made is given
 # up soon.
-OPTIONS = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 6"
+OPTIONS = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 6"
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_a_child_that_vanished_is_an_error_and_is_not_made_again(lossy: LossyBen
 
 
 def test_nothing_is_concluded_while_stackstorm_is_away(lossy: LossyBench) -> None:
-    """Away for longer than adopt_after and lost_after together."""
+    """Away for longer than reschedule_after and lost_after together."""
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
 
     def runs() -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ class Installation:
         self.config = folder / "relay.conf"
         self.config.touch(mode=0o600)
         options = (
-            f"health_port = {self.port}\nreconcile_interval = 0.5\nadopt_after = 1\nlost_after = 2\n"
+            f"health_port = {self.port}\nresync_interval = 0.5\nreschedule_after = 1\nlost_after = 2\n"
         )
         # The relay's group is the last one of the file.
         text = Path(bench.sandbox.relay.args[-1]).read_text(encoding="utf-8")

@@ -173,7 +173,7 @@ def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> 
             distrusts.stop()
         assert balancer.requests == []
         trusts = relay_with(
-            "trusts", f"cafile = {certificates.cafile(tmp_path)}", "reconcile_interval = 1"
+            "trusts", f"cafile = {certificates.cafile(tmp_path)}", "resync_interval = 1"
         )
         trusts.start()
         try:

@@ -142,7 +142,7 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
     assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
     folder = tmp_path_factory.mktemp("story")
     with Sandbox(
-        folder / "sandbox", register_examples=False, relay_options="reconcile_interval = 1"
+        folder / "sandbox", register_examples=False, relay_options="resync_interval = 1"
     ) as sandbox:
         assert sandbox.stackstorm
         assert sandbox.packs

@@ -165,7 +165,7 @@ def metric(port: int, name: str) -> float:
 
 def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
     port = own_port()
-    options = f"health_port = {port}\nreconcile_interval = 0.5\nadopt_after = 2\nlost_after = 4\n"
+    options = f"health_port = {port}\nresync_interval = 0.5\nreschedule_after = 2\nlost_after = 4\n"
     relay = relay_with(quiet, tmp_path, f"\n{options}")
     relay.start()
     try:
@@ -217,7 +217,7 @@ def test_the_relay_tells_what_it_adopts(quiet: Bench, tmp_path: Path) -> None:
     # A relay that has not seen it cannot tell it from one that never was.
     quiet.stackstorm.executions.remove(child_of(quiet, workflow)["id"])
     port = own_port()
-    options = f"health_port = {port}\nreconcile_interval = 0.5\nadopt_after = 1\n"
+    options = f"health_port = {port}\nresync_interval = 0.5\nreschedule_after = 1\n"
     relay = relay_with(quiet, tmp_path, f"\n{options}")
     relay.start()
     try:
@@ -243,7 +243,7 @@ def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> N
 
     workflow = quiet.start(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}"))
     with BreakingServer(refuse) as mistral:
-        options = f"\nhealth_port = {port}\nreconcile_interval = 0.5\n"
+        options = f"\nhealth_port = {port}\nresync_interval = 0.5\n"
         relay = relay_with(quiet, tmp_path, options, mistral_url=f"{mistral.url}/v2")
         relay.start()
         try:

@@ -84,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.stackstorm.start()
     try:
         st2 = St2Settings(made.stackstorm.api_url, Credential(api_key=KEY))
-        options = f"reconcile_interval = 0.5\nadopt_after = 3\nlost_after = {LOST_AFTER}"
+        options = f"resync_interval = 0.5\nreschedule_after = 3\nlost_after = {LOST_AFTER}"
         folder = tmp_path_factory.mktemp("backup")
         with Sandbox(folder, st2=st2, relay_options=options) as sandbox:
             made.bench = Bench(sandbox)
@@ -138,7 +138,7 @@ def test_the_relay_is_started_after_it(world: World, adopts: bool) -> None:
     gone, gone_child = world.job()
 
     world.restore(backup)
-    world.configure(f"adopt_after = {3 if adopts else 0}")
+    world.configure(f"reschedule_after = {3 if adopts else 0}")
     world.bench.sandbox.start_relay()
     if adopts:
 

@@ -34,7 +34,7 @@ def test_stackstorms_clock_is_an_hour_off(
             return datetime.now(tz) + apart
 
     monkeypatch.setattr(timestamps, "datetime", Shifted)
-    options = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4"
+    options = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
         workflow = bench.start(bench.workbook(SAY))
         assert bench.wait(workflow).result("say")["stdout"] == "hello"
@@ -60,7 +60,7 @@ def test_stackstorms_clock_is_an_hour_off(
 def test_a_zone_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     """Mistral and the relay live in a zone that is hours from UTC."""
     monkeypatch.setitem(os.environ, "TZ", zone)
-    options = "reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4"
+    options = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
         long = "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 6}}}"
         assert bench.run(bench.workbook(long)).execution["state"] == "SUCCESS"
@@ -75,7 +75,7 @@ def sandbox_of(stackstorm: StackStorm, folder: Path, site: str) -> Sandbox:
             credential=Credential(api_key=stackstorm.create_api_key()),
         ),
         options=f"site = {site}",
-        relay_options="reconcile_interval = 0.5\nadopt_after = 3\nlost_after = 4",
+        relay_options="resync_interval = 0.5\nreschedule_after = 3\nlost_after = 4",
     )
 
 

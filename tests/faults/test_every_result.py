@@ -123,7 +123,7 @@ def world(tmp_path: Path, seed: int) -> Iterator[World]:
                 ),
                 relay=False,
                 options="read_timeout = 1\n",
-                relay_options="reconcile_interval = 2\nadopt_after = 20",
+                relay_options="resync_interval = 2\nreschedule_after = 20",
             )
         )
         sandbox.stackstorm = stackstorm

@@ -92,7 +92,7 @@ def test_the_relay_lives_on(tmp_path: Path) -> None:
         config.write_text(
             f"[st2]\napi_url = {server.url}/v1\nstream_url = {server.url}/v1/stream\n"
             "read_timeout = 0.5\nretry_deadline = 1\n"
-            f"[st2_relay]\nmistral_url = {server.url}/v2\nreconcile_interval = 0.5\n"
+            f"[st2_relay]\nmistral_url = {server.url}/v2\nresync_interval = 0.5\n"
         )
         command = ["st2actions_mistral.cli.main", "relay", "--config-file", str(config)]
         relay = ChildProcess("The relay", command, tmp_path / "relay.log")

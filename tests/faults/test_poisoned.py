@@ -46,7 +46,7 @@ class Poison:
 def place(tmp_path: Path) -> Iterator[tuple[Bench, ChildProcess, Poison]]:
     """A sandbox and a relay with fewer workers than there are poisoned actions, not started yet."""
     poison = Poison()
-    with Sandbox(tmp_path, relay=False, relay_options="reconcile_interval = 1\nworkers = 4") as sandbox:
+    with Sandbox(tmp_path, relay=False, relay_options="resync_interval = 1\nworkers = 4") as sandbox:
         root = sandbox.mistral_server.url.removesuffix("/v2")
         with FaultProxy(root, Plan(1, 1, ("500 before",), only=poison)) as proxy:
             config = Path(sandbox.relay.args[-1])

@@ -247,7 +247,7 @@ def odd_bench(tmp_path_factory: pytest.TempPathFactory, giver: Giver) -> Iterato
                 credential=Credential(api_key=stackstorm.create_api_key()),
             )
             folder = tmp_path_factory.mktemp("odd")
-            with Sandbox(folder, st2=settings, relay_options="reconcile_interval = 0.3") as sandbox:
+            with Sandbox(folder, st2=settings, relay_options="resync_interval = 0.3") as sandbox:
                 yield Bench(sandbox)
 
 

@@ -45,7 +45,7 @@ def test_without_options_stackstorm_is_on_this_host(conf: cfg.ConfigOpts) -> Non
     assert config.relay_settings(conf) == config.RelaySettings(
         "mistral",
         30,
-        adopt_after=120,
+        reschedule_after=120,
         lost_after=600,
         cancel_orphans=True,
         workers=16,
@@ -74,8 +74,8 @@ site = east-1
 render_jinja = true
 [st2_relay]
 mistral_url = http://mistral:8989/v2/
-reconcile_interval = 5
-adopt_after = 7
+resync_interval = 5
+reschedule_after = 7
 lost_after = 0
 cancel_orphans = false
 workers = 3
@@ -96,7 +96,7 @@ field_size_limit_kb = -1
     assert config.relay_settings(conf) == config.RelaySettings(
         "east-1",
         5,
-        adopt_after=7,
+        reschedule_after=7,
         lost_after=0,
         cancel_orphans=False,
         workers=3,
@@ -108,11 +108,11 @@ field_size_limit_kb = -1
 @pytest.mark.parametrize(
     ("options", "late"),
     [
-        # adopt_after of 120 less a look-up and a POST, each with its connection.
+        # reschedule_after of 120 less a look-up and a POST, each with its connection.
         ("", 50),
         ("connect_timeout = 1\nread_timeout = 2\n", 114),
         ("read_timeout = 600\n", 0),
-        ("[st2_relay]\nadopt_after = 180\n", 110),
+        ("[st2_relay]\nreschedule_after = 180\n", 110),
     ],
 )
 def test_an_action_is_late_once_it_may_meet_the_relay(
@@ -123,7 +123,7 @@ def test_an_action_is_late_once_it_may_meet_the_relay(
 
 
 def test_no_action_is_late_where_the_relay_adopts_none(tmp_path: Path) -> None:
-    conf = config.load([written(tmp_path, "[st2_relay]\nadopt_after = 0\n")])
+    conf = config.load([written(tmp_path, "[st2_relay]\nreschedule_after = 0\n")])
     assert config.late_after(conf) == math.inf
 
 
@@ -217,7 +217,7 @@ def test_a_site_that_could_not_stand_in_a_filter_is_refused(conf: cfg.ConfigOpts
     [
         ("mistral_url = mistral", "mistral_url"),
         ("workers = 0", "workers"),
-        ("reconcile_interval = 0", "reconcile_interval"),
+        ("resync_interval = 0", "resync_interval"),
         ("field_size_limit_kb = -2", "field_size_limit_kb"),
     ],
 )
@@ -236,8 +236,8 @@ def test_an_option_of_the_relay_that_cannot_be_used_is_named(
         ("st2", "connect_timeout"),
         ("st2", "read_timeout"),
         ("st2", "retry_deadline"),
-        ("st2_relay", "reconcile_interval"),
-        ("st2_relay", "adopt_after"),
+        ("st2_relay", "resync_interval"),
+        ("st2_relay", "reschedule_after"),
         ("st2_relay", "lost_after"),
     ],
 )
@@ -250,9 +250,11 @@ def test_a_time_that_no_clock_can_wait_for_is_refused(
 
 
 def test_what_is_lost_before_it_is_adopted_is_refused(tmp_path: Path) -> None:
-    options = "[st2_relay]\nadopt_after = {}\nlost_after = {}\n"
+    options = "[st2_relay]\nreschedule_after = {}\nlost_after = {}\n"
     conf = config.load([written(tmp_path, options.format(120, 60.5))])
-    with pytest.raises(ConfigError, match=r"\[st2_relay\] lost_after \(60.5\).* adopt_after \(120\)"):
+    with pytest.raises(
+        ConfigError, match=r"\[st2_relay\] lost_after \(60.5\).* reschedule_after \(120\)"
+    ):
         config.relay_settings(conf)
     for adopt, lost in ((0, 60), (60, 0), (60, 60), (0, 0)):
         conf = config.load([written(tmp_path, options.format(adopt, lost))])

@@ -148,7 +148,7 @@ def test_the_options_are_these() -> None:
     # Beside the relay's own there are keystoneauth's.
     keystone = {"auth_type", "auth_section", "auth-url", "username", "password", "project-name"}
     assert keystone < set(listed["st2_relay"])
-    own = {"mistral_url", "cafile", "insecure", "reconcile_interval", "workers", "field_size_limit_kb"}
+    own = {"mistral_url", "cafile", "insecure", "resync_interval", "workers", "field_size_limit_kb"}
     listed["st2_relay"] = {name: listed["st2_relay"][name] for name in own}
     assert listed == {
         "st2": {
@@ -173,7 +173,7 @@ def test_the_options_are_these() -> None:
             "mistral_url": "http://127.0.0.1:8989/v2",
             "cafile": None,
             "insecure": False,
-            "reconcile_interval": 30,
+            "resync_interval": 30,
             "workers": 16,
             "field_size_limit_kb": 1024,
         },

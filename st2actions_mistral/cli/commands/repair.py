@@ -22,7 +22,7 @@ child where Mistral has given it up, schedule it where it has no child, or end i
 cannot be. st2-mistral status shows what it would be.
 
 An action whose child was deleted from StackStorm has none, and is scheduled again. One without a child
-that is younger than adopt_after is left to its executor, which may be about to send it.
+that is younger than reschedule_after is left to its executor, which may be about to send it.
 """
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     settings = config.relay_settings(conf)
     # That the relay would never do it by itself is no reason not to do it here.
     settings = replace(
-        settings, adopt_after=settings.adopt_after or 1, lost_after=settings.lost_after or 1
+        settings, reschedule_after=settings.reschedule_after or 1, lost_after=settings.lost_after or 1
     )
     with both(conf) as (st2, mistral):
         view = View(st2, mistral, settings.site)
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             child = view.children({args.action: action}).first.get(args.action)
             if child is None and action["state"] == states.RUNNING and not args.force:
                 now = mistral.clock() or datetime.now(timezone.utc)
-                _leave_to_executor(action, now, settings.adopt_after)
+                _leave_to_executor(action, now, settings.reschedule_after)
             effect = delivery.settle_now(args.action, child["id"] if child else None)
     if isinstance(effect, Refuse):
         raise InputError(args.action, f"{effect.foreign.reason}. {REMEDY}")
@@ -84,15 +84,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _leave_to_executor(action: Mapping[str, Any], now: datetime, adopt_after: float) -> None:
+def _leave_to_executor(action: Mapping[str, Any], now: datetime, reschedule_after: float) -> None:
     """:raises InputError: it is too young to be lost."""
     from st2actions_mistral.relay.reconcile import made_at
 
     age = (now - made_at(action)).total_seconds()
-    if age < adopt_after:
+    if age < reschedule_after:
         raise InputError(
             action["id"],
             f"it is {age:.0f} s old and has no execution yet: an executor may be about to send it, and"
-            f" there would be two. Wait until it is {adopt_after:.0f} s old (adopt_after), or say"
-            " --force.",
+            f" there would be two. Wait until it is {reschedule_after:.0f} s old (reschedule_after), or"
+            " say --force.",
         )

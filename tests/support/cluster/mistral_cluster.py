@@ -86,8 +86,8 @@ retry_deadline = 5
 
 [st2_relay]
 mistral_url = http://127.0.0.1:{port}/v2
-reconcile_interval = 5
-adopt_after = 15
+resync_interval = 5
+reschedule_after = 15
 """
 
 

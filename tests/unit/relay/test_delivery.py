@@ -26,8 +26,8 @@ from st2actions_mistral.relay.reconcile import Place, Seen
 
 SETTINGS = RelaySettings(
     site="here",
-    reconcile_interval=30,
-    adopt_after=0,
+    resync_interval=30,
+    reschedule_after=0,
     lost_after=0,
     cancel_orphans=True,
     workers=2,
@@ -228,7 +228,7 @@ def test_the_lag_is_the_age_of_the_oldest_result_that_waits(
     assert delivery.lag() == 0
 
 
-@pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])
+@pytest.mark.parametrize("limit", ["reschedule_after", "lost_after"])
 def test_a_child_that_no_listing_had_is_found_before_anything_follows(
     systems: Systems, limit: str
 ) -> None:
@@ -243,19 +243,19 @@ def test_a_child_that_no_listing_had_is_found_before_anything_follows(
         tried = delivery.offer("a-1", age=9)
         assert tried is not None
         assert tried.result(10) is True
-    assert len(systems.scheduled) == (limit == "adopt_after")
+    assert len(systems.scheduled) == (limit == "reschedule_after")
     assert systems.completed == (["a-1"] if limit == "lost_after" else [])
 
 
 def test_the_child_of_an_old_action_is_looked_for_as_far_back(systems: Systems) -> None:
     systems.childless = {"a-1"}
-    with closing(new_delivery(systems, replace(SETTINGS, adopt_after=5))) as delivery:
+    with closing(new_delivery(systems, replace(SETTINGS, reschedule_after=5))) as delivery:
         assert done(delivery, "a-1", age=9) is True
     since = datetime(2026, 11, 23, 4, 16, 7, tzinfo=timezone.utc)
     assert systems.given == [{"lookup_first_after": 0, "since": since}]
 
 
-@pytest.mark.parametrize("limit", ["adopt_after", "lost_after"])
+@pytest.mark.parametrize("limit", ["reschedule_after", "lost_after"])
 def test_what_is_for_another_stackstorm_is_neither_scheduled_nor_called_lost(
     systems: Systems, limit: str
 ) -> None:
@@ -288,7 +288,7 @@ def test_what_is_refused_for_good_is_closed_and_what_is_turned_away_is_not(
 
     monkeypatch.setattr(systems, "schedule", refused)
     systems.childless = {"a"}
-    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    settings = replace(SETTINGS, reschedule_after=10, lost_after=20)
     with closing(new_delivery(systems, settings)) as made:
         offered = made.offer("a", age=1000)
         assert offered is not None
@@ -314,7 +314,7 @@ def test_what_stackstorm_answers_500_to_every_time_is_closed(
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
-    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    settings = replace(SETTINGS, reschedule_after=10, lost_after=20)
     with closing(new_delivery(systems, settings)) as made:
         monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
         for times in range(1, 4):
@@ -333,7 +333,7 @@ def test_what_is_answered_with_500_may_have_been_made(
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
-    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    settings = replace(SETTINGS, reschedule_after=10, lost_after=20)
     with closing(new_delivery(systems, settings)) as made:
         monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
         for _ in range(3):
@@ -351,7 +351,7 @@ def test_a_500_is_believed_only_of_what_is_old_enough(
 
     monkeypatch.setattr(systems, "schedule", broken)
     systems.childless = {"a"}
-    settings = replace(SETTINGS, adopt_after=10, lost_after=20)
+    settings = replace(SETTINGS, reschedule_after=10, lost_after=20)
     with closing(new_delivery(systems, settings)) as made:
         monkeypatch.setattr(made.backoff, "is_due", lambda action: True)
         for _ in range(5):

@@ -21,8 +21,8 @@ from st2actions_mistral.relay.parents import Seen
 
 SETTINGS = RelaySettings(
     site="here",
-    reconcile_interval=30,
-    adopt_after=0,
+    resync_interval=30,
+    reschedule_after=0,
     lost_after=600,
     cancel_orphans=True,
     workers=2,

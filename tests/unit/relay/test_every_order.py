@@ -32,7 +32,7 @@ from st2actions_mistral.relay.reconcile import (
     settle,
 )
 
-RULES = Rules("here", 1024, adopt_after=120, lost_after=600, cancel_orphans=True)
+RULES = Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans=True)
 FINALS = sorted(states.ST2_FINAL - {"canceled"})
 
 

@@ -14,7 +14,7 @@ from st2actions_mistral.relay.foreign import ForeignProjects
 
 OWN = Scope("own")
 OTHER = Foreign("other", OWN)
-RULES = reconcile.Rules("here", 1024, adopt_after=120, lost_after=600, cancel_orphans=True)
+RULES = reconcile.Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans=True)
 PARENT = "6b03c160746e6986596007f7"
 WORKFLOW = workflow_execution_id(PARENT)
 

@@ -29,7 +29,7 @@ ACTION = {
     "state": "RUNNING",
     "created_at": "2026-11-23 04:16:07",
 }
-RULES = Rules("here", 1024, adopt_after=120, lost_after=600, cancel_orphans=True)
+RULES = Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans=True)
 UNFINISHED = [
     "requested",
     "scheduled",

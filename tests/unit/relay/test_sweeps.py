@@ -20,8 +20,8 @@ from st2actions_mistral.relay.view import Listed
 
 SETTINGS = RelaySettings(
     site="here",
-    reconcile_interval=0.01,
-    adopt_after=0,
+    resync_interval=0.01,
+    reschedule_after=0,
     lost_after=0,
     cancel_orphans=True,
     workers=2,
@@ -71,7 +71,7 @@ def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from
     relay = Relay(
         St2Settings(),
         MistralSettings(),
-        replace(SETTINGS, reconcile_interval=30),
+        replace(SETTINGS, resync_interval=30),
         requested=lambda inputs, ids: None,
     )
     asked: list[str] = []
@@ -184,11 +184,11 @@ class Childless(Waits):
         return datetime(2026, 11, 23, 4, 17, 7, tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize(("adopt_after", "ages"), [(60, {"a": 60}), (61, {})])
-def test_how_old_an_action_is_goes_by_mistrals_clock(adopt_after: float, ages: Any) -> None:
+@pytest.mark.parametrize(("reschedule_after", "ages"), [(60, {"a": 60}), (61, {})])
+def test_how_old_an_action_is_goes_by_mistrals_clock(reschedule_after: float, ages: Any) -> None:
     systems: Any = Childless("running", set())
     offers: Any = Offers()
-    settings = replace(SETTINGS, adopt_after=adopt_after)
+    settings = replace(SETTINGS, reschedule_after=reschedule_after)
     Sweeper(systems, systems, systems, offers, Children(), settings).sweep()
     assert offers.ages == ages
 

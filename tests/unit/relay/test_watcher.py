@@ -20,8 +20,8 @@ from st2actions_mistral.relay.loop import Watcher
 
 SETTINGS = RelaySettings(
     site="here",
-    reconcile_interval=30,
-    adopt_after=0,
+    resync_interval=30,
+    reschedule_after=0,
     lost_after=0,
     cancel_orphans=True,
     workers=2,
