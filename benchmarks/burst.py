@@ -68,7 +68,7 @@ def main() -> None:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(start, range(args.actions)))
         print(f"started {args.actions} in {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        while len(sandbox.stackstorm.executions.live()) < args.actions:
+        while len(sandbox.stackstorm.executions.objects()) < args.actions:
             time.sleep(1)
         # Two comparisons with all of them.
         time.sleep(70)
@@ -80,7 +80,7 @@ def main() -> None:
             list(
                 pool.map(
                     lambda execution: sandbox.st2.finish(execution.id, "succeeded", result),
-                    sandbox.stackstorm.executions.live(),
+                    sandbox.stackstorm.executions.objects(),
                 )
             )
         ended = time.monotonic() - begun

@@ -83,11 +83,11 @@ class Terminal:
 
     def begin(self, words: list[str]) -> subprocess.Popen[str]:
         """Type recorded words, with our ids; return when it has started what it starts."""
-        before = len(self.st2.executions.live())
+        before = len(self.st2.executions.objects())
         process = self.start(*(_ID.sub(lambda m: self.ids.get(m[0], m[0]), word) for word in words))
         deadline = time.monotonic() + PATIENCE
         while words[0] == "run" and process.poll() is None and time.monotonic() < deadline:
-            if len(self.st2.executions.live()) > before:
+            if len(self.st2.executions.objects()) > before:
                 break
             time.sleep(0.01)
         return process

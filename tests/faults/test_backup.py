@@ -54,7 +54,7 @@ class World:
         return run.execution["state"], run.result("job").get("output")
 
     def backup(self) -> list[Execution]:
-        return copy.deepcopy(self.stackstorm.executions.live())
+        return copy.deepcopy(self.stackstorm.executions.objects())
 
     def restore(self, backup: list[Execution]) -> None:
         """End this StackStorm, and start one that knows what was in the backup, at the same place."""

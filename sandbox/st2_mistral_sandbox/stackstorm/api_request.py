@@ -8,39 +8,39 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from st2_mistral_sandbox.stackstorm.auth import Credential, Visitor
+from st2_mistral_sandbox.stackstorm.auth import Credential, Principal
 from st2_mistral_sandbox.stackstorm.fault import bad_request
-from st2_mistral_sandbox.stackstorm.timestamps import from_json, to_json
+from st2_mistral_sandbox.stackstorm.json_format import from_json, to_json
 
 
 @dataclass
-class Call:
-    request: Request
-    visitor: Visitor | None = None
+class ApiRequest:
+    http: Request
+    principal: Principal | None = None
     """Who was let in; None only where nobody is asked."""
 
     @property
     def user(self) -> str:
-        return self.visitor.user if self.visitor else ""
+        return self.principal.user if self.principal else ""
 
     @property
     def query(self) -> dict[str, str]:
-        return self.request.args.to_dict()
+        return self.http.args.to_dict()
 
     def flag(self, name: str) -> bool:
-        return self.request.args.get(name, "").lower() in ("true", "1", "yes")
+        return self.http.args.get(name, "").lower() in ("true", "1", "yes")
 
-    def words(self, name: str) -> tuple[str, ...]:
+    def list_parameter(self, name: str) -> tuple[str, ...]:
         """A list, given with commas or by repeating the parameter."""
-        joined = ",".join(self.request.args.getlist(name))
+        joined = ",".join(self.http.args.getlist(name))
         return tuple(word for word in joined.split(",") if word)
 
     def body(self) -> Any:
         """The decoded body; an empty one is ``{}``. Raises Fault 400."""
-        kind = self.request.mimetype
+        kind = self.http.mimetype
         if kind not in ("", "application/json", "text/plain"):
             raise bad_request(f'Failed to parse request body: Unsupported Content-Type: "{kind}"')
-        data = self.request.get_data()
+        data = self.http.get_data()
         if not data:
             return {}
         try:
@@ -77,7 +77,7 @@ def credential_of(request: Request) -> Credential | None:
     return None
 
 
-def answer(body: Any, status: int = HTTPStatus.OK, kind: str = "application/json") -> Response:
+def json_response(body: Any, status: int = HTTPStatus.OK, kind: str = "application/json") -> Response:
     return Response(to_json(body), status=status, content_type=kind)
 
 
@@ -87,8 +87,8 @@ def no_content() -> Response:
     return response
 
 
-def listing(items: list[Any], *, total: int, limit: int) -> Response:
-    response = answer(items)
+def page_response(items: list[Any], *, total: int, limit: int) -> Response:
+    response = json_response(items)
     response.headers["X-Total-Count"] = str(total)
     if limit:
         response.headers["X-Limit"] = str(limit)

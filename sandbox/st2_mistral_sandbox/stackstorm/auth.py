@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
+from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.parameters import MASK
-from st2_mistral_sandbox.stackstorm.timestamps import iso, new_id, now
+from st2_mistral_sandbox.stackstorm.timestamps import iso, now
 
 MAX_TTL = 86_400
 """Seconds; StackStorm's default limit for a token."""
@@ -69,13 +70,13 @@ class Credential:
     location: str
 
 
-NOBODY = Credential("none", "", "")
+NO_CREDENTIAL = Credential("none", "", "")
 SYSTEM_USER = "stanley"
 """Who everybody is where nobody is asked who he is."""
 
 
 @dataclass(frozen=True, repr=False)
-class Visitor:
+class Principal:
     """Somebody who was let in."""
 
     user: str
@@ -97,17 +98,17 @@ class Visitor:
         }
 
 
-class Gatekeeper:
-    """``guarded=False`` is StackStorm with authentication turned off."""
+class Authenticator:
+    """``required=False`` is StackStorm with authentication turned off."""
 
-    def __init__(self, username: str, password: str, *, guarded: bool = True) -> None:
-        self._guarded = guarded
+    def __init__(self, username: str, password: str, *, required: bool = True) -> None:
+        self._required = required
         self._lock = threading.Lock()
         self._passwords = {username: password}
         self._tokens: dict[str, Token] = {}
         self._keys: dict[str, ApiKey] = {}
 
-    def log_in(self, authorization: str | None) -> str:
+    def authenticate_password(self, authorization: str | None) -> str:
         """The user of a basic ``Authorization`` header. Raises Fault 401."""
         scheme, _, encoded = (authorization or "").partition(" ")
         try:
@@ -140,10 +141,10 @@ class Gatekeeper:
             token = self._tokens.get(value)
         return token is not None and token.expiry > now()
 
-    def admit(self, credential: Credential | None) -> Visitor:
+    def authenticate(self, credential: Credential | None) -> Principal:
         """Raises Fault 401 with StackStorm's sentence."""
-        if not self._guarded:
-            return Visitor(SYSTEM_USER, NOBODY)
+        if not self._required:
+            return Principal(SYSTEM_USER, NO_CREDENTIAL)
         if credential is None:
             raise Fault(401, "Unauthorized - One of Token or API key required.")
         with self._lock:
@@ -153,14 +154,14 @@ class Gatekeeper:
                     raise Fault(401, "Unauthorized")
                 if token.expiry <= now():
                     raise Fault(401, "Unauthorized - Token has expired.")
-                return Visitor(token.user, credential, token.expiry)
+                return Principal(token.user, credential, token.expiry)
             digest = _hash(credential.value)
             key = next((key for key in self._keys.values() if key.hash == digest), None)
         if key is None:
             raise Fault(401, f"Unauthorized - ApiKey with key_hash={digest} not found.")
         if not key.enabled:
             raise Fault(401, "Unauthorized - API key is disabled.")
-        return Visitor(key.user, credential)
+        return Principal(key.user, credential)
 
     def create_key(
         self, user: str, metadata: dict[str, Any] | None = None, *, value: str | None = None

@@ -13,9 +13,10 @@ from typing import Any, Final
 import yaml
 
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
+from st2_mistral_sandbox.stackstorm.json_format import from_json
+from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.parameters import merged
 from st2_mistral_sandbox.stackstorm.schema import ACTION_CREATE, validate
-from st2_mistral_sandbox.stackstorm.timestamps import from_json, new_id
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
-from st2_mistral_sandbox.stackstorm.timestamps import iso, new_id, now
+from st2_mistral_sandbox.stackstorm.object_id import new_id
+from st2_mistral_sandbox.stackstorm.timestamps import iso, now
 
 SYSTEM, USER = "st2kv.system", "st2kv.user"
 _ALLOWED = ["system", "user", SYSTEM, USER]

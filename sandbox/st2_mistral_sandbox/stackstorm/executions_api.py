@@ -8,8 +8,9 @@ from werkzeug.wrappers import Response
 
 from st2_mistral_sandbox.stackstorm import parameters as parameters_
 from st2_mistral_sandbox.stackstorm import query as query_
-from st2_mistral_sandbox.stackstorm.api_request import Call, answer, listing
+from st2_mistral_sandbox.stackstorm.api_request import ApiRequest, json_response, page_response
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
+from st2_mistral_sandbox.stackstorm.json_format import from_json
 from st2_mistral_sandbox.stackstorm.rendering import RenderingError
 from st2_mistral_sandbox.stackstorm.schema import (
     EXECUTION_CREATE,
@@ -18,13 +19,9 @@ from st2_mistral_sandbox.stackstorm.schema import (
     validate,
 )
 from st2_mistral_sandbox.stackstorm.state import State
+from st2_mistral_sandbox.stackstorm.statuses import CANCELABLE, FINAL
 from st2_mistral_sandbox.stackstorm.store import Document, Execution
-from st2_mistral_sandbox.stackstorm.stream import FINAL
-from st2_mistral_sandbox.stackstorm.timestamps import from_json
 
-CANCELABLE = frozenset(
-    {"requested", "scheduled", "delayed", "running", "pausing", "paused", "resuming"}
-)
 MAX_DOCUMENT = 16_793_598
 """Bytes that StackStorm's database takes at once. The parameters are stored twice in one document."""
 
@@ -34,24 +31,24 @@ class ExecutionsApi:
         self._state = state
         self._store = state.executions
 
-    def list(self, call: Call) -> Response:
-        page = query_.select(self._store.live(), call.query)
-        show = query_.attributes(call.query)
-        secrets = call.flag("show_secrets")
+    def list(self, request: ApiRequest) -> Response:
+        page = query_.select_page(self._store.objects(), request.query)
+        show = query_.projection(request.query)
+        secrets = request.flag("show_secrets")
         shown = [show(self._store.get(e.id, show_secrets=secrets)) for e in page.executions]
-        return listing(shown, total=page.total, limit=page.limit)
+        return page_response(shown, total=page.total, limit=page.limit)
 
-    def get(self, call: Call, execution_id: str) -> Response:
-        show = query_.attributes(call.query)
-        document = self._store.get(execution_id, show_secrets=call.flag("show_secrets"))
-        limit = call.request.args.get("max_result_size", 0, type=int)
+    def get(self, request: ApiRequest, execution_id: str) -> Response:
+        show = query_.projection(request.query)
+        document = self._store.get(execution_id, show_secrets=request.flag("show_secrets"))
+        limit = request.http.args.get("max_result_size", 0, type=int)
         if limit and document.get("result_size", 0) > limit:
             document.pop("result", None)
-        return answer(show(document))
+        return json_response(show(document))
 
-    def filters(self, call: Call) -> Response:
+    def filters(self, request: ApiRequest) -> Response:
         """The distinct values that st2web offers for filtering."""
-        executions = self._store.live()
+        executions = self._store.objects()
         values: dict[str, list[str]] = {
             "action": [e.action["ref"] for e in executions],
             "status": [e.status for e in executions],
@@ -61,40 +58,40 @@ class ExecutionsApi:
             "trigger_type": [],
             "user": [str(e.context.get("user")) for e in executions],
         }
-        return answer({name: list(dict.fromkeys(found)) for name, found in values.items()})
+        return json_response({name: list(dict.fromkeys(found)) for name, found in values.items()})
 
-    def children(self, call: Call, execution_id: str) -> Response:
-        depth = call.request.args.get("depth", -1, type=int)
+    def children(self, request: ApiRequest, execution_id: str) -> Response:
+        depth = request.http.args.get("depth", -1, type=int)
         found = self._store.children(execution_id, depth)
-        secrets = call.flag("show_secrets")
-        return answer([self._store.get(e.id, show_secrets=secrets) for e in found])
+        secrets = request.flag("show_secrets")
+        return json_response([self._store.get(e.id, show_secrets=secrets) for e in found])
 
-    def attribute(self, call: Call, execution_id: str, name: str) -> Response:
+    def attribute(self, request: ApiRequest, execution_id: str, name: str) -> Response:
         if name not in query_.EXCLUDABLE:
             raise bad_request(
                 f'Invalid attribute "{name}" specified. '
                 f"Valid attributes are: {', '.join(query_.EXCLUDABLE)}"
             )
-        return answer(self._store.get(execution_id).get(name))
+        return json_response(self._store.get(execution_id).get(name))
 
-    def result(self, call: Call, execution_id: str) -> Response:
-        return answer(self._store.get(execution_id).get("result", {}), kind="text/json")
+    def result(self, request: ApiRequest, execution_id: str) -> Response:
+        return json_response(self._store.get(execution_id).get("result", {}), kind="text/json")
 
-    def output(self, call: Call, execution_id: str) -> Response:
-        wanted = call.request.args.get("output_type", "all")
+    def output(self, request: ApiRequest, execution_id: str) -> Response:
+        wanted = request.http.args.get("output_type", "all")
         lines = self._store.find(execution_id).output
         text = "".join(text for kind, text in lines if wanted in ("all", kind))
         return Response(text, content_type="text/plain; charset=UTF-8")
 
-    def post(self, call: Call) -> Response:
-        body = call.body()
+    def post(self, request: ApiRequest) -> Response:
+        body = request.body()
         validate(body, EXECUTION_CREATE)
-        _check_size(len(call.request.get_data()))
-        header = call.request.headers.get("st2-context")
-        return self._schedule(call, body, _header_context(header) if header else {})
+        _check_size(len(request.http.get_data()))
+        header = request.http.headers.get("st2-context")
+        return self._schedule(request, body, _header_context(header) if header else {})
 
-    def re_run(self, call: Call, execution_id: str) -> Response:
-        body = call.object_body()
+    def re_run(self, request: ApiRequest, execution_id: str) -> Response:
+        body = request.object_body()
         validate(body, RE_RUN)
         tasks, reset = body.get("tasks") or [], body.get("reset") or []
         if (tasks or reset) and body.get("parameters"):
@@ -107,14 +104,14 @@ class ExecutionsApi:
         # A workflow of another runner is sent its tasks as parameters, if that runner takes any.
         if tasks and old.runner["name"] != "orquesta":
             raise bad_request("Task option is only supported for Orquesta workflows.")
-        kept = {} if call.flag("no_merge") else old.parameters
+        kept = {} if request.flag("no_merge") else old.parameters
         named = {name: names for name, names in (("tasks", tasks), ("reset", reset)) if names}
         context: Document = {"re-run": {"ref": execution_id, **named}}
         trace = self._state.traces.id_of(old.id)
         if trace:
             context["trace_context"] = {"id_": trace}
         return self._schedule(
-            call,
+            request,
             {
                 "action": old.action["ref"],
                 "parameters": {**kept, **(body.get("parameters") or {})},
@@ -125,7 +122,7 @@ class ExecutionsApi:
             {},
         )
 
-    def _schedule(self, call: Call, body: Document, header_context: Document) -> Response:
+    def _schedule(self, request: ApiRequest, body: Document, header_context: Document) -> Response:
         catalog = self._state.catalog
         action = catalog.action(body["action"])
         if action is None or action["ref"] != body["action"]:
@@ -134,7 +131,7 @@ class ExecutionsApi:
         assert runner is not None, "no action is registered without its runner"
         context = {
             **body.get("context", {}),
-            "user": body.get("user") or call.user,
+            "user": body.get("user") or request.user,
             "pack": action["pack"],
             **header_context,
         }
@@ -153,18 +150,18 @@ class ExecutionsApi:
             execution.parameters = self._rendered(execution)
         except RenderingError as error:
             self._enter(execution, publish=False)
-            self._store.move(
-                execution.id, "failed", result={"error": str(error), "traceback": ""}, sized=False
+            self._store.set_status(
+                execution.id, "failed", result={"error": str(error), "traceback": ""}, set_size=False
             )
             raise bad_request(str(error)) from error
         self._enter(execution, check=True)
-        shown = execution.view(show_secrets=call.flag("show_secrets"))
+        shown = execution.view(show_secrets=request.flag("show_secrets"))
         self._state.worker.schedule(execution.id)
-        return answer(shown, 201)
+        return json_response(shown, 201)
 
     def _rendered(self, execution: Execution) -> Document:
         try:
-            return self._state.renderer.live(
+            return self._state.renderer.live_parameters(
                 execution.parameters,
                 execution.context,
                 execution.action["parameters"],
@@ -193,8 +190,8 @@ class ExecutionsApi:
         self._store.add(execution, publish=publish)
         self._state.traces.add(trace, execution.id, ref, execution.parent)
 
-    def put(self, call: Call, execution_id: str) -> Response:
-        body = call.body()
+    def put(self, request: ApiRequest, execution_id: str) -> Response:
+        body = request.body()
         validate(body, EXECUTION_UPDATE)
         execution = self._store.find(execution_id)
         status, wanted = execution.status, body.get("status")
@@ -205,46 +202,46 @@ class ExecutionsApi:
         if wanted in ("canceling", "canceled") and (status, wanted) != ("canceling", "canceled"):
             if status not in CANCELABLE:
                 raise Fault(500, "Failed updating execution due to unexpected error.")
-            return answer(self._cancel(call, execution))
+            return json_response(self._cancel(request, execution))
         if wanted in ("pausing", "paused", "resuming"):
             verb = "resume" if wanted == "resuming" else "pause"
             raise bad_request(
                 f'Failed updating execution. Unable to {verb} liveaction "{execution.liveaction_id}" '
                 f'because it is not supported by the "{execution.runner["name"]}" runner.'
             )
-        if len(call.request.get_data()) > MAX_DOCUMENT:
+        if len(request.http.get_data()) > MAX_DOCUMENT:
             raise Fault(500, "'update' command document too large")
         if wanted != status:
-            if not self._store.move(
+            if not self._store.set_status(
                 execution.id, wanted, only_from={status}, result=body.get("result")
             ):
-                return self.put(call, execution_id)
+                return self.put(request, execution_id)
             if wanted == "requested":
                 self._state.worker.schedule(execution.id)
-        return answer(self._store.get(execution.id, show_secrets=call.flag("show_secrets")))
+        return json_response(self._store.get(execution.id, show_secrets=request.flag("show_secrets")))
 
-    def delete(self, call: Call, execution_id: str) -> Response:
+    def delete(self, request: ApiRequest, execution_id: str) -> Response:
         execution = self._store.find(execution_id)
         if execution.status == "canceled":
-            return answer(self._store.get(execution.id))
+            return json_response(self._store.get(execution.id))
         if execution.status not in CANCELABLE:
             raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
-        return answer(self._cancel(call, execution))
+        return json_response(self._cancel(request, execution))
 
-    def _cancel(self, call: Call, execution: Execution) -> Document:
+    def _cancel(self, request: ApiRequest, execution: Execution) -> Document:
         at_once = execution.status != "running" and "parent" not in execution.context
-        moved = self._store.move(
+        moved = self._store.set_status(
             execution.id,
             "canceled" if at_once else "canceling",
             only_from={execution.status},
-            result={"message": "Action canceled by user.", "user": call.user},
-            context={"cancelled_by": call.user},
-            sized=False,
+            result={"message": "Action canceled by user.", "user": request.user},
+            context={"cancelled_by": request.user},
+            set_size=False,
         )
         if not moved:
             raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
         # The view first: the worker may be done before the answer is written.
-        shown = self._store.get(execution.id, show_secrets=call.flag("show_secrets"))
+        shown = self._store.get(execution.id, show_secrets=request.flag("show_secrets"))
         if not at_once:
             self._state.worker.cancel(execution.id)
         return shown

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from st2_mistral_sandbox.stackstorm.fault import bad_request
+from st2_mistral_sandbox.stackstorm.json_format import from_json
 from st2_mistral_sandbox.stackstorm.schema import (
     ANY_TYPE,
     Schema,
@@ -15,7 +16,6 @@ from st2_mistral_sandbox.stackstorm.schema import (
     validate,
     with_defaults,
 )
-from st2_mistral_sandbox.stackstorm.timestamps import from_json
 
 MASK = "********"
 NONE_MARK = "%*****__%NONE%__*****%"

@@ -64,10 +64,10 @@ class Page:
     """0 means no limit."""
 
 
-def select(executions: Iterable[Execution], query: Query) -> Page:
+def select_page(executions: Iterable[Execution], query: Query) -> Page:
     """The page that a query asks for. Raises Fault 400."""
     limit, offset = limit_of(query), _integer(query.get("offset") or "0")
-    attributes(query)
+    projection(query)
     matchers = [*_plain_filters(query), *_advanced_filters(query.get("filter") or "")]
     found = [e for e in executions if all(matches(e) for matches in matchers)]
     found.sort(key=lambda e: e.start, reverse=_newest_first(query))
@@ -151,7 +151,7 @@ def _equals(path: str, value: str) -> Matcher:
     keys = path.split(".")
 
     def matches(execution: Execution) -> bool:
-        found = _look_up(execution, keys)
+        found = _value_of(execution, keys)
         if isinstance(found, list):
             return value in found
         if len(keys) == 1 and isinstance(found, int):
@@ -163,7 +163,7 @@ def _equals(path: str, value: str) -> Matcher:
     return matches
 
 
-def _look_up(execution: Execution, keys: list[str]) -> Any:
+def _value_of(execution: Execution, keys: list[str]) -> Any:
     first, *rest = keys
     if first == "liveaction":
         found: Any = {
@@ -182,7 +182,7 @@ def _look_up(execution: Execution, keys: list[str]) -> Any:
     return found
 
 
-def attributes(query: Query) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def projection(query: Query) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What to leave of a document. Raises Fault 400 for unknown names or both kinds at once."""
     include = [name for name in (query.get("include_attributes") or "").split(",") if name]
     exclude = [name for name in (query.get("exclude_attributes") or "").split(",") if name]

@@ -24,8 +24,8 @@ import jinja2.meta
 import jinja2.sandbox
 
 from st2_mistral_sandbox.stackstorm.datastore import Datastore, Lookup
+from st2_mistral_sandbox.stackstorm.json_format import from_json, to_json
 from st2_mistral_sandbox.stackstorm.parameters import NONE_MARK, cast
-from st2_mistral_sandbox.stackstorm.timestamps import from_json, to_json
 
 Schemas = Mapping[str, Mapping[str, Any]]
 _MARKERS = ("{{", "{%")
@@ -67,7 +67,7 @@ class Renderer:
             }
         )
 
-    def live(
+    def live_parameters(
         self,
         parameters: Mapping[str, Any],
         context: Mapping[str, Any],
@@ -84,7 +84,7 @@ class Renderer:
         rendered = self._resolve(nodes, action_schemas, runner_schemas)
         return _cast_all(parameters, rendered, (action_schemas, runner_schemas))
 
-    def final(
+    def final_parameters(
         self,
         parameters: Mapping[str, Any],
         context: Mapping[str, Any],

@@ -14,13 +14,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from st2_mistral_sandbox.stackstorm.api_request import Call, answer, credential_of
-from st2_mistral_sandbox.stackstorm.auth import Visitor
+from st2_mistral_sandbox.stackstorm.api_request import ApiRequest, credential_of, json_response
+from st2_mistral_sandbox.stackstorm.auth import Principal
 from st2_mistral_sandbox.stackstorm.content_api import ContentApi
 from st2_mistral_sandbox.stackstorm.executions_api import ExecutionsApi
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
 from st2_mistral_sandbox.stackstorm.state import State
-from st2_mistral_sandbox.stackstorm.stream import DEFAULT_EVENTS, Wishes
+from st2_mistral_sandbox.stackstorm.stream import DEFAULT_EVENTS, Subscription
 from st2_mistral_sandbox.stackstorm.timestamps import now
 
 Handler = Callable[..., Response]
@@ -38,10 +38,8 @@ _CORS = {
 class Service:
     """One of the three: a map of paths to handlers, and who may use them."""
 
-    def __init__(
-        self, state: State, routes: list[Route], *, unguarded: tuple[Handler, ...] = ()
-    ) -> None:
-        self._state, self._unguarded = state, unguarded
+    def __init__(self, state: State, routes: list[Route], *, public: tuple[Handler, ...] = ()) -> None:
+        self._state, self._public = state, public
         rules = [
             Rule(f"{version}{path}", methods=[method], endpoint=handler)
             for method, path, handler in routes
@@ -57,11 +55,11 @@ class Service:
         except HTTPException:
             # Also for a known path and another method, as StackStorm does.
             raise not_found() from None
-        if handler in self._unguarded:
-            return cast(Response, handler(Call(request), **arguments))
-        visitor = self._state.gatekeeper.admit(credential_of(request))
-        response: Response = handler(Call(request, visitor), **arguments)
-        _set_cookie(response, visitor)
+        if handler in self._public:
+            return cast(Response, handler(ApiRequest(request), **arguments))
+        principal = self._state.authenticator.authenticate(credential_of(request))
+        response: Response = handler(ApiRequest(request, principal), **arguments)
+        _set_cookie(response, principal)
         return response
 
 
@@ -69,30 +67,30 @@ def services(state: State) -> dict[str, Service]:
     """By their prefix; ``""`` is the API."""
     executions, content = ExecutionsApi(state), ContentApi(state)
 
-    def create_token(call: Call) -> Response:
-        user = state.gatekeeper.log_in(call.request.headers.get("Authorization"))
-        body: dict[str, Any] = call.object_body()
+    def create_token(request: ApiRequest) -> Response:
+        user = state.authenticator.authenticate_password(request.http.headers.get("Authorization"))
+        body: dict[str, Any] = request.object_body()
         if body.get("user") and body["user"] != user:
             raise bad_request("Current user is not a service and cannot request impersonated tokens")
-        token = state.gatekeeper.create_token(user, body.get("ttl"))
-        response = answer(token.view(), 201)
+        token = state.authenticator.create_token(user, body.get("ttl"))
+        response = json_response(token.view(), 201)
         response.headers["X-Api-Url"] = f"{state.base_url}/api"
         return response
 
-    def validate_token(call: Call) -> Response:
-        value = call.object_body().get("token", "")
-        return answer({"valid": state.gatekeeper.token_is_valid(str(value))})
+    def validate_token(request: ApiRequest) -> Response:
+        value = request.object_body().get("token", "")
+        return json_response({"valid": state.authenticator.token_is_valid(str(value))})
 
-    def stream(call: Call) -> Response:
-        wishes = Wishes(
-            events=call.words("events") or DEFAULT_EVENTS,
-            action_refs=call.words("action_refs"),
-            execution_ids=call.words("execution_ids"),
-            end_event=call.query.get("end_event", ""),
-            end_execution_id=call.query.get("end_execution_id", ""),
+    def stream(request: ApiRequest) -> Response:
+        subscription = Subscription(
+            events=request.list_parameter("events") or DEFAULT_EVENTS,
+            action_refs=request.list_parameter("action_refs"),
+            execution_ids=request.list_parameter("execution_ids"),
+            end_event=request.query.get("end_event", ""),
+            end_execution_id=request.query.get("end_execution_id", ""),
         )
         response = Response(
-            state.broadcaster.listen(wishes), content_type="text/event-stream; charset=UTF-8"
+            state.broadcaster.listen(subscription), content_type="text/event-stream; charset=UTF-8"
         )
         response.headers["X-Accel-Buffering"] = "no"
         response.headers["Cache-Control"] = "no-cache"
@@ -101,7 +99,7 @@ def services(state: State) -> dict[str, Service]:
     one = "/executions/<execution_id>"
     api: list[Route] = [
         ("GET", "/", content.root),
-        ("GET", "/user", content.who),
+        ("GET", "/user", content.current_user),
         ("GET", "/executions", executions.list),
         ("POST", "/executions", executions.post),
         ("GET", "/executions/views/filters", executions.filters),
@@ -147,13 +145,13 @@ def services(state: State) -> dict[str, Service]:
                 ("POST", "/tokens/validate", validate_token),
             ],
             # It takes a password instead.
-            unguarded=(create_token,),
+            public=(create_token,),
         ),
         "/stream": Service(state, [("GET", "/stream", stream)]),
     }
 
 
-class Site:
+class Router:
     """Request in, response out, for every path of the one port."""
 
     def __init__(self, state: State) -> None:
@@ -169,22 +167,22 @@ class Site:
         try:
             response = service.handle(request, path or "/")
         except Fault as fault:
-            response = answer({"faultstring": fault.text}, fault.status)
+            response = json_response({"faultstring": fault.text}, fault.status)
         response.headers["Access-Control-Allow-Origin"] = request.headers.get("Origin", "*")
         response.headers.extend(_CORS)
         response.headers["X-Request-Id"] = request.headers.get("X-Request-ID") or str(uuid.uuid4())
         return response
 
 
-def _set_cookie(response: Response, visitor: Visitor) -> None:
-    credential = visitor.credential
-    if credential.kind != "token" or credential.location == "cookie" or visitor.expiry is None:
+def _set_cookie(response: Response, principal: Principal) -> None:
+    credential = principal.credential
+    if credential.kind != "token" or credential.location == "cookie" or principal.expiry is None:
         return
     response.set_cookie(
         "auth-token",
         credential.value,
-        max_age=max(0, int((visitor.expiry - now()).total_seconds())),
-        expires=visitor.expiry,
+        max_age=max(0, int((principal.expiry - now()).total_seconds())),
+        expires=principal.expiry,
         secure=True,
         httponly=True,
         samesite="lax",

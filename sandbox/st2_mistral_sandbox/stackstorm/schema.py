@@ -10,6 +10,7 @@ from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 from jsonschema.validators import create  # type: ignore[import-untyped]
 
 from st2_mistral_sandbox.stackstorm.fault import bad_request
+from st2_mistral_sandbox.stackstorm.statuses import STATUSES
 
 Schema = dict[str, Any]
 
@@ -26,23 +27,6 @@ _Validator = create(
 TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"]
 """What a parameter of an action may be; unlike elsewhere, a list of these is refused."""
 ANY_TYPE: Schema = {"anyOf": [{"type": name} for name in TYPES if name != "null"]}
-
-STATUSES = [
-    "requested",
-    "scheduled",
-    "delayed",
-    "running",
-    "succeeded",
-    "failed",
-    "timeout",
-    "abandoned",
-    "canceling",
-    "canceled",
-    "pending",
-    "pausing",
-    "paused",
-    "resuming",
-]
 
 _ROUTE: Schema = {
     "type": "object",
@@ -79,7 +63,7 @@ EXECUTION_CREATE: Schema = {
 EXECUTION_UPDATE: Schema = {
     "type": "object",
     "properties": {
-        "status": {"type": "string", "enum": STATUSES},
+        "status": {"type": "string", "enum": list(STATUSES)},
         "result": {"type": "object"},
     },
     "additionalProperties": False,

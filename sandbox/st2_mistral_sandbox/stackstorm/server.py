@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from st2_mistral_sandbox.stackstorm.auth import Gatekeeper
+from st2_mistral_sandbox.stackstorm.auth import Authenticator
 from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.http_server import HttpServer
 from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
-from st2_mistral_sandbox.stackstorm.routes import Site
+from st2_mistral_sandbox.stackstorm.routes import Router
 from st2_mistral_sandbox.stackstorm.runners import Run, Runner
-from st2_mistral_sandbox.stackstorm.sockets import HttpServer
 from st2_mistral_sandbox.stackstorm.state import State
 from st2_mistral_sandbox.stackstorm.store import ExecutionStore
 from st2_mistral_sandbox.stackstorm.stream import Broadcaster
@@ -44,7 +44,7 @@ class StackStorm:
     ) -> None:
         self.username, self.password = "st2admin", secrets.token_urlsafe(16)
         self._state = State(
-            Gatekeeper(self.username, self.password, guarded=auth),
+            Authenticator(self.username, self.password, required=auth),
             broadcaster=Broadcaster(heartbeat=heartbeat, backlog=backlog),
             catalog=Catalog(packs),
         )
@@ -52,7 +52,7 @@ class StackStorm:
             self.register_runner(name, runner)
         for folder in action_dirs:
             self._state.catalog.add_folder(Path(folder))
-        self._server = HttpServer((host, port), Site(self._state))
+        self._server = HttpServer((host, port), Router(self._state))
         self.base_url = f"http://{host}:{self._server.server_port}"
         self._state.base_url = self.base_url
         self._state.worker.api_url = self.api_url
@@ -106,11 +106,11 @@ class StackStorm:
 
     def create_api_key(self, value: str | None = None) -> str:
         """A key for ``username``; with ``value`` that very key."""
-        return self._state.gatekeeper.create_key(self.username, value=value)[1]
+        return self._state.authenticator.create_key(self.username, value=value)[1]
 
     def create_token(self, ttl_seconds: float = 86_400, *, user: str | None = None) -> str:
         """A token of ``username``, or of somebody else."""
-        return self._state.gatekeeper.create_token(user or self.username, ttl_seconds).value
+        return self._state.authenticator.create_token(user or self.username, ttl_seconds).value
 
     def register_runner(self, name: str, runner: Run | Runner) -> None:
         """Add a runner type, or replace one of the stand-in's own."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, Any
 
+from st2_mistral_sandbox.stackstorm.json_format import from_json
 from st2_mistral_sandbox.stackstorm.runners import RunRequest, RunResult
-from st2_mistral_sandbox.stackstorm.timestamps import from_json
 
 _POLL = 0.02
 """Seconds between two looks at process, deadline and cancellation."""

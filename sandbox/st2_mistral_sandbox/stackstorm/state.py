@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from st2_mistral_sandbox.stackstorm.auth import Gatekeeper
+from st2_mistral_sandbox.stackstorm.auth import Authenticator
 from st2_mistral_sandbox.stackstorm.catalog import Catalog
 from st2_mistral_sandbox.stackstorm.datastore import Datastore
 from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
@@ -25,7 +25,7 @@ from st2_mistral_sandbox.stackstorm.worker import Worker
 
 @dataclass
 class State:
-    gatekeeper: Gatekeeper
+    authenticator: Authenticator
     broadcaster: Broadcaster = field(default_factory=Broadcaster)
     catalog: Catalog = field(default_factory=Catalog)
     datastore: Datastore = field(default_factory=Datastore)
@@ -36,7 +36,7 @@ class State:
     def __post_init__(self) -> None:
         self.renderer = Renderer(self.datastore)
         self.executions = ExecutionStore(self.broadcaster.publish)
-        self.worker = Worker(self.executions, self.catalog, self.renderer, self.gatekeeper)
+        self.worker = Worker(self.executions, self.catalog, self.renderer, self.authenticator)
         python = PythonRunner({**SANDBOX_ACTIONS, **self.replica_set.actions()})
         for name, run in (
             ("local-shell-cmd", local_shell),

@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from st2_mistral_sandbox.stackstorm.fault import unknown_id
+from st2_mistral_sandbox.stackstorm.json_format import to_json
+from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.parameters import masked
-from st2_mistral_sandbox.stackstorm.stream import FINAL
-from st2_mistral_sandbox.stackstorm.timestamps import iso, milliseconds, new_id, now, to_json
+from st2_mistral_sandbox.stackstorm.statuses import FINAL
+from st2_mistral_sandbox.stackstorm.timestamps import iso, milliseconds, now
 
 Document = dict[str, Any]
 Publish = Callable[[str, Callable[[], Document]], None]
@@ -159,9 +161,9 @@ class ExecutionStore:
     def all(self, *, show_secrets: bool = False) -> list[Document]:
         """Every execution as the API would show it, oldest first."""
         with self._lock:
-            return [execution.view(show_secrets=show_secrets) for execution in self.live()]
+            return [execution.view(show_secrets=show_secrets) for execution in self.objects()]
 
-    def live(self) -> list[Execution]:
+    def objects(self) -> list[Execution]:
         with self._lock:
             return list(self._executions.values())
 
@@ -174,7 +176,7 @@ class ExecutionStore:
             execution = self._executions.get(execution_id)
             return copy.deepcopy(execution.context) if execution else None
 
-    def move(
+    def set_status(
         self,
         execution_id: str,
         status: str,
@@ -183,13 +185,13 @@ class ExecutionStore:
         result: Document | None = None,
         context: Document | None = None,
         runner_info: Document | None = None,
-        sized: bool = True,
-        ended: bool = True,
+        set_size: bool = True,
+        set_end: bool = True,
     ) -> bool:
         """Set a status and tell the stream. False, and nothing done, if it was not in ``only_from``.
 
-        An empty result keeps the old one, as StackStorm does. ``sized=False`` leaves result_size,
-        ``ended=False`` the end timestamp, for the few steps where StackStorm forgets them.
+        An empty result keeps the old one, as StackStorm does. ``set_size=False`` leaves result_size,
+        ``set_end=False`` the end timestamp, for the few steps where StackStorm forgets them.
         """
         with self._lock:
             execution = self.find(execution_id)
@@ -199,7 +201,7 @@ class ExecutionStore:
             execution.status = status
             if result:
                 execution.result = copy.deepcopy(result)
-            if sized and (result or status in FINAL):
+            if set_size and (result or status in FINAL):
                 execution.result_size = len(to_json(execution.result).encode())
             if context:
                 execution.context |= copy.deepcopy(context)
@@ -208,7 +210,7 @@ class ExecutionStore:
             execution.log = [(milliseconds(at), name) for at, name in execution.log]
             if not changed:
                 return True
-            if status in FINAL and ended:
+            if status in FINAL and set_end:
                 execution.end = now()
             execution.log.append((milliseconds(now()), status))
             self._publish("st2.liveaction__update", execution.liveaction_view)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from st2_mistral_sandbox.stackstorm.timestamps import to_json
+from st2_mistral_sandbox.stackstorm.json_format import to_json
+from st2_mistral_sandbox.stackstorm.statuses import FINAL
 
 DEFAULT_EVENTS = (
     "st2.announcement__*",
@@ -20,11 +21,10 @@ DEFAULT_EVENTS = (
     "st2.liveaction__update",
     "st2.liveaction__delete",
 )
-FINAL = frozenset({"succeeded", "failed", "timeout", "canceled", "abandoned"})
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Subscription:
     """What a listener asked for; an empty tuple means everything."""
 
     events: tuple[str, ...] = DEFAULT_EVENTS
@@ -33,14 +33,14 @@ class Wishes:
     end_event: str = ""
     end_execution_id: str = ""
 
-    def include(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         return (
             any(fnmatch.fnmatch(event.name, pattern) for pattern in self.events)
             and (not self.action_refs or event.action_ref in self.action_refs)
             and (not self.execution_ids or event.execution_id in self.execution_ids)
         )
 
-    def ends_with(self, event: Event) -> bool:
+    def ends_at(self, event: Event) -> bool:
         return (
             event.name == self.end_event
             and event.execution_id == self.end_execution_id
@@ -85,7 +85,7 @@ class Broadcaster:
         self.heartbeat = heartbeat
         self._backlog = backlog
         self._lock = threading.Lock()
-        self._listeners: dict[queue.Queue[Event | None], Wishes] = {}
+        self._listeners: dict[queue.Queue[Event | None], Subscription] = {}
         self._closed = False
 
     @property
@@ -98,8 +98,8 @@ class Broadcaster:
             if not self._listeners:
                 return
             event = Event.of(name, body())
-            for listener, wishes in list(self._listeners.items()):
-                if wishes.include(event) or wishes.ends_with(event):
+            for listener, subscription in list(self._listeners.items()):
+                if subscription.matches(event) or subscription.ends_at(event):
                     self._offer(listener, event)
 
     def _offer(self, listener: queue.Queue[Event | None], event: Event) -> None:
@@ -112,17 +112,19 @@ class Broadcaster:
         self._listeners.pop(listener, None)
         listener.put_nowait(None)
 
-    def listen(self, wishes: Wishes) -> Iterator[bytes]:
+    def listen(self, subscription: Subscription) -> Iterator[bytes]:
         """Chunks for one listener, who is subscribed when this returns, not at the first chunk."""
         listener: queue.Queue[Event | None] = queue.Queue()
         with self._lock:
             if not self._closed:
-                self._listeners[listener] = wishes
+                self._listeners[listener] = subscription
             else:
                 listener.put_nowait(None)
-        return self._chunks(listener, wishes)
+        return self._chunks(listener, subscription)
 
-    def _chunks(self, listener: queue.Queue[Event | None], wishes: Wishes) -> Iterator[bytes]:
+    def _chunks(
+        self, listener: queue.Queue[Event | None], subscription: Subscription
+    ) -> Iterator[bytes]:
         try:
             yield b"\n"
             while True:
@@ -133,9 +135,9 @@ class Broadcaster:
                     continue
                 if event is None:
                     return
-                if wishes.include(event):
+                if subscription.matches(event):
                     yield event.frame
-                if wishes.ends_with(event):
+                if subscription.ends_at(event):
                     return
         finally:
             with self._lock:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from st2_mistral_sandbox.stackstorm.fault import bad_request
-from st2_mistral_sandbox.stackstorm.timestamps import iso, new_id, now
+from st2_mistral_sandbox.stackstorm.object_id import new_id
+from st2_mistral_sandbox.stackstorm.timestamps import iso, now
 
 
 @dataclass

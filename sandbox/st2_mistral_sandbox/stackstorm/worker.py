@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from st2_mistral_sandbox.stackstorm.auth import Gatekeeper
+from st2_mistral_sandbox.stackstorm.auth import Authenticator
 from st2_mistral_sandbox.stackstorm.catalog import Catalog
 from st2_mistral_sandbox.stackstorm.rendering import Renderer
 from st2_mistral_sandbox.stackstorm.runners import Run, Runner, RunRequest, RunResult
@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 Job = Callable[[], None]
 
 
-class Pool:
+class ThreadPool:
     """Daemon threads that are made as they are needed, up to ``size``, and wait for jobs."""
 
     def __init__(self, name: str, size: int) -> None:
@@ -72,21 +72,21 @@ class Worker:
         store: ExecutionStore,
         catalog: Catalog,
         renderer: Renderer,
-        gatekeeper: Gatekeeper,
+        authenticator: Authenticator,
         *,
         threads: int = 32,
     ) -> None:
         self._store, self._catalog = store, catalog
-        self._renderer, self._gatekeeper = renderer, gatekeeper
+        self._renderer, self._authenticator = renderer, authenticator
         self._runners: dict[str, Runner] = {}
         self._lock = threading.Lock()
         self._cancellations: dict[str, threading.Event] = {}
         self._delays: set[threading.Timer] = set()
         self._stopping = False
         self.api_url = ""
-        self._pool = Pool("st2-worker", threads)
+        self._pool = ThreadPool("st2-worker", threads)
         # Of their own, so that cancelling works while every worker is busy.
-        self._cancellers = Pool("st2-canceller", 4)
+        self._cancellers = ThreadPool("st2-canceller", 4)
 
     def add_runner(self, name: str, runner: Runner) -> None:
         self._runners[name] = runner
@@ -95,9 +95,9 @@ class Worker:
         """Take up a requested execution, after its delay if it has one."""
         delay = self._store.find(execution_id).delay
         if not delay:
-            self._pool.submit(partial(self._carry_out, execution_id))
+            self._pool.submit(partial(self._execute, execution_id))
             return
-        self._store.move(execution_id, "delayed", only_from={"requested"})
+        self._store.set_status(execution_id, "delayed", only_from={"requested"})
         timer = threading.Timer(delay / 1000, lambda: self._due(timer, execution_id))
         timer.daemon = True
         with self._lock:
@@ -108,7 +108,7 @@ class Worker:
     def _due(self, timer: threading.Timer, execution_id: str) -> None:
         with self._lock:
             self._delays.discard(timer)
-        self._pool.submit(partial(self._carry_out, execution_id))
+        self._pool.submit(partial(self._execute, execution_id))
 
     def cancel(self, execution_id: str) -> None:
         """See to it that a ``canceling`` execution gets ``canceled``."""
@@ -133,15 +133,15 @@ class Worker:
         self._pool.close(10)
         self._cancellers.close(10)
 
-    def _carry_out(self, execution_id: str) -> None:
+    def _execute(self, execution_id: str) -> None:
         cancelled = threading.Event()
         with self._lock:
             if self._stopping:
                 return
             self._cancellations[execution_id] = cancelled
         try:
-            move = self._store.move
-            if move(execution_id, "scheduled", only_from={"requested", "delayed"}) and move(
+            set_status = self._store.set_status
+            if set_status(execution_id, "scheduled", only_from={"requested", "delayed"}) and set_status(
                 execution_id, "running", only_from={"scheduled"}, runner_info=PROCESS
             ):
                 self._run(execution_id, cancelled)
@@ -155,19 +155,19 @@ class Worker:
         token = self._token(execution_id)
         done = self._attempt(self._runner(execution_id).run, execution_id, token, cancelled)
         if done.status != "running":
-            self._gatekeeper.revoke_token(token)
+            self._authenticator.revoke_token(token)
         if done.result:
             status, result = done.status, done.result
         else:
             status, result = "failed", {"error": "Failed to execute action.", "traceback": ""}
-        self._store.move(
+        self._store.set_status(
             execution_id,
             status,
             only_from={"running"},
             result=result,
             context=done.context,
             # StackStorm leaves this one failure without an end.
-            ended=bool(done.result),
+            set_end=bool(done.result),
         )
 
     def _finish_cancelling(self, execution_id: str) -> None:
@@ -176,11 +176,11 @@ class Worker:
         if cancel is not None:
             token = self._token(execution_id)
             done = self._attempt(cancel, execution_id, token, threading.Event())
-            self._gatekeeper.revoke_token(token)
+            self._authenticator.revoke_token(token)
             if done.status in ("canceling", "failed"):
-                self._store.move(execution_id, "canceling", only_from={"canceling"}, result=kept)
+                self._store.set_status(execution_id, "canceling", only_from={"canceling"}, result=kept)
                 return
-        self._store.move(execution_id, "canceled", only_from={"canceling"}, result=kept)
+        self._store.set_status(execution_id, "canceled", only_from={"canceling"}, result=kept)
 
     def _runner(self, execution_id: str) -> Runner:
         name = self._store.find(execution_id).runner["name"]
@@ -188,7 +188,7 @@ class Worker:
 
     def _token(self, execution_id: str) -> str:
         user = str(self._store.find(execution_id).context.get("user") or "")
-        return self._gatekeeper.create_token(user, service=True).value
+        return self._authenticator.create_token(user, service=True).value
 
     def _attempt(
         self, run: Run, execution_id: str, token: str, cancelled: threading.Event
@@ -205,7 +205,7 @@ class Worker:
         view = self._store.get(execution_id, show_secrets=True)
         return RunRequest(
             execution=view,
-            parameters=self._renderer.final(
+            parameters=self._renderer.final_parameters(
                 execution.parameters,
                 execution.context,
                 execution.action["parameters"],

@@ -441,7 +441,7 @@ def test_a_running_parent_is_cancelled_by_way_of_canceling(
 def test_a_parent_that_stackstorm_is_canceling_can_be_finished(
     st2: StackStorm, key: str, parent: str, status: str
 ) -> None:
-    st2.executions.move(parent, "canceling")
+    st2.executions.set_status(parent, "canceling")
     with client(st2.api_url, key) as st2_client:
         assert st2_client.finish(parent, status, {"output": 5})["status"] == status
     assert st2.executions.get(parent)["result"] == {"output": 5}

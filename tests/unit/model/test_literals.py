@@ -60,8 +60,8 @@ _values = st.recursive(
 def rendered(parameters: dict[str, Any]) -> dict[str, Any]:
     """As StackStorm does it: when the execution is posted, and again for the runner."""
     schemas: dict[str, Any] = {name: {} for name in parameters}
-    live = _RENDERER.live(as_literals(parameters), {}, schemas, {})
-    return _RENDERER.final(live, {}, schemas, {})
+    live = _RENDERER.live_parameters(as_literals(parameters), {}, schemas, {})
+    return _RENDERER.final_parameters(live, {}, schemas, {})
 
 
 @given(_texts)
@@ -113,7 +113,7 @@ def test_what_stackstorm_does_not_render_is_sent_untouched(value: Any) -> None:
 
 def test_a_tuple_is_protected_like_the_list_that_json_makes_of_it() -> None:
     sent = as_literals({"p": ("{{ 1 + 1 }}",)})
-    assert _RENDERER.live(sent, {}, {"p": {}}, {}) == {"p": ["{{ 1 + 1 }}"]}
+    assert _RENDERER.live_parameters(sent, {}, {"p": {}}, {}) == {"p": ["{{ 1 + 1 }}"]}
 
 
 def test_the_given_parameters_are_not_changed() -> None:

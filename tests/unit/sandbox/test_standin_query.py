@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from st2_mistral_sandbox.stackstorm.fault import Fault
-from st2_mistral_sandbox.stackstorm.query import attributes, select
+from st2_mistral_sandbox.stackstorm.query import projection, select_page
 from st2_mistral_sandbox.stackstorm.store import Execution
 from st2_mistral_sandbox.stackstorm.timestamps import iso
 
@@ -34,7 +34,7 @@ SOME = [
 
 
 def numbers(query: dict[str, str], among: list[Execution] = SOME) -> list[int]:
-    return [int(e.id, 16) for e in select(among, query).executions]
+    return [int(e.id, 16) for e in select_page(among, query).executions]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_selection(query: dict[str, str], expected: list[int]) -> None:
     ("limit", "length", "shown"), [(None, 100, 100), ("101", 101, 101), ("-1", 120, 0)]
 )
 def test_limits(limit: str | None, length: int, shown: int) -> None:
-    page = select(MANY, {"limit": limit} if limit else {})
+    page = select_page(MANY, {"limit": limit} if limit else {})
     assert (len(page.executions), page.total, page.limit) == (length, 120, shown)
 
 
@@ -89,12 +89,12 @@ def test_limits(limit: str | None, length: int, shown: int) -> None:
 )
 def test_refusals(query: dict[str, str]) -> None:
     with pytest.raises(Fault) as caught:
-        select(SOME, query)
+        select_page(SOME, query)
     assert caught.value.status == 400
 
 
 def test_attributes_of_attributes() -> None:
     document = {"id": "i", "status": "s", "action": {"ref": "r", "pack": "p"}, "result": {}}
-    include = attributes({"include_attributes": "action.ref,status"})
+    include = projection({"include_attributes": "action.ref,status"})
     assert include(document) == {"id": "i", "status": "s", "action": {"ref": "r"}}
-    assert "result" not in attributes({"exclude_attributes": "result"})(document)
+    assert "result" not in projection({"exclude_attributes": "result"})(document)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from st2_mistral_sandbox.stackstorm.datastore import Datastore
+from st2_mistral_sandbox.stackstorm.json_format import to_json
 from st2_mistral_sandbox.stackstorm.rendering import Renderer, RenderingError
-from st2_mistral_sandbox.stackstorm.timestamps import to_json
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def renderer(datastore: Datastore) -> Renderer:
 
 
 def live(renderer: Renderer, schemas: dict[str, Any] | None = None, **parameters: Any) -> Any:
-    return renderer.live(parameters, {"user": "u", "a": 1, "quote": '"'}, schemas or {}, {})
+    return renderer.live_parameters(parameters, {"user": "u", "a": 1, "quote": '"'}, schemas or {}, {})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_final_parameters_have_defaults_and_are_not_rendered_again(renderer: Ren
         "env": {"default": {"PW": "{{ pw }}"}},
         "pw": {},
     }
-    final = renderer.final(
+    final = renderer.final_parameters(
         {"cmd": "{{ 1 }}", "pw": "s"}, {"user": "u"}, schemas, {"t": {"default": 60}}
     )
     assert final == {"cmd": "{{ 1 }}", "pw": "s", "env": {"PW": "s"}, "t": 60}
