@@ -25,6 +25,7 @@ from mistral.expressions import yaql_expression
 from mistral.rpc import base as rpc
 from oslo_config import cfg
 from oslo_log import log as logging
+from wsme import types as wsme_types
 
 from st2_mistral_sandbox.parent_watch import exit_when_parent_dies
 
@@ -64,6 +65,7 @@ def main() -> None:
     config.parse_args(sys.argv[1:])
     logging.setup(cfg.CONF, "Mistral")
     parse_one_at_a_time()
+    sort_api_attributes_by_name()
     # What is missing is created from Mistral's own models, as its tests do on SQLite; Mistral's
     # migrations alter tables in ways that SQLite cannot.
     db_api.setup_db()
@@ -94,6 +96,18 @@ def parse_one_at_a_time() -> None:
             return parse(*args, **kwargs)
 
     parser.parse = parse_alone
+
+
+def sort_api_attributes_by_name() -> None:
+    """Keep WSME from reading the source of each of the API's 140 classes to order their attributes.
+
+    It takes 0.6 of the 2.9 processor seconds of a start, and decides the order of keys in JSON only.
+    """
+
+    def sort(_: type, attributes: list[Any]) -> None:
+        attributes.sort(key=lambda attribute: str(attribute.key))
+
+    wsme_types.sort_attributes = sort
 
 
 def _start(services: list[_Service]) -> None:
