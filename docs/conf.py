@@ -1,12 +1,15 @@
 """Configuration of the documentation site. `make docs` builds it into build/docs, without a network."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "st2actions-mistral"
 project_copyright = "the st2actions-mistral authors, Apache License 2.0"
+
+version = release = metadata.version("st2actions-mistral")
 
 extensions = [
     "myst_parser",
@@ -38,4 +41,5 @@ html_theme_options = {
 }
 html_copy_source = False
 openstackdocs_auto_name = False
+openstackdocs_auto_version = False
 openstackdocs_pdf_link = False

@@ -1,9 +1,26 @@
 """The role ``{opt}`` links to an option in the reference: {opt}`[st2] api_url`."""
 
+from typing import Any
+
 from docutils import nodes
-from oslo_config.sphinxext import ConfigOptXRefRole
+from oslo_config.sphinxext import ConfigDomain, ConfigOptXRefRole
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
+
+class OptionDomain(ConfigDomain):
+    """Warn of an unknown option, where oslo.config ends the build with a KeyError."""
+
+    def resolve_xref(self, *args: Any, **kwargs: Any) -> nodes.Element | None:
+        """Return the link, or None for an unknown option."""
+        try:
+            return super().resolve_xref(*args, **kwargs)
+        except KeyError:
+            return None
+
+    def resolve_any_xref(self, *args: Any, **kwargs: Any) -> list[tuple[str, nodes.Element]]:
+        """Return nothing: options are linked with the role only."""
+        return []
 
 
 class OptionRole(ConfigOptXRefRole):
@@ -22,6 +39,8 @@ class OptionRole(ConfigOptXRefRole):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the role."""
+    """Register the role, and the domain in place of oslo.config's."""
+    app.setup_extension("oslo_config.sphinxext")
+    app.add_domain(OptionDomain, override=True)
     app.add_role("opt", OptionRole())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
