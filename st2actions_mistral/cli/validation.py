@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.dsl import complaint
+from st2actions_mistral.dsl import messages
+from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.lines import line_of
-from st2actions_mistral.dsl.wrapping import Catalogue, examine
+from st2actions_mistral.dsl.rewrite import rewrite
+from st2actions_mistral.dsl.validate import validate
 from st2actions_mistral.errors import InputError, OutcomeUnknown
 
 
@@ -22,7 +24,7 @@ class Problem:
 
     line: int | None
     """From 1; None where it is not known."""
-    problem: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Verdict:
     """What came of one file."""
 
     file: str
-    holds: str
-    """The kind and the name of what is in it; empty where that cannot be told."""
+    kind: str | None
+    """``workbook`` or ``workflow``; None if the file cannot be parsed."""
+    name: str | None
+    """The name of the workbook or the workflow."""
     problems: tuple[Problem, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,29 +62,29 @@ def look_at(file: Path, catalogue: Catalogue, mistral: MistralClient) -> Verdict
         definition = Definition.parse(text, str(file))
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or "it is not UTF-8"
-        return Verdict(str(file), "", (Problem(None, f"cannot be read: {words}."),))
+        return Verdict(str(file), None, None, (Problem(None, f"cannot be read: {words}."),))
     except InputError as error:
-        return Verdict(str(file), "", (Problem(error.line, error.reason),))
-    holds = f"{definition.kind.value} {definition.name}"
+        return Verdict(str(file), None, None, (Problem(error.line, error.reason),))
+    kind, name = definition.kind.value, definition.name
     try:
         found = sorted(_problems(definition, catalogue, mistral), key=lambda problem: problem.line or 0)
     except InputError as error:
-        return Verdict(str(file), holds, (Problem(error.line, error.reason),))
-    return Verdict(str(file), holds, tuple(found))
+        return Verdict(str(file), kind, name, (Problem(error.line, error.reason),))
+    return Verdict(str(file), kind, name, tuple(found))
 
 
 def _problems(
     definition: Definition, catalogue: Catalogue, mistral: MistralClient
 ) -> Iterator[Problem]:
-    wrapped, problems = examine(definition, catalogue)
-    for problem in problems:
+    for problem in validate(definition, catalogue):
         yield Problem(line_of(definition.text, problem.path), str(problem))
     # As it was written first: of an action's input Mistral looks at the outermost values only, and in
     # an st2.action these are not the author's.
-    for text in dict.fromkeys((definition.text, wrapped.text)):
+    rewritten = rewrite(definition, catalogue, for_start=False)
+    for text in dict.fromkeys((definition.text, rewritten.text)):
         words = _asked(mistral, text, definition.kind.value)
         if words is not None:
-            line, short = complaint.read(words, definition.text)
+            line, short = messages.locate(words, definition.text)
             yield Problem(line, f"Mistral: {short}")
             return
 

@@ -1,1 +1,1 @@
-"""Mistral's language, DSL v2, as text that is read and written. No I/O, nothing of Mistral itself."""
+"""Mistral's workflow language, DSL v2, as text. No I/O, and no import of Mistral."""

@@ -1,4 +1,4 @@
-"""On which line of a text something stands. The text is YAML that can be read; lines count from 1."""
+"""Find the lines of keys and values in a YAML text. Lines count from 1."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
-from st2actions_mistral.dsl.definition import Loader
+from st2actions_mistral.dsl.mistral_yaml import Loader
 
 
 def line_of(text: str, path: Sequence[str]) -> int | None:
-    """The line of the last key of a path, or of the last one that is found; None where none is.
+    """Return the line of the last key of a path that the text has, or None if it has none.
 
+    :param text: valid YAML.
     :param path: keys, from the outermost mapping on.
     """
     node: yaml.Node | None = yaml.compose(text, Loader=Loader)
@@ -27,8 +28,11 @@ def line_of(text: str, path: Sequence[str]) -> int | None:
     return line
 
 
-def lines_of_words(text: str) -> dict[str, list[int]]:
-    """The lines on which each key and each value begins, in order."""
+def lines_of_scalars(text: str) -> dict[str, list[int]]:
+    """Return the lines on which each key and each value starts, in order.
+
+    :param text: valid YAML.
+    """
     lines: dict[str, list[int]] = {}
     for node in scalars(yaml.compose(text, Loader=Loader)):
         lines.setdefault(node.value, []).append(node.start_mark.line + 1)
@@ -36,7 +40,7 @@ def lines_of_words(text: str) -> dict[str, list[int]]:
 
 
 def scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    """The keys and the values of a tree of nodes, in order."""
+    """Yield the keys and values of a tree of nodes, in order."""
     if isinstance(node, yaml.ScalarNode):
         yield node
     elif isinstance(node, yaml.SequenceNode):

@@ -1,8 +1,8 @@
-"""An action with its input in one line: ``std.echo output="Hello" delay=5``.
+"""Parse a call with its input in one line: ``std.echo output="Hello" delay=5``.
 
-Mistral's reading of such a line is more lenient than any grammar: whatever looks like ``name=value``
-somewhere in it counts, and all the rest is passed over in silence. This module reads every line as
-Mistral does, the odd ones too, for what it makes of a line is what Mistral would have run.
+Mistral's parser accepts anything that looks like ``name=value`` anywhere in the line and ignores the
+rest. This module gives the same result as Mistral for every line, valid or not: rewritten calls must
+run with the input that Mistral would have used.
 """
 
 from __future__ import annotations
@@ -15,16 +15,27 @@ from typing import Any, Final
 from st2actions_mistral.errors import InputError
 
 _NAME: Final = re.compile(r"""[\w.][^=(\s"]*""")
-# All that can be a key, and whether it is one: read to its end in any case, so that a long word without
-# "=" is not tried again from each of its letters.
+# A word, and "=" if the word is a key. The match always takes the whole word: otherwise a long word
+# without "=" is tried again from each of its letters.
 _WORD: Final = re.compile(r"([-\w]+)(=?)")
 _PLAIN: Final = re.compile(r"true|false|null|\d+")
 
 
-def parse(line: str) -> tuple[str, dict[str, Any]]:
-    """The name of the action, which may be an expression, and its input.
+class InvalidCallError(InputError):
+    """A line does not start with a name.
 
-    :raises InputError: the line begins with nothing that can be a name.
+    :param call: the line.
+    """
+
+    def __init__(self, call: str) -> None:
+        super().__init__("call", f"{call!r:.100} does not start with a name.")
+        self.call = call
+
+
+def parse(line: str) -> tuple[str, dict[str, Any]]:
+    """Return the name in the line, which may be an expression, and the input.
+
+    :raises InvalidCallError: the line does not start with a name.
     """
     name = name_of(line)
     if " " not in line:
@@ -34,31 +45,36 @@ def parse(line: str) -> tuple[str, dict[str, Any]]:
 
 
 def name_of(line: str) -> str:
-    """The name of the action, without a look at its input; see :func:`parse`."""
+    """Return the name in the line.
+
+    :raises InvalidCallError: the line does not start with a name.
+    """
     if " " not in line:
         return line
     name = _NAME.match(line)
-    end = name.end() if name else _expression_as_name(line)
+    end = name.end() if name else _end_of_expression(line)
     if end is None:
-        raise InputError("action", f"{line!r:.100} begins with no name of an action.")
+        raise InvalidCallError(line)
     return line[:end]
 
 
-def passed_over(line: str) -> list[str]:
-    """The names in a line behind which there is no value that Mistral knows, but a bare word, say. It
-    leaves out both without telling anybody."""
+def ignored_inputs(line: str) -> list[str]:
+    """List the names in a line whose value Mistral cannot parse, for example a bare word.
+
+    Mistral ignores these inputs without an error.
+    """
     return [key for key, _, stop in _inputs(line) if stop is None] if " " in line else []
 
 
 def is_expression(text: str) -> bool:
-    """Whether Mistral evaluates something in a text, YAQL or Jinja."""
+    """Return True if a text contains an expression, YAQL or Jinja."""
     return "<%" in text or "{{" in text or "{%" in text
 
 
 def _inputs(line: str) -> Iterator[tuple[str, int, int | None]]:
-    """Each name, and where its value begins and ends; None for the end where there is no value."""
+    """Yield each name with the start and the end of its value. The end is None if it has no value."""
     at = 0
-    # From the start: in "a=1 b=2" the name "a" is an input as well.
+    # Mistral searches from the start: in "a=1 b=2", "a" is an input as well.
     while word := _WORD.search(line, at):
         at = word.end()
         if word[2]:
@@ -67,8 +83,8 @@ def _inputs(line: str) -> Iterator[tuple[str, int, int | None]]:
             at = at if stop is None else stop
 
 
-def _expression_as_name(line: str) -> int | None:
-    """Where an expression at the beginning of a line ends. Jinja goes to the last bracket there is."""
+def _end_of_expression(line: str) -> int | None:
+    """Return the end of an expression at the start of a line. Jinja extends to the last bracket."""
     return (
         _closed(line, 0, "<%", "%>")
         or _closed(line, 0, "{{", "}}", last=True)
@@ -77,10 +93,10 @@ def _expression_as_name(line: str) -> int | None:
 
 
 def _end_of_value(line: str, start: int) -> int | None:
-    """Where the value ends that begins at ``start``; None where there is none."""
+    """Return the end of the value that starts at ``start``, or None if there is no value."""
     for quote in ('"', "'"):
         if line.startswith(quote, start):
-            # There is no escape, and a text may go over several lines.
+            # Quotes cannot be escaped, and the text may have several lines.
             stop = line.find(quote, start + 1)
             return stop + 1 if stop >= 0 else None
     if plain := _PLAIN.match(line, start):
@@ -88,13 +104,13 @@ def _end_of_value(line: str, start: int) -> int | None:
     return (
         _closed(line, start, "{{", "}}")
         or _closed(line, start, "<%", "%>")
-        # A list goes to the last bracket of the line, and takes along what is before that.
+        # A list extends to the last bracket of the line, whatever is in between.
         or _closed(line, start, "[", "]", last=True)
     )
 
 
 def _closed(line: str, start: int, opening: str, closing: str, *, last: bool = False) -> int | None:
-    """The end of what is between two brackets on one line, if it begins at ``start``."""
+    """Return the end of a bracketed part of one line that starts at ``start``, or None."""
     if not line.startswith(opening, start):
         return None
     inside = start + len(opening)

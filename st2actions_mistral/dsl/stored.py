@@ -1,11 +1,12 @@
-"""What is in the YAML texts that Mistral shows of the definitions it has, whoever saved them."""
+"""Read the definitions that Mistral stores, whoever published them."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from st2actions_mistral.dsl.definition import is_reverse, load, tasks_of
+from st2actions_mistral.dsl.definition import is_reverse, tasks_of
+from st2actions_mistral.dsl.mistral_yaml import load
 from st2actions_mistral.dsl.shorthand import name_of
 from st2actions_mistral.errors import InputError
 
@@ -13,7 +14,7 @@ _VERSION: Final = re.compile(r"^version\s*:", re.MULTILINE)
 
 
 def base(action: str) -> str | None:
-    """The ``base`` in the text of an ad-hoc action, ``NAME: {base: …}``."""
+    """Return the name in the ``base`` of an ad-hoc action, ``NAME: {base: …}``."""
     try:
         parsed = load(action, "definition")
         for spec in parsed.values() if isinstance(parsed, dict) else ():
@@ -26,10 +27,11 @@ def base(action: str) -> str | None:
 
 
 def required_tasks(text: str, workflow: str) -> dict[str, set[str]]:
-    """The names of the tasks that each task of a reverse workflow requires, by its name; nothing where
-    it is no reverse one.
+    """Return the names of the tasks that each task of a reverse workflow requires, by task.
 
-    :param workflow: its full name. In the text it may have the short one that it has in its workbook.
+    Return an empty dict for any other workflow.
+
+    :param workflow: the full name. The text may have the short name that its workbook uses.
     """
     try:
         parsed = load(text, "definition")
@@ -44,13 +46,15 @@ def required_tasks(text: str, workflow: str) -> dict[str, set[str]]:
     return {}
 
 
-def stands_alone(workflow: str) -> bool:
-    """Whether the text of a workflow is a file of its own: of a workbook's, Mistral keeps the part of
-    the text that is about it, which has no version."""
+def is_own_file(workflow: str) -> bool:
+    """Return True if a workflow was published by itself, not as part of a workbook.
+
+    For a workflow of a workbook Mistral stores only that part of the text, without the version.
+    """
     return _VERSION.search(workflow) is not None
 
 
 def _names(value: Any) -> set[str]:
-    """One name, or several in a list."""
+    """Return the names in a value: one name, or a list of them."""
     found = value if isinstance(value, list) else [value]
     return {name for name in found if isinstance(name, str)}

@@ -11,7 +11,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 
 class Actions:
-    """A ``dsl.wrapping.Catalogue``. Each name is asked for once; make a new one for a new look.
+    """A ``dsl.calls.Catalogue``. Each name is asked for once; make a new one for a new look.
 
     :param parameters: asks StackStorm for the parameters of an action, its runner's included.
     :param mistral: is asked whether it has an action or a workflow. Both may raise RemoteError.

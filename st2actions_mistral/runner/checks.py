@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse, tasks_of
-from st2actions_mistral.dsl.wrapping import Catalogue, wrap
+from st2actions_mistral.dsl.rewrite import rewrite
+from st2actions_mistral.dsl.validate import validate
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.runner.request import Request
 
@@ -43,11 +45,10 @@ def check(request: Request, text: str, catalogue: Catalogue) -> Ready:
     for task in request.skip_notify:
         if task not in every:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    wrapped, found = wrap(definition, catalogue)
-    problems += found
+    problems += map(str, validate(definition, catalogue))
     if problems:
         raise InputError(request.ref, "\n".join(problems))
-    return Ready(wrapped, name, inputs, request.task_name)
+    return Ready(rewrite(definition, catalogue), name, inputs, request.task_name)
 
 
 def _inputs(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.dsl.complaint import complaint
+from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, Kind
-from st2actions_mistral.dsl.stored import stands_alone
-from st2actions_mistral.dsl.wrapping import Catalogue
+from st2actions_mistral.dsl.messages import summarize
+from st2actions_mistral.dsl.stored import is_own_file
 from st2actions_mistral.errors import (
     Answered,
     InputError,
@@ -179,7 +179,7 @@ class Starter:
             # Saving is safe to repeat, and it has been.
             refused = "it answers 500: it can make nothing of this text, or is in trouble; see its log."
         if refused is not None:
-            raise InputError(definition.name, f"Mistral refuses it: {complaint(refused, text)}")
+            raise InputError(definition.name, f"Mistral refuses it: {summarize(refused, text)}")
         LOG.info("The %s %s is published.", kind, definition.name)
 
     def _is_published(self, definition: Definition) -> bool:
@@ -190,7 +190,7 @@ class Starter:
             return True
         # Somebody may have removed a workflow of the workbook, or saved another one in its place.
         there = self._mistral.workflow_definitions(definition.workflows)
-        return all(name in there and not stands_alone(there[name]) for name in definition.workflows)
+        return all(name in there and not is_own_file(there[name]) for name in definition.workflows)
 
     def _rerun(self, request: Request, again: Rerun) -> Started:
         id_ = again.workflow_execution_id

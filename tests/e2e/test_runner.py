@@ -238,7 +238,7 @@ def test_a_reverse_workflow_reaches_its_task(bench: Bench, starter: Starter, ask
         ("action: core.local", "actoin: core.local", r"line \d+: .*'actoin' was unexpected"),
         ("tasks:", "tasks:\n      zero: {action: std.noop, on-success: nope}", r"line \d+: .*'nope'"),
         ("<% task(run).result.stdout %>", "<% task(run. %>", "Parse error"),
-        ("  main:", "  main: {", r"is no YAML: line \d+"),
+        ("  main:", "  main: {", r"is not valid YAML: line \d+"),
     ],
 )
 def test_a_definition_that_is_refused(

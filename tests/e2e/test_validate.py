@@ -18,7 +18,7 @@ from support.mistral_bench import Bench
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.definition import Definition
-from st2actions_mistral.dsl.wrapping import wrap
+from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.runner.catalogue import Actions
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "validate"]
@@ -140,7 +140,7 @@ def test_files_that_hold_no_workflow(validate: Validate, tmp_path: Path) -> None
     ]
     [broken], [undecodable], [absent] = (row["problems"] for row in rows)
     assert broken["line"] == 3
-    assert broken["problem"].startswith("is no YAML: line 3, column 1: ")
+    assert broken["problem"].startswith("is not valid YAML: line 3, column 1: ")
     assert undecodable == {"line": None, "problem": "cannot be read: it is not UTF-8."}
     assert absent["problem"] == "cannot be read: No such file or directory."
 
@@ -198,9 +198,7 @@ def test_nothing_is_published(bench: Bench, validate: Validate, tmp_path: Path) 
 def test_actions_by_their_plain_names_run(bench: Bench) -> None:
     name = f"tests.{uuid.uuid4().hex[:12]}"
     definition = Definition.parse(WELL.replace("NAME", name), "well.yaml")
-    wrapped, problems = wrap(definition, known(bench))
-    assert problems == []
-    bench.mistral.save_definition(wrapped.text)
+    bench.mistral.save_definition(rewrite(definition, known(bench)).text)
     parent = bench.parent()
     run = bench.run(f"{name}.main", {"cmd": "echo hello"}, parent=parent)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
@@ -231,9 +229,7 @@ def test_the_notification_of_a_task_is_skipped(bench: Bench) -> None:
         """
     definition = Definition.parse(textwrap.dedent(text), "quiet.yaml")
     skipped = ["quiet", "written"]
-    wrapped, problems = wrap(definition, known(bench))
-    assert problems == []
-    bench.mistral.save_definition(wrapped.text)
+    bench.mistral.save_definition(rewrite(definition, known(bench)).text)
     parent = bench.parent()
     context = {
         "parent": {"execution_id": parent["id"]},

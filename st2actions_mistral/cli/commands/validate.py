@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 continue
             if not verdict.problems:
-                print(f"valid    {verdict.file}  {verdict.holds}", flush=True)
+                print(f"valid    {verdict.file}  {verdict.kind} {verdict.name}", flush=True)
             for problem in verdict.problems:
                 place = f"{verdict.file}:{problem.line}" if problem.line else verdict.file
-                print(f"invalid  {place}  {problem.problem}", flush=True)
+                print(f"invalid  {place}  {problem.message}", flush=True)
     if args.json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=2))
     return 1 if any(verdict.problems for verdict in verdicts) else 0

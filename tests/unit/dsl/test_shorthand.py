@@ -1,4 +1,4 @@
-"""One line of an action: what it says, and that Mistral reads it the same way."""
+"""Calls in one line, compared with Mistral's own parser."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ('std.echo output="it\'s <% $.x %>"', "std.echo", {"output": "it's <% $.x %>"}),
     ("a.b x=true y=false z=null", "a.b", {"x": True, "y": False, "z": None}),
     ('a.b list=[1, "two", null]', "a.b", {"list": [1, "two", None]}),
-    # No JSON: the text as it stands.
+    # Not JSON: the value is the text.
     ("a.b list=[one, two] n=007", "a.b", {"list": "[one, two]", "n": "007"}),
     ("a.b empty='' also=\"\"", "a.b", {"empty": "", "also": ""}),
     ("a.b text='over\ntwo lines'", "a.b", {"text": "over\ntwo lines"}),
-    # What Mistral does not take for a value is left out, and cuts one short.
+    # Mistral ignores such values, or a part of them.
     ("a.b word=bare float=1.5 minus=-1", "a.b", {"float": 1}),
     ("a.b x=trueish", "a.b", {"x": True}),
     ("a.b open='never closed", "a.b", {}),
@@ -35,14 +35,14 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("<% $.action %> x=1", "<% $.action %>", {"x": 1}),
     ("{{ _.action }} x=1", "{{ _.action }}", {"x": 1}),
     ("pack.<% $.action %> x=1", "pack.<%", {"x": 1}),
-    # Without a blank there is no input at all.
+    # Without a blank there is no input.
     ("a.b\tx=1", "a.b\tx=1", {}),
     ("", "", {}),
 ]
 
 
 @pytest.mark.parametrize(("line", "name", "inputs"), TABLE)
-def test_a_line(line: str, name: str, inputs: dict[str, Any]) -> None:
+def test_parse_gives_the_same_as_mistral(line: str, name: str, inputs: dict[str, Any]) -> None:
     assert shorthand.parse(line) == (name, inputs)
     assert BaseSpec._parse_cmd_and_input(line) == (name, inputs)
 
@@ -57,23 +57,29 @@ def test_a_line(line: str, name: str, inputs: dict[str, Any]) -> None:
         ("a.b", []),
     ],
 )
-def test_what_mistral_leaves_out_without_a_word(line: str, names: list[str]) -> None:
-    assert shorthand.passed_over(line) == names
+def test_ignored_inputs(line: str, names: list[str]) -> None:
+    assert shorthand.ignored_inputs(line) == names
 
 
-def test_a_line_without_a_name() -> None:
-    with pytest.raises(InputError, match="'=x y=1' begins with no name of an action"):
+def test_parse_rejects_a_line_without_a_name() -> None:
+    with pytest.raises(shorthand.InvalidCallError, match="'=x y=1' does not start with a name"):
         shorthand.parse("=x y=1")
 
 
-def test_a_long_word_is_read_once() -> None:
-    # From each of its letters anew, this takes half an hour.
+def test_invalid_call_error_has_the_line() -> None:
+    with pytest.raises(shorthand.InvalidCallError) as caught:
+        shorthand.parse("!my_action a=1")
+    assert caught.value.call == "!my_action a=1"
+
+
+def test_a_long_word_is_searched_once() -> None:
+    # Searched again from each letter, this takes half an hour.
     line = "std.noop " + "a" * 400_000
     assert shorthand.name_of(line) == "std.noop"
     assert shorthand.parse(f"{line} b=1") == ("std.noop", {"b": 1})
 
 
-# Pieces that mean something, so that what is put together of them is often nearly right.
+# Combinations of meaningful pieces are often nearly valid.
 WORDS = (
     "core.local",
     "std.echo",
@@ -99,7 +105,7 @@ LINES = st.lists(PIECES | st.text(max_size=3), max_size=20).map("".join)
 @example("a.b x=[NaN] y={{ a }} }} z={% b %}")
 @example("{% if a %} b=1 {% endif %} c=2")
 @example("a.b x=1y=2 z='3'u=4 -=5 v==6")
-def test_every_line_is_read_as_mistral_reads_it(line: str) -> None:
+def test_parse_gives_the_same_as_mistral_for_any_line(line: str) -> None:
     try:
         expected = BaseSpec._parse_cmd_and_input(line)
     except exceptions.InvalidModelException:

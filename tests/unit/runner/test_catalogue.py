@@ -10,7 +10,7 @@ from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.dsl.wrapping import Catalogue
+from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.runner.catalogue import Actions
 
 ONE_TRY = Patience(5, 5, 0)

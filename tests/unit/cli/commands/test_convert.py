@@ -1,4 +1,4 @@
-"""``st2-mistral convert``: what it prints, writes and returns."""
+"""Output, files and exit status of ``st2-mistral convert``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DIFF = """\
 +        action: std.echo output="<% $.x %>"
 +        timeout: 5
 """
-DOUBT = "$.x was taken as the variable; or is it of the task's result?"
+DOUBT = "$.x was read as the variable: check that the task's result is not meant"
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "a.yaml"
 
 
-def test_the_diff_is_shown_and_the_file_left(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_prints_a_diff_and_keeps_the_file(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.write_text(SURE)
     assert main(["convert", str(file)]) == 0
     assert capsys.readouterr().out == DIFF.replace("FILE", str(file))
@@ -67,39 +69,39 @@ def test_the_diff_is_shown_and_the_file_left(file: Path, capsys: pytest.CaptureF
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_what_is_not_decided_is_told_with_its_line(
+def test_convert_prints_what_to_decide_with_its_line(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.write_text(ASKED)
     assert main(["convert", str(file)]) == 1
-    assert capsys.readouterr().out.endswith(f"\nNot decided:\n{file}:12: {DOUBT}\n")
+    assert capsys.readouterr().out.endswith(f"\nTo decide:\n{file}:12: {DOUBT}\n")
 
 
-def test_written_the_lines_are_those_of_what_it_was(
+def test_convert_write_counts_lines_in_the_original(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.write_bytes(ASKED.replace("\n", "\r\n").encode())
     assert main(["convert", "--write", str(file)]) == 1
     new = CONVERTED + "        publish: {y: <% $.x %>}\n"
     assert file.read_bytes() == new.replace("\n", "\r\n").encode()
-    kept = Path(f"{file}.orig")
-    assert kept.read_bytes() == ASKED.replace("\n", "\r\n").encode()
-    told = capsys.readouterr().out
-    assert f"Written: {file}. What it was is in {kept}." in told
-    assert told.endswith(f"{kept}:12: {DOUBT}\n")
+    original = Path(f"{file}.orig")
+    assert original.read_bytes() == ASKED.replace("\n", "\r\n").encode()
+    output = capsys.readouterr().out
+    assert f"Wrote {file}. The original is in {original}." in output
+    assert output.endswith(f"{original}:12: {DOUBT}\n")
 
 
-def test_what_it_was_is_never_overwritten(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_never_overwrites_an_original(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(SURE)
-    kept = Path(f"{file}.orig")
-    kept.write_text("older")
+    original = Path(f"{file}.orig")
+    original.write_text("older")
     assert main(["convert", "-w", str(file)]) == 1
-    assert f"st2-mistral: {kept}: is there already" in capsys.readouterr().err
-    assert (file.read_text(), kept.read_text()) == (SURE, "older")
+    assert f"st2-mistral: {original}: exists already" in capsys.readouterr().err
+    assert (file.read_text(), original.read_text()) == (SURE, "older")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, file: Path, data: bytes | None = None) -> None:
-    """A disk that is full once ``data`` of a file is written; None: it is not even opened."""
+    """Simulate a disk that is full once ``data`` is written to a file, or at once for None."""
     write = Path.write_bytes
 
     def no_space(path: Path, given: bytes) -> int:
@@ -112,35 +114,35 @@ def failing(monkeypatch: pytest.MonkeyPatch, file: Path, data: bytes | None = No
     monkeypatch.setattr(Path, "write_bytes", no_space)
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(
+def test_failed_write_leaves_no_original_behind(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text(SURE)
     with monkeypatch.context() as patch:
         failing(patch, file)
         assert main(["convert", "-w", str(file)]) == 1
-    told = capsys.readouterr().err
-    assert told == f"st2-mistral: {file}: cannot be written: No space left on device.\n"
+    output = capsys.readouterr().err
+    assert output == f"st2-mistral: {file}: cannot be written: No space left on device.\n"
     assert file.read_text() == SURE
     assert list(file.parent.iterdir()) == [file]
     assert main(["convert", "-w", str(file)]) == 0
 
 
-def test_a_file_that_was_half_written_stays_as_it_was_beside_it(
+def test_incomplete_write_keeps_the_original(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text(SURE)
     failing(monkeypatch, file, CONVERTED[:20].encode())
     assert main(["convert", "-w", str(file)]) == 1
-    kept = Path(f"{file}.orig")
-    assert f"What it was is in {kept}." in capsys.readouterr().err
-    assert kept.read_text() == SURE
+    original = Path(f"{file}.orig")
+    assert f"The original is in {original}." in capsys.readouterr().err
+    assert original.read_text() == SURE
 
 
-def test_what_cannot_be_kept_is_not_written(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_needs_a_saved_original(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(SURE)
-    kept = Path(f"{file}.orig")
-    # A disk without room for more, for real.
+    original = Path(f"{file}.orig")
+    # A real limit of the size of files.
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(SURE) // 2, limit[1]))
@@ -149,26 +151,26 @@ def test_what_cannot_be_kept_is_not_written(file: Path, capsys: pytest.CaptureFi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, heeded)
-    assert f"st2-mistral: {kept}: cannot be written: File too large." in capsys.readouterr().err
+    assert f"st2-mistral: {original}: cannot be written: File too large." in capsys.readouterr().err
     assert file.read_text() == SURE
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_nothing_to_convert(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_with_nothing_to_convert(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(CONVERTED)
     assert main(["convert", "-w", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: nothing to convert.\n"
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(ASKED)
     assert main(["convert", "--json", str(file)]) == 1
     assert json.loads(capsys.readouterr().out) == {
         "file": str(file),
         "changed": True,
         "text": CONVERTED + "        publish: {y: <% $.x %>}\n",
-        "undecided": [{"line": 12, "words": DOUBT}],
+        "undecided": [{"line": 12, "message": DOUBT}],
         "problem": None,
     }
 
@@ -178,11 +180,11 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (None, "cannot be read: No such file or directory."),
         (b"\xff\xfe", "cannot be read: 'utf-8' codec"),
-        (b"name: [\n", "is no YAML: line 2"),
-        (b"Workflow: {}\n", "is not in DSL v2 but older"),
+        (b"name: [\n", "is not valid YAML: line 2"),
+        (b"Workflow: {}\n", "is written in DSL v1"),
     ],
 )
-def test_what_cannot_be_read(
+def test_convert_rejects_unreadable_files(
     file: Path, content: bytes | None, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
@@ -191,27 +193,25 @@ def test_what_cannot_be_read(
     assert f"st2-mistral: {file}: {words}" in capsys.readouterr().err
 
 
-def test_what_cannot_be_read_is_told_as_json_too(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_convert_json_of_an_unreadable_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--json", str(file)]) == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out) == {
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
         "file": str(file),
         "changed": False,
         "text": None,
         "undecided": [],
         "problem": {
             "line": None,
-            "words": f"{file}: cannot be read: No such file or directory.",
+            "message": f"{file}: cannot be read: No such file or directory.",
         },
     }
-    assert said.err == ""
+    assert captured.err == ""
 
 
-def test_anchors_are_told_with_their_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_json_has_the_line_of_an_anchor(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(SURE.replace("one:", "one: &std"))
     assert main(["convert", "--json", str(file)]) == 1
     problem = json.loads(capsys.readouterr().out)["problem"]
     assert problem["line"] == 7
-    assert "has the anchor &std, which Mistral does not read: write it out." in problem["words"]
+    assert "Replace the anchor &std with the full text." in problem["message"]

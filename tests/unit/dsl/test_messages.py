@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from st2actions_mistral.dsl.complaint import complaint, read
+from st2actions_mistral.dsl.messages import locate, summarize
 
 TEXT = """version: '2.0'
 # nope is not here
@@ -14,30 +14,30 @@ a.b:
 """
 
 
-def test_the_line_of_what_is_named_is_told_and_the_schema_is_not() -> None:
+def test_summary_has_the_line_of_the_named_key_and_no_schema() -> None:
     words = (
         "Invalid DSL: Additional properties are not allowed ('actoin' was unexpected)\n\n"
         "Failed validating 'additionalProperties' in schema:\n {'type': 'object'"
     )
-    assert complaint(words, TEXT) == (
+    assert summarize(words, TEXT) == (
         "line 6: Invalid DSL: Additional properties are not allowed ('actoin' was unexpected)"
     )
 
 
-def test_a_comment_is_no_place() -> None:
-    assert complaint("Task 'nope' not found.", TEXT) == "line 7: Task 'nope' not found."
+def test_names_in_comments_are_not_places() -> None:
+    assert summarize("Task 'nope' not found.", TEXT) == "line 7: Task 'nope' not found."
 
 
-def test_the_beginning_of_an_answer_that_was_too_long() -> None:
+def test_summary_of_a_truncated_json_answer() -> None:
     words = "{\"faultstring\": \"Invalid DSL: 'actoin' was unexpected\\n\\nFailed validating 'x"
-    assert complaint(words, TEXT) == "line 6: Invalid DSL: 'actoin' was unexpected"
+    assert summarize(words, TEXT) == "line 6: Invalid DSL: 'actoin' was unexpected"
 
 
-def test_what_names_nothing_has_no_line() -> None:
-    assert complaint("Parse error: unexpected end of statement", TEXT) == (
+def test_message_that_names_nothing_in_the_text_has_no_line() -> None:
+    assert summarize("Parse error: unexpected end of statement", TEXT) == (
         "Parse error: unexpected end of statement"
     )
-    assert complaint("Task 'elsewhere' not found.", TEXT) == "Task 'elsewhere' not found."
+    assert summarize("Task 'elsewhere' not found.", TEXT) == "Task 'elsewhere' not found."
 
 
 TWO = """version: '2.0'
@@ -55,21 +55,21 @@ workflows:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        # What is missed in one workflow stands in another.
+        # The missing key of one workflow is present in another.
         ("'tasks' is a required property\n\nOn instance:\n {'output': 1, 'name': 'second'}", 6),
         ("None is not of type 'object'\n\nOn instance['tasks']['c']:\n    None", 9),
         ("Not enough inbound tasks for task with 'join' [task_name=a, join=3]", 5),
-        # More than once: the first, unless something else is named that there is only once.
+        # Several places: the first, unless the message names something that the text has only once.
         ("Task 'b' not found.", 9),
         ("'x' is not valid\n\nOn instance:\n {'retry': 'x', 'name': 'a'}", 5),
     ],
 )
-def test_where_it_looked_when_it_found_something(words: str, line: int) -> None:
-    assert read(words, TWO)[0] == line
+def test_line_of_the_object_that_mistral_checked(words: str, line: int) -> None:
+    assert locate(words, TWO)[0] == line
 
 
-def test_long_words_are_cut_and_put_on_one_line() -> None:
-    line, short = read("Parse\n  error: " + "x" * 1000, TEXT)
+def test_long_message_is_truncated_to_one_line() -> None:
+    line, short = locate("Parse\n  error: " + "x" * 1000, TEXT)
     assert line is None
     assert short.startswith("Parse error: xxx")
     assert len(short) < 410

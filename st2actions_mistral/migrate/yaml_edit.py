@@ -1,27 +1,29 @@
-"""A YAML text that is changed where it stands, so that its comments and its layout stay.
+"""Edit a YAML text in place, so that its comments and its layout stay.
 
-Each change is made twice: to the text, by position, and to the tree of nodes. If they differ in the
-end, the tree is right, and is written anew, without comments.
+Each edit is made twice: in the text, by position, and in the tree of nodes. If the two differ in the
+end, the text is written again from the tree, without comments.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 import yaml
 
-from st2actions_mistral.dsl.definition import Loader, dump
+from st2actions_mistral.dsl.mistral_yaml import Loader, dump
 
-_TEXT: Final = "tag:yaml.org,2002:str"
-_UNLIKE: Final = object()
+_STR_TAG: Final = "tag:yaml.org,2002:str"
+_INVALID: Final = object()
+_BLANKS: Final = re.compile(" *")
 
 
-class Draft:
-    """One text and what it becomes.
+class YamlEdit:
+    """One text and the edits of it.
 
-    :param text: YAML that :func:`definition.load` reads. It stays as it is in ``text``.
+    :param text: YAML that :func:`mistral_yaml.load` accepts. ``text`` keeps the original.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,19 +31,19 @@ class Draft:
         self._loader = Loader(text)
         self.root = self._loader.get_single_node()
         self._edits: list[tuple[int, int, str]] = []
-        self._only_anew = False
+        self._loses_comment = False
 
     def set(self, node: yaml.ScalarNode, value: str, parts: Sequence[tuple[str, str]] = ()) -> None:
-        """Give a key or a value another text.
+        """Replace the text of a key or a value.
 
-        :param parts: what changes in it, old and new, in order, where not all of it does.
+        :param parts: the changes within the text, old and new, in order; empty if all of it changes.
         """
         start, end = node.start_mark.index, node.end_mark.index
         self._edits.append((start, end, _scalar(self.text[start:end], node.style, value, parts)))
-        node.value, node.tag = value, _TEXT
+        node.value, node.tag = value, _STR_TAG
 
     def hoist(self, parent: yaml.MappingNode, at: int) -> None:
-        """Put what is in the mapping that is the value of pair ``at`` in its place, one level up."""
+        """Replace pair ``at``, whose value is a mapping, with the pairs of that mapping."""
         key, inner = parent.value[at]
         if parent.flow_style or inner.flow_style:
             separator = ", " if parent.flow_style else self._line_end() + " " * key.start_mark.column
@@ -55,7 +57,7 @@ class Draft:
         parent.value[at : at + 1] = inner.value
 
     def drop(self, parent: yaml.MappingNode, at: int) -> None:
-        """Take pair ``at`` out of a mapping."""
+        """Remove pair ``at`` from a mapping."""
         key, value = parent.value.pop(at)
         start, end = key.start_mark.index, value.end_mark.index
         if parent.flow_style:
@@ -73,11 +75,11 @@ class Draft:
             self._drop(start, end, "")
 
     def finish(self) -> tuple[str, bool]:
-        """The text as it is now, and whether its layout has stayed."""
+        """Return the edited text, and True if its layout was kept."""
         if not self._edits:
             return self.text, True
         data = self._loader.construct_document(self.root)
-        text = None if self._only_anew else self._edited()
+        text = None if self._loses_comment else self._edited()
         if text is not None and _read(text) == data:
             return text, True
         return dump(data), False
@@ -86,7 +88,7 @@ class Draft:
         done, at = [], 0
         for start, end, new in sorted(self._edits):
             if start < end <= at:
-                continue  # the indent of a line in a scalar that was replaced as a whole
+                continue  # the indent of a line within a scalar that was replaced as a whole
             if start < at:
                 return None
             done += [self.text[at:start], new]
@@ -94,9 +96,9 @@ class Draft:
         return "".join([*done, self.text[at:]])
 
     def _drop(self, start: int, end: int, instead: str) -> None:
-        # A comment between the brackets would go with them.
+        # A comment between brackets would be lost.
         if "#" in self.text[start:end]:
-            self._only_anew = True
+            self._loses_comment = True
         self._edits.append((start, end, instead))
 
     def _dedent(self, key: yaml.Node, inner: yaml.MappingNode) -> None:
@@ -110,8 +112,8 @@ class Draft:
         else:
             self._edits.append((line, below, ""))
         while below < inner.end_mark.index:
-            blanks = len(self.text[below:]) - len(self.text[below:].lstrip(" "))
-            if blanks >= first.column:
+            blanks = _BLANKS.match(self.text, below)
+            if blanks and blanks.end() - below >= first.column:
                 self._edits.append((below, below + by, ""))
             below = self._next_line(below)
 
@@ -123,30 +125,31 @@ class Draft:
 
 
 def _scalar(raw: str, style: str | None, value: str, parts: Sequence[tuple[str, str]]) -> str:
-    """A scalar as it may stand in place of ``raw``; in the same style if that can say it."""
+    """Return the YAML for a value, in the style of ``raw`` if that style can express it."""
     block = style in ("|", ">")
     if block and parts:
         return _block(raw, parts)
     quote, line_ends = ("", raw[len(raw.rstrip()) :]) if block else (style or "", "")
     single = "'" + value.replace("'", "''") + "'"
     for candidate in (single,) if quote == "'" else (f"{quote}{value}{quote}", single):
-        # Within brackets less can be said without quotes.
+        # Between brackets fewer texts are valid without quotes.
         if _read(f"[{candidate}]") == [value] and _read(f"k: {candidate}") == {"k": value}:
             return candidate + line_ends
     return json.dumps(value, ensure_ascii=False) + line_ends
 
 
 def _block(raw: str, parts: Sequence[tuple[str, str]]) -> str:
-    done, at = "", 0
+    done, at = [], 0
     for old, new in parts:
         found = raw.find(old, at)
         if found >= 0:
-            done, at = done + raw[at:found] + new, found + len(old)
-    return done + raw[at:]
+            done += [raw[at:found], new]
+            at = found + len(old)
+    return "".join([*done, raw[at:]])
 
 
 def _read(text: str) -> Any:
     try:
         return yaml.load(text, Loader)  # noqa: S506 - it is a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError):
-        return _UNLIKE
+        return _INVALID

@@ -1,4 +1,4 @@
-"""Workbooks of 2014 in today's language: what becomes of each construct, and what only people know."""
+"""Conversion of whole workbooks: the new text, and the places that only the author can decide."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import yaql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st2actions_mistral.dsl.definition import dump, load
-from st2actions_mistral.dsl.legacy import Converted, convert
+from st2actions_mistral.dsl.mistral_yaml import dump, load
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.migrate.convert import Converted, convert
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples" / "actions").glob("*.yaml"))
@@ -36,13 +36,13 @@ FIRST = HEAD.count("\n") + 1
 
 
 def task(lines: str) -> Converted:
-    """A workbook with one more task."""
+    """Convert a workbook to which one task is added."""
     return convert(HEAD + textwrap.indent(textwrap.dedent(lines).strip("\n"), " " * 8) + "\n", "file")
 
 
-def told(converted: Converted) -> list[tuple[int, str]]:
-    """What is undecided, with lines counted from the first of the task."""
-    return [(one.line - FIRST + 1, one.words) for one in converted.undecided]
+def undecided(converted: Converted) -> list[tuple[int, str]]:
+    """Return the undecided places, with lines counted from the first of the task."""
+    return [(one.line - FIRST + 1, one.message) for one in converted.undecided]
 
 
 def body(converted: Converted) -> str:
@@ -135,7 +135,7 @@ def body(converted: Converted) -> str:
         ),
     ],
 )
-def test_what_is_sure(old: str, new: str) -> None:
+def test_convert_translates_constructs_of_2014(old: str, new: str) -> None:
     converted = task(old)
     assert body(converted) == new
     assert not converted.undecided
@@ -145,60 +145,70 @@ def test_what_is_sure(old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        # May be no expression at all: stays.
-        ("input: {a: echo $.x}", None, 1, "not touched: $.x"),
-        ("input: {a: 'echo ${x}'}", None, 1, "not touched: ${x}"),
-        ("input: {a: '{{ x }}'}", None, 1, "not touched: {{ x }}"),
-        ("input: {a: '{{$.x}}'}", None, 1, "not touched: {$.x}"),
-        ("input: {a: $HOME/bin}", None, 1, "not touched: $HOME/bin"),
-        ("input: {a: $5}", None, 1, "not touched: $5"),
-        ("input: {a: $. x}", None, 1, "not touched: $. x"),
-        ("input: {a: $.x. y}", None, 1, "not touched: $.x. y"),
-        ("input: {a: $}", None, 1, "not touched: $"),
-        ("input: {a: $.x and pay}", None, 1, "not touched: $.x and pay"),
-        ("input: {a: \"awk '{$1}'\"}", None, 1, "not touched: {$1}"),
+        # These may not be expressions.
+        ("input: {a: echo $.x}", None, 1, "not changed: $.x"),
+        ("input: {a: 'echo ${x}'}", None, 1, "not changed: ${x}"),
+        ("input: {a: '{{ x }}'}", None, 1, "not changed: {{ x }}"),
+        ("input: {a: '{{$.x}}'}", None, 1, "not changed: {$.x}"),
+        ("input: {a: $HOME/bin}", None, 1, "not changed: $HOME/bin"),
+        ("input: {a: $5}", None, 1, "not changed: $5"),
+        ("input: {a: $. x}", None, 1, "not changed: $. x"),
+        ("input: {a: $.x. y}", None, 1, "not changed: $.x. y"),
+        ("input: {a: $}", None, 1, "not changed: $"),
+        ("input: {a: $.x and pay}", None, 1, "not changed: $.x and pay"),
+        ("input: {a: \"awk '{$1}'\"}", None, 1, "not changed: {$1}"),
         ("input: {a: '<% $.x %> {$.x}'}", None, 1, "both kinds"),
         ("input: {a: {$.x}}", None, 1, "{$.x} is a mapping"),
         ("input:\n  b: *x", None, 2, "no anchors"),
-        ("input:\n  a: |\n    one\n    two {$1}", None, 4, "not touched: {$1}"),
-        ('action: std.echo output="{$.other.b}"', None, 1, "not touched: {$.other.b}"),
-        ("for-each: {a: $.x}", None, 1, "knows no for-each"),
-        ("retry: count=1 delay=1 break-on={$.a}", None, 1, "not touched: {$.a}"),
+        ("input:\n  a: |\n    one\n    two {$1}", None, 4, "not changed: {$1}"),
+        ('action: std.echo output="{$.other.b}"', None, 1, "not changed: {$.other.b}"),
+        ("for-each: {a: $.x}", None, 1, "for-each is not a key of a task"),
+        ("retry: count=1 delay=1 break-on={$.a}", None, 1, "not changed: {$.a}"),
         (
             "retry: count=1 delay=1 break-on='{$.x}'",
             "retry: count=1 delay=1 break-on='<% $.x %>'",
             1,
-            "$.x was taken as the variable",
+            "$.x was read as the variable",
         ),
-        ("policies: [1]", None, 1, "what is in it are none"),
-        ("timeout: *t", None, 1, "no anchors today, *t is a text"),
-        ("timeout: &t 5", None, 1, "no anchors today, &t 5 is a text"),
-        ("policies: {timeout: 1}\ntimeout: 2", None, 1, "has timeout as well"),
-        ("on-finish: [other]\non-complete: [other]", None, 1, "is on-complete today"),
-        # Is one, whatever it says.
-        ("on-success: [other: $.x ~ 1]", "on-success: [other: <% $.x ~ 1 %>]", 1, "could not be read"),
+        ("policies: [1]", None, 1, "policies is not a mapping"),
+        ("timeout: *t", None, 1, "reads *t as text"),
+        ("timeout: &t 5", None, 1, "reads &t 5 as text"),
+        ("policies: {timeout: 1}\ntimeout: 2", None, 1, "timeout is in policies and in the task"),
+        ("on-finish: [other]\non-complete: [other]", None, 1, "on-finish is called on-complete today"),
+        # This must be an expression.
+        (
+            "on-success: [other: $.x ~ 1]",
+            "on-success: [other: <% $.x ~ 1 %>]",
+            1,
+            "cannot parse the expression",
+        ),
         ("input: {a: $.x.sum()}", "input: {a: <% $.x.sum() %>}", 1, "function sum()"),
-        ("input: {a: $.no}", "input: {a: <% $.no %>}", 1, "nothing here defines $.no"),
+        ("input: {a: $.no}", "input: {a: <% $.no %>}", 1, "$.no is not defined"),
         (
             "input: {a: $.__execution.start_params}",
             "input: {a: <% execution().start_params %>}",
             1,
             "execution() has no start_params",
         ),
-        ("input: {a: $.__other.b}", "input: {a: <% $.__other.b %>}", 1, "env() and execution() give"),
+        ("input: {a: $.__other.b}", "input: {a: <% $.__other.b %>}", 1, "use env() or execution()"),
         (
             "input: {a: $.task}",
             "input: {a: <% $.task %>}",
             1,
-            "$.task was what each task has published",
+            "$.task is an error today",
         ),
         (
             "input: {a: $.task.no.z}",
             "input: {a: <% $.task.no.z %>}",
             1,
-            "is an error today: $.task.no.z",
+            "$.task.no.z is an error today",
         ),
-        ("input: {a: $.task.other}", "input: {a: <% $.task.other %>}", 1, "all that other publishes"),
+        (
+            "input: {a: $.task.other}",
+            "input: {a: <% $.task.other %>}",
+            1,
+            "all variables that other publishes",
+        ),
         (
             "input: {a: $.task.other.y}",
             "input: {a: <% $.task.other.y %>}",
@@ -209,79 +219,81 @@ def test_what_is_sure(old: str, new: str) -> None:
             "input: {a: $.task.other.z}\npublish: {z: 1}",
             "input: {a: <% $.z %>}\npublish: {z: 1}",
             1,
-            "$.task.other.z was taken as $.z, which own-task publishes as well",
+            "$.task.other.z was read as $.z, which own-task publishes as well",
         ),
-        ("publish: {v: $.x}", "publish: {v: <% $.x %>}", 1, "taken as the variable"),
+        ("publish: {v: $.x}", "publish: {v: <% $.x %>}", 1, "read as the variable"),
         (
             "publish: {x: $.x}",
             "publish: {x: <% task('own-task').result.x %>}",
             1,
-            "from the task's result",
+            "read as the task's result",
         ),
         (
             "action: st2.action ref='p.a'\npublish:\n  v: $.a",
             "action: st2.action ref='p.a'\npublish:\n  v: <% task('own-task').result.result.a %>",
             3,
-            "if p.a is none",
+            "if p.a is not one",
         ),
         (
             "action: p.a b=$.x\npublish: {v: $.a}",
             "action: p.a b=<% $.x %>\npublish: {v: <% task('own-task').result.result.a %>}",
             2,
-            "write task('own-task').result.a if p.a is none",
+            "write task('own-task').result.a if p.a is not one",
         ),
         (
             "action: st2.action ref='p.a'\npublish: {v: $}",
             "action: st2.action ref='p.a'\npublish: {v: <% task('own-task').result %>}",
             2,
-            "below its 'result'",
+            "is below 'result'",
         ),
         (
             "with-items: i in $.list\npublish: {v: $.a}",
             "with-items: i in <% $.list %>\npublish: {v: <% task('own-task').result.a %>}",
             2,
-            "is of a list",
+            "is read from a list",
         ),
     ],
 )
-def test_what_is_told(old: str, new: str | None, line: int, words: str) -> None:
+def test_convert_reports_what_the_author_must_decide(
+    old: str, new: str | None, line: int, words: str
+) -> None:
     converted = task(old)
     assert body(converted) == (old if new is None else new)
-    ((told_line, told_words),) = told(converted)
-    assert told_line == line
-    assert words in told_words
+    ((found_line, found_message),) = undecided(converted)
+    assert found_line == line
+    assert words in found_message
     assert convert(converted.text, "file").text == converted.text
 
 
 @pytest.mark.parametrize(
     ("old", "words"),
     [
-        ("input: {a: <% $.other.stdout %>}", "$.other was the result of the task"),
-        ("action: std.echo output=<% len($.other) %>", "that is task('other').result today"),
-        ("on-success: [other: <% $.other = 1 %>]", "$.other was"),
-        ("publish: {v: 'is <% ($.own-task) %> <% $.other.b %>'}", "$.other was"),
-        ("input: {a: '<% $.list[$.a = 1] %>'}", "is .where(…) today"),
-        ("input: {a: '<% $.list[($.a.b[0] = 1) and $.c] %>'}", "is .where(…) today"),
-        ("input: {a: '<% $.list.where($.a = 1)[len($.b) > 1] %>'}", "is .where(…) today"),
-        ("input: {a: <% $.list.length() + 1 %>}", ".length() is .len() today"),
-        ("with-items: i in <% $.__env.b %>", "$.__env is env() today"),
-        ("policies: {wait-after: <% $.__execution.b %>}", "$.__execution is execution() today"),
+        ("input: {a: <% $.other.stdout %>}", "replace $.other, the result of a task"),
+        ("action: std.echo output=<% len($.other) %>", "with task('other').result"),
+        ("on-success: [other: <% $.other = 1 %>]", "replace $.other"),
+        ("publish: {v: 'is <% ($.own-task) %> <% $.other.b %>'}", "replace $.other"),
+        ("input: {a: '<% $.list[$.a = 1] %>'}", "with .where(…)"),
+        ("input: {a: '<% $.list[($.a.b[0] = 1) and $.c] %>'}", "with .where(…)"),
+        ("input: {a: '<% $.list.where($.a = 1)[len($.b) > 1] %>'}", "with .where(…)"),
+        ("input: {a: <% $.list.length() + 1 %>}", "replace .length() with .len()"),
+        ("with-items: i in <% $.__env.b %>", "replace $.__env with env()"),
+        ("policies: {wait-after: <% $.__execution.b %>}", "replace $.__execution with execution()"),
     ],
 )
-def test_what_is_of_2015_is_told(old: str, words: str) -> None:
+def test_convert_reports_outdated_syntax_in_todays_brackets(old: str, words: str) -> None:
     converted = task(old)
-    ((line, told_words),) = told(converted)
-    assert (line, words in told_words) == (1, True)
+    ((line, message),) = undecided(converted)
+    assert (line, words in message) == (1, True)
     assert "policies" in old or body(converted) == old
 
 
-def test_what_is_of_2015_is_told_in_the_line_where_it_is() -> None:
+def test_outdated_syntax_in_a_block_is_reported_with_its_own_line() -> None:
     assert (
         task("input:\n  a: |\n    <% $.x %>\n    <% $.list.length() %>").undecided[0].line == FIRST + 3
     )
 
 
-def test_what_is_of_2015_is_told_of_outputs_and_of_ad_hoc_actions() -> None:
+def test_outdated_syntax_is_reported_in_outputs_and_ad_hoc_actions() -> None:
     actions = "actions:\n  mine: {base: std.echo, output: <% $.length() %>}\nworkflows:"
     text = HEAD.replace("workflows:", actions)
     text = text.replace("    tasks:", "    output: {a: <% $.other %>}\n    tasks:") + " " * 8
@@ -310,7 +322,7 @@ def test_what_is_of_2015_is_told_of_outputs_and_of_ad_hoc_actions() -> None:
         ")]",
     ],
 )
-def test_what_may_be_of_today_is_not_told(value: str) -> None:
+def test_convert_does_not_report_todays_syntax(value: str) -> None:
     text = load(dump({"input": {"a": f"<% {value} %>"}}), "file")
     assert not task(dump(text)).undecided
 
@@ -325,11 +337,11 @@ def test_what_may_be_of_today_is_not_told(value: str) -> None:
         "with-items: other in <% $.list %>",
     ],
 )
-def test_what_is_published_today_is_no_task(published: str) -> None:
+def test_a_variable_that_the_task_publishes_is_not_read_as_a_task(published: str) -> None:
     assert not task(f"input: {{a: <% $.other %>}}\n{published}").undecided
 
 
-def test_what_task_defaults_publish_is_no_task() -> None:
+def test_a_variable_that_task_defaults_publish_is_not_read_as_a_task() -> None:
     defaults = "    task-defaults: {on-error: {publish: {branch: {other: 1}}}}\n    tasks:\n"
     text = HEAD.replace("    tasks:\n", defaults) + "        input: {a: <% $.other %>}\n"
     assert not convert(text, "file").undecided
@@ -345,20 +357,20 @@ def test_what_task_defaults_publish_is_no_task() -> None:
         ("{join: all, policies: null, timeout: 1}", "{join: all, timeout: 1}"),
     ],
 )
-def test_policies_with_nothing_in_them_go(old: str, new: str) -> None:
+def test_empty_policies_are_removed(old: str, new: str) -> None:
     start = HEAD.rstrip("\n")
     assert convert(f"{start} {old}\n", "file") == Converted(f"{start} {new}\n", [])
 
 
 @pytest.mark.parametrize("key", ["stdout", "result.a"])
-def test_what_stackstorm_says_of_each_execution_is_no_question(key: str) -> None:
+def test_keys_of_every_stackstorm_result_need_no_decision(key: str) -> None:
     converted = task(f"action: st2.action ref='p.a'\npublish: {{v: $.{key}}}")
     assert f"<% task('own-task').result.{key} %>" in converted.text
     assert not converted.undecided
 
 
 @pytest.mark.parametrize("found", [[{"b": 1}, {"b": 2}], {"b": [1, 2]}], ids=["list", "mapping"])
-def test_the_first_of_a_path_is_the_same_in_todays_yaql(found: Any) -> None:
+def test_index_after_a_path_selects_the_same_item_in_todays_yaql(found: Any) -> None:
     converted = task("input: {a: '$.list.b[0]'}")
     expression = body(converted).partition("<%")[2].partition("%>")[0]
     engine = yaql.YaqlFactory().create()
@@ -375,7 +387,7 @@ def test_the_first_of_a_path_is_the_same_in_todays_yaql(found: Any) -> None:
         "a",
     ],
 )
-def test_what_these_actions_give_is_what_it_is(action: str) -> None:
+def test_result_keys_of_other_actions_need_no_decision(action: str) -> None:
     converted = task(f"action: {action}\npublish: {{v: $.a}}")
     assert "<% task('own-task').result.a %>" in converted.text
     assert not converted.undecided
@@ -390,12 +402,14 @@ def test_what_these_actions_give_is_what_it_is(action: str) -> None:
         ("mine: {base: p.a.other}\n  other: {base: p.a}", "result.result.a"),
         ("mine: {base: p.a, output: 1}", "result.a"),
         ("mine: {base: std.echo}", "result.a"),
-        # In a circle, of which Mistral complains.
+        # A circle, which Mistral rejects.
         ("mine: {base: other}\n  other: {base: mine}", "result.a"),
     ],
 )
 @pytest.mark.parametrize("name", ["mine", "p.a.mine"])
-def test_an_ad_hoc_action_may_be_of_stackstorm(actions: str, result: str, name: str) -> None:
+def test_ad_hoc_action_has_the_result_of_its_stackstorm_action(
+    actions: str, result: str, name: str
+) -> None:
     text = HEAD.replace("workflows:", f"actions:\n  {actions}\nworkflows:")
     converted = convert(f"{text}        action: {name}\n        publish: {{v: $.a}}\n", "file")
     assert f"<% task('own-task').{result} %>" in converted.text
@@ -405,14 +419,14 @@ def test_an_ad_hoc_action_may_be_of_stackstorm(actions: str, result: str, name: 
 @pytest.mark.parametrize(
     ("base", "old", "new", "doubt"),
     [
-        ("st2.action", "{a: $.a}", "{a: <% $.result.a %>}", "write $.a if p.a is none"),
-        ("p.a", "$.a", "<% $.result.a %>", "write $.a if p.a is none"),
-        ("st2.action", "$", "<% $ %>", "below its 'result'"),
+        ("st2.action", "{a: $.a}", "{a: <% $.result.a %>}", "write $.a if p.a is not one"),
+        ("p.a", "$.a", "<% $.result.a %>", "write $.a if p.a is not one"),
+        ("st2.action", "$", "<% $ %>", "is below 'result'"),
         ("st2.action", "{a: $.stdout}", "{a: <% $.stdout %>}", None),
         ("std.http", "{a: $.a}", "{a: <% $.a %>}", None),
     ],
 )
-def test_the_output_of_an_ad_hoc_action_sees_the_result_of_its_base(
+def test_output_of_an_ad_hoc_action_reads_the_result_of_its_base(
     base: str, old: str, new: str, doubt: str | None
 ) -> None:
     action = f"base: {base}\n    base-input: {{ref: p.a}}\n    output: "
@@ -421,10 +435,10 @@ def test_the_output_of_an_ad_hoc_action_sees_the_result_of_its_base(
     assert f"    output: {new}\n" in converted.text
     assert "<% task('own-task').result.a %>" in converted.text
     assert [one.line for one in converted.undecided] == ([7] if doubt else [])
-    assert all(doubt and doubt in one.words for one in converted.undecided)
+    assert all(doubt and doubt in one.message for one in converted.undecided)
 
 
-def test_task_defaults_have_the_result_of_any_task() -> None:
+def test_task_defaults_read_the_result_of_each_task() -> None:
     defaults = "    task-defaults:\n      policies:\n        retry: {count: 1, break-on: $.a = 1}\n"
     text = HEAD.replace("    tasks:\n", f"{defaults}    tasks:\n") + "        action: std.noop\n"
     converted = convert(text, "file")
@@ -432,10 +446,10 @@ def test_task_defaults_have_the_result_of_any_task() -> None:
         "    task-defaults:\n      retry: {count: 1, break-on: <% task().result.a = 1 %>}\n"
         in converted.text
     )
-    assert [(one.line, one.words[:16]) for one in converted.undecided] == [(8, "a was taken from")]
+    assert [(one.line, one.message[:17]) for one in converted.undecided] == [(8, "a was read from t")]
 
 
-def test_a_version_that_is_a_number_and_the_line_ends_of_windows() -> None:
+def test_convert_quotes_a_numeric_version_and_keeps_crlf() -> None:
     text = HEAD.replace("'2.0'", "2.0") + "        policies: {timeout: 1, wait-after: $.x}\n"
     converted = convert(text.replace("\n", "\r\n"), "file")
     expected = HEAD + "        timeout: 1\n        wait-after: <% $.x %>\n"
@@ -443,21 +457,21 @@ def test_a_version_that_is_a_number_and_the_line_ends_of_windows() -> None:
 
 
 @pytest.mark.parametrize("signs", ["(", "not ", "- ", "$[", "f("])
-def test_an_expression_that_is_nested_without_end_is_not_touched(signs: str) -> None:
+def test_deeply_nested_expression_is_not_changed(signs: str) -> None:
     expression = f"$.x = {signs * 3000}"
     converted = task(f"action: std.noop\ninput: {{a: '{expression}'}}")
-    assert "not touched: $.x = " in told(converted)[0][1]
+    assert "not changed: $.x = " in undecided(converted)[0][1]
     assert expression in converted.text
 
 
 @pytest.mark.parametrize("tag", ["!!set", "!!omap", "!!pairs"])
-def test_workflows_that_are_no_mapping_stay_as_they_are(tag: str) -> None:
+def test_workflows_that_are_not_a_mapping_are_not_changed(tag: str) -> None:
     value = "{main}" if tag == "!!set" else "[main: {tasks: {}}]"
     text = f"version: '2.0'\nname: p.a\nworkflows: {tag} {value}\n"
     assert convert(text, "file") == Converted(text, [])
 
 
-def test_a_workflow_alone() -> None:
+def test_convert_accepts_a_single_workflow() -> None:
     text = "version: '2.0'\nw:\n  input: [a]\n  output: {b: $.a}\n  tasks: {t: {action: std.noop}}\n"
     assert convert(text, "file") == Converted(text.replace("$.a", "<% $.a %>"), [])
 
@@ -470,11 +484,11 @@ def test_a_workflow_alone() -> None:
             "|\n    one <% $.x %>\n\n    two <% $.x %><% $.y %>\n",
         ),
         (">\n    one {$.x}\n    two {$.y}\n", ">\n    one <% $.x %>\n    two <% $.y %>\n"),
-        # With its line end it would be a text today.
+        # With its line end it would be text today.
         ("|\n    $.x\n", "<% $.x %>\n"),
     ],
 )
-def test_blocks_of_text_keep_their_lines(block: str, becomes: str) -> None:
+def test_block_scalars_keep_their_lines(block: str, becomes: str) -> None:
     converted = task(f"input:\n  a: {block}  # why\n  b: 1")
     assert body(converted) == f"input:\n  a: {becomes}  # why\n  b: 1"
     assert not converted.undecided
@@ -484,10 +498,10 @@ def test_blocks_of_text_keep_their_lines(block: str, becomes: str) -> None:
     "policies",
     ["? policies\n: {timeout: 5}", "policies: {\n  # why\n  timeout: 5 }"],
 )
-def test_what_cannot_keep_its_layout_is_written_anew(policies: str) -> None:
+def test_text_is_written_again_if_its_layout_cannot_be_kept(policies: str) -> None:
     converted = task(policies)
-    ((_, words),) = told(converted)
-    assert "comments are gone" in words
+    ((_, words),) = undecided(converted)
+    assert "without its comments" in words
     data = load(converted.text, "file")
     assert data["workflows"]["main"]["tasks"]["own-task"] == {"timeout": 5}
     assert converted.text == dump(data)
@@ -496,28 +510,28 @@ def test_what_cannot_keep_its_layout_is_written_anew(policies: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Workflow:\n  tasks: {}\n", "older, for it has Workflow"),
+        ("Workflow:\n  tasks: {}\n", "DSL v1, as it has Workflow"),
         ("Namespaces: {}\nWorkflow: {}\n", "Namespaces, Workflow"),
         ("version: '2.0'\nservices: {}\n", "has services"),
         ("Version: '2.0'\nWorkflows: {}\n", "Version, Workflows"),
         ("version: '1.0'\nname: x\nworkflows: {}\n", "version must be"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not valid YAML"),
         ("- a", "must be a YAML mapping"),
     ],
 )
-def test_what_is_no_dsl_v2_is_refused(text: str, words: str) -> None:
+def test_convert_rejects_text_that_is_not_dsl_v2(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         convert(text, "file")
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_what_is_of_today_comes_back_as_it_is(file: Path) -> None:
+def test_convert_does_not_change_todays_examples(file: Path) -> None:
     text = file.read_text()
     assert convert(text, file.name) == Converted(text, [])
 
 
 @pytest.mark.parametrize("file", OF_2014, ids=lambda file: file.stem)
-def test_comments_stay_and_nothing_of_2014_does(file: Path) -> None:
+def test_convert_keeps_comments_and_leaves_no_syntax_of_2014(file: Path) -> None:
     old = file.read_text()
     new = convert(old, file.name).text
     comments = [line[line.index("# ") :] for line in old.splitlines() if "# " in line]
@@ -598,11 +612,12 @@ styles: Any = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(workbooks, styles)
-def test_converted_once_is_converted(workbook: dict[str, Any], style: dict[str, Any]) -> None:
-    """However it is laid out; and the layout says nothing of what becomes of it."""
+def test_convert_is_idempotent_and_independent_of_layout(
+    workbook: dict[str, Any], style: dict[str, Any]
+) -> None:
     text = yaml.safe_dump(workbook, sort_keys=False, **style)
     if load(text, "file") != workbook:
-        return  # its anchors, or what begins as one, are texts to Mistral
+        return  # Mistral reads anchors as text
     once = convert(text, "file")
     assert convert(once.text, "file").text == once.text
     assert load(once.text, "file") == load(convert(dump(workbook), "file").text, "file")

@@ -1,6 +1,6 @@
-"""Expressions as YAQL 0.2, of 2014, had them, in the words of today's YAQL.
+"""Translate expressions from YAQL 0.2, of 2014, to today's YAQL.
 
-Only what is sure is translated: paths, comparisons, arithmetic, ``and``, ``or``, ``not``, and
+Translated are paths, comparisons, arithmetic, ``and``, ``or``, ``not``, and
 
 ====================== ===========================
 2014                   today
@@ -10,30 +10,28 @@ Only what is sure is translated: paths, comparisons, arithmetic, ``and``, ``or``
 ``$.list.x[0]``        ``$.list.x.toList()[0]``
 ====================== ===========================
 
-What a path begins with, ``$.name``, only the workflow can tell: the caller says it.
+The caller decides how a path starts: the meaning of ``$.name`` depends on the workflow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 
 class Start(NamedTuple):
-    """How a path begins today."""
+    """The translated start of a path."""
 
     text: str
     doubt: str | None = None
-    """What somebody has to look at, in words."""
+    """A message for the author, if the translation may be wrong."""
     names: int = 1
-    """How many of the names of the path it stands for."""
+    """Number of names of the path that the text replaces."""
 
 
-Root = Callable[[Sequence[str]], Start]
-"""What to write for the ``$.first`` of ``$.first.second.third``, given all its names; or for ``$``,
-given none."""
+Resolve = Callable[[Sequence[str]], Start]
+"""Translates the ``$.first`` of ``$.first.second.third``, given all names, or ``$``, given none."""
 
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s*)(?:(?P<text>'[^'\\]*'|"[^"\\]*")|(?P<number>\d+(?:\.\d+)?\b)"""
@@ -43,25 +41,16 @@ _BETWEEN: Final = frozenset(("=", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/"
 _CONSTANTS: Final = frozenset(("true", "false", "null"))
 
 
-# What is of today may have any sign in it; only no text is to be taken for one.
-_OF_TODAY: Final = re.compile(
-    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\w+|[!<>]=|=[>~]|\S""", re.DOTALL
-)
-_COMPARISONS: Final = frozenset(("=", "!=", "<", ">", "<=", ">="))
-_OPERATORS: Final = frozenset(("and", "or", "not", "in", "is", "mod"))
-_BEGUN_ANEW: Final = {"__env": "env()", "__execution": "execution()"}
-
-
-class Unclear(Exception):
-    """It may be no expression at all; the text says where the reading ended."""
+class UnreadableError(Exception):
+    """The text may not be an expression. The message says where reading stopped."""
 
 
 class Translated(NamedTuple):
-    """An expression of today."""
+    """A translated expression."""
 
     text: str
     doubts: list[str]
-    """What somebody has to look at, in words."""
+    """Messages for the author about what may be wrong."""
 
 
 class _Token(NamedTuple):
@@ -70,31 +59,31 @@ class _Token(NamedTuple):
     text: str
 
 
-def translate(expression: str, root: Root) -> Translated:
-    """An expression of 2014, without brackets around it, as one of today.
+def translate(expression: str, resolve: Resolve) -> Translated:
+    """Translate an expression of 2014, without brackets around it.
 
-    :raises Unclear: it is none that this module knows.
+    :raises UnreadableError: the text is not an expression that this module knows.
     """
-    reader = _Reader(expression, root)
+    reader = _Reader(expression, resolve)
     try:
         text = reader.expression(item=False)
     except RecursionError:
-        raise Unclear("is nested too deeply") from None
+        raise UnreadableError("is nested too deeply") from None
     if reader.next is not None:
-        raise Unclear(f"cannot be read from {reader.next.text!r} on")
+        raise UnreadableError(f"stopped at {reader.next.text!r}")
     return Translated(text.strip(), list(dict.fromkeys(reader.doubts)))
 
 
 class _Reader:
-    """Reads one expression from left to right and writes it anew, blanks included.
+    """Reads one expression from left to right and translates it, blanks included.
 
-    ``item`` says that ``$`` is an item of a list there, not the context.
+    ``item`` is True where ``$`` is an item of a list, not the context.
     """
 
-    def __init__(self, expression: str, root: Root) -> None:
+    def __init__(self, expression: str, resolve: Resolve) -> None:
         self._tokens = _tokens(expression)
         self._at = 0
-        self._root = root
+        self._resolve = resolve
         self.doubts: list[str] = []
 
     @property
@@ -110,7 +99,7 @@ class _Reader:
     def _operand(self, item: bool) -> str:
         token = self.next
         if token is None:
-            raise Unclear("ends too early")
+            raise UnreadableError("ends unexpectedly")
         if token.text in ("not", "-"):
             return self._take() + self._operand(item)
         if token.text == "(":
@@ -120,9 +109,9 @@ class _Reader:
         if token.kind in ("text", "number") or token.text in _CONSTANTS:
             return self._take()
         if token.kind == "name" and self._text_at(1) == "(":
-            self.doubts.append(f"look up whether today's YAQL has the function {token.text}()")
+            self.doubts.append(f"check that today's YAQL has the function {token.text}()")
             return self._take() + self._arguments()
-        raise Unclear(f"cannot be read from {token.text!r} on")
+        raise UnreadableError(f"stopped at {token.text!r}")
 
     def _path(self, item: bool) -> str:
         space = self._take()[:-1]
@@ -138,7 +127,7 @@ class _Reader:
                 self._take("]")
                 lazy = True
             else:
-                # Neither what where() gives nor the .name of a list has a [0] today.
+                # where() and the .name of a list return iterators today, which have no [0].
                 index = self._index()
                 is_number = index.strip("[ -")[:1].isdigit()
                 text += (".toList()" if lazy and is_number else "") + index
@@ -149,7 +138,7 @@ class _Reader:
         names: list[str] = []
         while (name := self._attribute(2 * len(names))) is not None:
             names.append(name)
-        start = self._root(names)
+        start = self._resolve(names)
         if names:
             self._at += 2 * start.names
         if start.doubt:
@@ -161,16 +150,16 @@ class _Reader:
         dot = self._take(".")
         token = self.next
         if token is None or token.kind != "name" or token.space:
-            raise Unclear("a name is missing behind a dot")
+            raise UnreadableError("a name is missing after a dot")
         if self._text_at(1) != "(":
             name = self._take()
-            # Today's YAQL knows no such names.
+            # Today's YAQL does not accept such names.
             return f".get('{name}')" if name.startswith("__") else dot + name
         self._at += 1
         arguments = self._arguments()
         if token.text == "length" and arguments == "()":
             return ".len()"
-        self.doubts.append(f"look up whether today's YAQL has the function {token.text}()")
+        self.doubts.append(f"check that today's YAQL has the function {token.text}()")
         return f".{token.text}{arguments}"
 
     def _arguments(self) -> str:
@@ -182,10 +171,12 @@ class _Reader:
         return text + self._take(")")
 
     def _is_filter(self) -> bool:
+        """Return True if ``$`` occurs between the brackets that come next."""
         depth = 0
-        for token in self._tokens[self._at :]:
-            depth += (token.text == "[") - (token.text == "]")
-            if token.text == "$":
+        for index in range(self._at, len(self._tokens)):
+            text = self._tokens[index].text
+            depth += (text == "[") - (text == "]")
+            if text == "$":
                 return True
             if depth == 0:
                 break
@@ -196,11 +187,11 @@ class _Reader:
         if self.next is not None and self.next.text == "-":
             text += self._take()
         if self.next is None or self.next.kind == "sign":
-            raise Unclear("something is missing between [ and ]")
+            raise UnreadableError("the index between [ and ] is missing")
         return text + self._take() + self._take("]")
 
     def _attribute(self, at: int) -> str | None:
-        """The name of ``.name``, if that comes next and is no function."""
+        """Return the name in ``.name`` at a position, unless it is a function or something else."""
         if self._text_at(at) != "." or self._tokens[self._at + at].space:
             return None
         index = self._at + at + 1
@@ -216,69 +207,9 @@ class _Reader:
     def _take(self, wanted: str | None = None) -> str:
         token = self.next
         if token is None or (wanted and token.text != wanted):
-            raise Unclear(f"{wanted} is missing")
+            raise UnreadableError(f"{wanted} is missing")
         self._at += 1
         return token.space + token.text
-
-
-@dataclass
-class _Brackets:
-    """What is between two brackets, as far as it was read."""
-
-    kind: str
-    """``index``, ``method``, ``call``, ``list`` or ``group``."""
-    anew: bool = False
-    """Whether ``$`` may be something else in them than in the whole."""
-    has_dollar: bool = False
-    compares: bool = False
-
-
-def leftovers(expression: str, tasks: Collection[str]) -> list[str]:
-    """What there is between ``<%`` and ``%>`` that was understood in 2015, with YAQL 0.2 still, and is
-    not today; in words.
-
-    :param tasks: names of tasks of which there is no variable.
-    """
-    found = []
-    words = _OF_TODAY.findall(expression)
-    stack = [_Brackets("group")]
-    for at, word in enumerate(words):
-        if word in ("(", "["):
-            kind = _kind(words, at)
-            stack.append(_Brackets(kind, stack[-1].anew or kind in ("index", "method")))
-        elif word in (")", "]") and len(stack) > 1:
-            closed = stack.pop()
-            if closed.kind == "index" and closed.has_dollar and closed.compares:
-                found.append("a condition between [ and ] is .where(…) today")
-            stack[-1].has_dollar |= closed.has_dollar and closed.kind != "method"
-            stack[-1].compares |= closed.compares and closed.kind == "group"
-        elif word in _COMPARISONS:
-            stack[-1].compares = True
-        elif words[at : at + 2] == ["$", "."]:
-            stack[-1].has_dollar = True
-            name = "".join(words[at + 2 : at + 3])
-            if name in _BEGUN_ANEW:
-                found.append(f"$.{name} is {_BEGUN_ANEW[name]} today")
-            elif name in tasks and not stack[-1].anew:
-                found.append(
-                    f"$.{name} was the result of the task: that is task('{name}').result today"
-                )
-        elif word == "$":
-            stack[-1].has_dollar = True
-        elif words[at : at + 4] == [".", "length", "(", ")"]:
-            found.append(".length() is .len() today")
-    return list(dict.fromkeys(found))
-
-
-def _kind(words: list[str], at: int) -> str:
-    """Of the brackets that a word opens."""
-    before = words[at - 1] if at else ""
-    is_name = before.isidentifier() and before not in _OPERATORS
-    if words[at] == "[":
-        return "index" if is_name or before in ("$", ")", "]") else "list"
-    if not is_name:
-        return "group"
-    return "method" if words[at - 2 : at - 1] == ["."] else "call"
 
 
 def _tokens(expression: str) -> list[_Token]:
@@ -288,7 +219,7 @@ def _tokens(expression: str) -> list[_Token]:
     while at < len(expression):
         match = _TOKEN.match(expression, at)
         if match is None:
-            raise Unclear(f"cannot be read from {expression[at:].strip()[:20]!r} on")
+            raise UnreadableError(f"stopped at {expression[at:].strip()[:20]!r}")
         kind = match.lastgroup or ""
         found.append(_Token(kind, match["space"], match[kind]))
         at = match.end()

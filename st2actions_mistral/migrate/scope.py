@@ -1,7 +1,7 @@
-"""What ``$.name`` meant in a workflow of 2014, and how today's Mistral says it.
+"""Resolve what ``$.name`` meant in a workflow of 2014.
 
-Then, ``publish`` saw the result of its task as if it were part of the context, and ``$.task_name`` was
-the result of another task. Today both are ``task('task-name').result``.
+In 2014, ``publish`` saw the result of its task as a part of the context, and ``$.task_name`` was the
+result of another task. Today both are ``task('task-name').result``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from st2actions_mistral.dsl import shorthand
+from st2actions_mistral.dsl.calls import ST2_ACTION, ST2_CALLBACK
 from st2actions_mistral.dsl.definition import inputs_of, tasks_of
-from st2actions_mistral.dsl.own_calls import ST2_CALLBACK
-from st2actions_mistral.dsl.wrapping import ST2_ACTION
-from st2actions_mistral.dsl.yaql_2014 import Start
-from st2actions_mistral.errors import InputError
+from st2actions_mistral.migrate.translate import Start
 
-# Keys of the result of a StackStorm execution: of shell commands, of Python actions and of core.http.
-_OF_STACKSTORM: Final = frozenset(
+# Keys of the results of shell commands, Python actions and core.http in StackStorm.
+_RESULT_KEYS: Final = frozenset(
     [
         "stdout",
         "stderr",
@@ -34,20 +32,20 @@ _OF_STACKSTORM: Final = frozenset(
         "parsed",
     ]
 )
-# Actions that are no Python actions: their results are what they are.
-_PLAIN: Final = frozenset(
+# These are not Python actions: their results have no key 'result'.
+_NOT_PYTHON: Final = frozenset(
     f"core.{name}" for name in ("local", "local_sudo", "remote", "remote_sudo", "http")
 )
 
-# What execution() gives in Mistral 20 to 23.
-_OF_EXECUTION: Final = frozenset(
+# Keys of execution() in Mistral 20 to 23.
+_EXECUTION_KEYS: Final = frozenset(
     ["id", "name", "spec", "input", "params", "created_at", "updated_at", "root_execution_id"]
 )
-_INPUTS_OF_TASK: Final = ("input", "parameters")
-_INPUTS_OF_BASE: Final = ("base-input", "base-parameters")
+_TASK_INPUT: Final = ("input", "parameters")
+_BASE_INPUT: Final = ("base-input", "base-parameters")
 _REF: Final = re.compile(r"(?P<pack>[\w-]+)(\.[\w-]+)+")
-# Mistral's own actions, and those that it had for OpenStack from 2014 on: no packs of StackStorm.
-_OF_MISTRAL: Final = frozenset(
+# Prefixes of Mistral's own actions, and of those for OpenStack since 2014: not packs of StackStorm.
+_MISTRAL_PREFIXES: Final = frozenset(
     [
         "std",
         "aodh",
@@ -82,24 +80,23 @@ _OF_MISTRAL: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Meanings:
+class Scope:
     """The names of one workflow, or of one ad-hoc action."""
 
     given: frozenset[str] = frozenset()
     """Inputs and vars."""
     publishers: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """What is published, and the tasks that do."""
+    """Published variables, and the tasks that publish each."""
     refs: Mapping[str, str | None] = field(default_factory=dict)
-    """Tasks by name, and the StackStorm action that each calls: "" where that is not known, None where
-    it calls none."""
+    """Tasks by name, and the StackStorm action that each calls; see :func:`called_action`."""
     loops: frozenset[str] = frozenset()
-    """Tasks with-items: the result is a list."""
+    """Tasks with with-items: their result is a list."""
     any_name: bool = False
-    """Whether ``$`` is no context: anything may be in it."""
+    """True if ``$`` is not the context of a workflow, so that any name may be valid."""
 
     @classmethod
-    def of(cls, workflow: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]]) -> Meanings:
-        """Read them from a workflow.
+    def of(cls, workflow: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]]) -> Scope:
+        """Collect the names of a workflow.
 
         :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
         """
@@ -114,17 +111,17 @@ class Meanings:
         for name, task in tasks.items():
             for variable in _published_by(task):
                 publishers[variable] = publishers.get(variable, frozenset()) | {name}
-        refs = {name: called(task, ad_hoc) for name, task in tasks.items()}
+        refs = {name: called_action(task, ad_hoc) for name, task in tasks.items()}
         loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
         return cls(frozenset(map(str, given)), publishers, refs, loops)
 
     @property
     def only_tasks(self) -> frozenset[str]:
-        """Names of tasks of which there is no variable."""
+        """Names of tasks that are not names of variables."""
         return frozenset(self.refs) - self.given - self.publishers.keys()
 
     def in_context(self, names: Sequence[str], also: frozenset[str] = frozenset()) -> Start:
-        """How ``$`` with these names begins where there is only the context.
+        """Resolve a path where ``$`` is the context.
 
         :param also: the variables of with-items.
         """
@@ -138,19 +135,19 @@ class Meanings:
         if added is not None:
             return added
         if first in self.given or first in self.publishers:
-            both = f"{here} was taken as the variable; or is it the task?"
+            both = f"{here} was read as the variable: check that the task is not meant"
             return Start(here, both if first in self.refs else None)
         if first in self.refs:
             return self._result(first, names[1:])
         if first == "task":
             return self._published(names[1:])
-        return Start(here, f"nothing here defines {here}: that was null in 2014, and is an error today")
+        return Start(here, f"{here} is not defined: it was null in 2014, and is an error today")
 
     def in_result(self, task: str | None, names: Sequence[str], publishes: str | None) -> Start:
-        """How ``$`` with these names begins where the result of a task was part of the context.
+        """Resolve a path where the result of a task was a part of the context.
 
-        :param task: None for whichever task it is, in task-defaults.
-        :param publishes: the name under which it is published, if it is.
+        :param task: the task; None in task-defaults, which apply to any task.
+        :param publishes: the variable that the value is published as, if any.
         """
         if not names:
             return self._result(task, ())
@@ -162,68 +159,64 @@ class Meanings:
         others = self.publishers.get(first, frozenset()) - {task}
         if first in self.given or others:
             if first != publishes:
-                return Start(here, f"{here} was taken as the variable; or is it of the task's result?")
-            words = f"{here} was taken from the task's result; or is it the variable?"
-            return Start(f"{self._result(task, names).text}.{first}", words)
+                doubt = f"{here} was read as the variable: check that the task's result is not meant"
+                return Start(here, doubt)
+            doubt = f"{here} was read as the task's result: check that the variable is not meant"
+            return Start(f"{self._result(task, names).text}.{first}", doubt)
         if first in self.refs:
             return self._result(first, names[1:])
-        # Or else it is a key of the result.
+        # Otherwise "task" is a key of the result.
         if first == "task" and self.refs.keys() & set(names[1:2]):
             return self._published(names[1:])
-        text, doubt, _ = self._result(task, names)
-        return Start(f"{text}.{first}", doubt)
+        start = self._result(task, names)
+        return Start(f"{start.text}.{first}", start.doubt)
 
     def _published(self, names: Sequence[str]) -> Start:
-        """``$.task`` with these names behind it: what each task has published, then in Juno."""
+        """Resolve ``$.task.NAME.VARIABLE``, a variable that a task published (Mistral in Juno)."""
         task, variable = [*names[:2], None, None][:2]
         here = ".".join(("$.task", *names[:2]))
         if task not in self.refs:
-            words = f"$.task was what each task has published, and is an error today: {here}"
-            return Start("$.task", words)
+            doubt = f"{here} is an error today: $.task contained the variables of each task"
+            return Start("$.task", doubt)
         if variable is None:
-            return Start(
-                "$.task", f"{here} was all that {task} publishes: name each variable of it today"
-            )
+            doubt = f"{here} contained all variables that {task} publishes: name each of them"
+            return Start("$.task", doubt)
         publishers = self.publishers.get(variable, frozenset())
         if task not in publishers:
-            words = f"{task} publishes no {variable}: {here} was null in 2014, and is an error today"
-            return Start("$.task", words)
+            doubt = f"{task} publishes no {variable}: {here} was null in 2014, and is an error today"
+            return Start("$.task", doubt)
         others = ", ".join(sorted(publishers - {task}))
-        doubt = (
-            f"{here} was taken as $.{variable}, which {others} publishes as well" if others else None
-        )
-        return Start(f"$.{variable}", doubt, names=3)
+        also = f"{here} was read as $.{variable}, which {others} publishes as well" if others else None
+        return Start(f"$.{variable}", also, names=3)
 
     def _result(self, task: str | None, names: Sequence[str]) -> Start:
-        """The result of a task, as the path goes on."""
+        """Resolve the result of a task, followed by these names."""
         key = names[0] if names else None
         if task is None:
-            words = f"{key} was taken from the result of whichever task it is: is it there in all?"
-            return Start("task().result", words)
+            doubt = f"{key} was read from the result of each task: check that all of them have it"
+            return Start("task().result", doubt)
         start = _within(f"task('{task}').result", self.refs.get(task), key)
         if task in self.loops:
-            words = f"{start.text} is of a list today: each item of with-items has its result there"
-            return start._replace(doubt=words)
+            doubt = f"{start.text} is read from a list today, with the result of each item"
+            return start._replace(doubt=doubt)
         return start
 
 
 def _within(text: str, ref: str | None, key: str | None) -> Start:
-    """Where ``key`` is in what StackStorm says of an execution."""
-    if ref is None or ref in _PLAIN or key in _OF_STACKSTORM:
+    """Resolve a key in the result of a StackStorm action."""
+    if ref is None or ref in _NOT_PYTHON or key in _RESULT_KEYS:
         return Start(text)
     if key is None:
-        return Start(
-            text, f"{text} is StackStorm's: what a Python action returned is below its 'result'"
-        )
+        return Start(text, f"{text} is StackStorm's: a Python action's own result is below 'result'")
     doubt = (
-        f"{key} was taken for what a Python action returned; write {text}.{key} if"
-        f" {ref or 'the action'} is none"
+        f"{key} was read as the result of a Python action: write {text}.{key} if"
+        f" {ref or 'the action'} is not one"
     )
     return Start(f"{text}.result", doubt)
 
 
 def _published_by(task: Mapping[str, Any]) -> Iterator[str]:
-    """The variables that a task publishes, in its words of 2014 or in those of today."""
+    """Yield the variables that a task publishes, in the syntax of 2014 or of today."""
     found = [task.get(key) for key in ("publish", "publish-on-error", "publish-on-skip")]
     for clause in map(task.get, ("on-success", "on-error", "on-complete", "on-skip")):
         scopes = clause.get("publish") if isinstance(clause, dict) else None
@@ -233,55 +226,55 @@ def _published_by(task: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _added(names: Sequence[str]) -> Start | None:
-    """What Mistral adds to a context, if that is how a path begins."""
+    """Resolve a path that starts with a name that Mistral adds to the context."""
     first = names[0]
     if first == "__env":
         return Start("env()")
     if first == "__execution":
         key = names[1] if len(names) > 1 else None
-        known = key is None or key in _OF_EXECUTION
+        known = key is None or key in _EXECUTION_KEYS
         return Start("execution()", None if known else f"execution() has no {key} today")
     if first.startswith("__") or first == "openstack":
         here = f"$.{first}"
-        return Start(here, f"{here}: today env() and execution() give what Mistral adds to a context")
+        return Start(here, f"{here}: use env() or execution() for what Mistral adds to a context")
     return None
 
 
 def in_output(ref: str | None, names: Sequence[str]) -> Start:
-    """How ``$`` with these names begins in the output of an ad-hoc action: the result of its base.
+    """Resolve a path in the output of an ad-hoc action, where ``$`` is the result of its base.
 
-    :param ref: the StackStorm action that is its base, see :func:`called`.
+    :param ref: the StackStorm action that is its base, see :func:`called_action`.
     """
     if not names:
         return _within("$", ref, None)
-    text, doubt, _ = _within("$", ref, names[0])
-    return Start(f"{text}.{names[0]}", doubt)
+    start = _within("$", ref, names[0])
+    return Start(f"{start.text}.{names[0]}", start.doubt)
 
 
-def called(
+def called_action(
     spec: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]], *, base: bool = False
 ) -> str | None:
-    """The StackStorm action that a task calls, itself or by ad-hoc actions that have no output of their
-    own: "" where that is not known, None where it is none.
+    """Return the StackStorm action that a task calls, directly or through ad-hoc actions.
 
     :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
-    :param base: whether the spec is of an ad-hoc action.
+    :param base: the spec is that of an ad-hoc action.
+    :return: "" if only an expression tells; None if the task calls none, or if an ad-hoc action changes
+        the result by its ``output``.
     """
-    # Not for ever: they may be based on each other in a circle.
+    # Bounded: ad-hoc actions may be based on each other in a circle.
     for _ in range(len(ad_hoc) + 1):
         line = spec.get("base" if base else "action")
         try:
             name, inline = shorthand.parse(line) if isinstance(line, str) else ("", {})
-        except InputError:
+        except shorthand.InvalidCallError:
             return None
         if name == ST2_ACTION:
-            return _ref(spec, inline, _INPUTS_OF_BASE if base else _INPUTS_OF_TASK)
+            return _ref(spec, inline, _BASE_INPUT if base else _TASK_INPUT)
         if name not in ad_hoc:
             match = _REF.fullmatch(name)
-            plain = match and match["pack"] not in _OF_MISTRAL and name != ST2_CALLBACK
+            plain = match and match["pack"] not in _MISTRAL_PREFIXES and name != ST2_CALLBACK
             return name if plain else None
         spec, base = ad_hoc[name], True
-        # Its result is what its output makes of it.
         if "output" in spec:
             return None
     return None

@@ -1,0 +1,128 @@
+"""Rewrite a definition so that Mistral can run its calls of StackStorm actions.
+
+A StackStorm action may be called by its plain name, in a task or as the ``base`` of an ad-hoc action::
+
+    action: core.local cmd="date"   ->   action: st2.action
+                                         input: {ref: core.local, parameters: {cmd: date}}
+
+Before a start, rewriting also adds what Mistral does not pass on: the task name to each ``st2.action``,
+and the environment, which has the parent execution, to each sub-workflow of the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from st2actions_mistral.dsl.calls import (
+    ST2_ACTION,
+    ActionCall,
+    Catalogue,
+    Site,
+    Target,
+    WorkflowCall,
+    find_sites,
+)
+from st2actions_mistral.dsl.definition import Definition, inputs_of
+from st2actions_mistral.dsl.mistral_yaml import dump
+from st2actions_mistral.dsl.shorthand import InvalidCallError
+
+# Mistral finds the environment's defaults for an action by the name in the task, which is that of the
+# ad-hoc action. Without an environment the context is null, as if it were missing.
+_CONTEXT: Final = "<% env().get('__actions', {}).get('st2.action', {}).get('st2_context') %>"
+
+_ENVIRONMENT: Final = {"env": "<% env() %>", "evaluate_env": False}
+
+
+def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = True) -> Definition:
+    """Return a definition with each known StackStorm action below an ``st2.action``.
+
+    The result depends only on the file and the catalogue: all runs share what is published. Invalid
+    calls stay as they are.
+
+    :param for_start: also add the task names and the environments of sub-workflows.
+    :return: the same object if there is nothing to change.
+    """
+    changes: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for site in find_sites(definition):
+        try:
+            spec = _wrap(site, definition, catalogue)
+            if for_start:
+                spec = _add_context(replace(site, spec=spec), definition)
+        except InvalidCallError:
+            continue
+        if spec is not site.spec:
+            changes[site.keys] = spec
+    if not changes:
+        return definition
+    data = _with_changes(definition.data, changes)
+    return replace(definition, text=dump(data), data=data)
+
+
+def _wrap(site: Site, definition: Definition, catalogue: Catalogue) -> Mapping[str, Any]:
+    if not site.has_action:
+        return site.spec
+    call = ActionCall.at(site)
+    given = call.given
+    if given is None or call.target(definition, catalogue) is not Target.STACKSTORM:
+        return site.spec
+    made: dict[str, Any] = {"ref": call.name, "parameters": given}
+    if site.task is None:
+        made["st2_context"] = _CONTEXT
+    return _with_call(site, ST2_ACTION, made)
+
+
+def _add_context(site: Site, definition: Definition) -> Mapping[str, Any]:
+    if site.task is None:
+        return site.spec
+    if not site.has_action:
+        return _add_environment(site, definition)
+    call = ActionCall.at(site)
+    if call.name != ST2_ACTION or not isinstance(call.given, Mapping) or "st2_context" in call.inline:
+        return site.spec
+    context = call.given.get("st2_context")
+    if context is not None and not isinstance(context, Mapping):
+        return site.spec
+    named = {**(context or {}), "task_name": site.task}
+    if named == context:
+        return site.spec
+    return _with_call(site, call.line, {**call.written, "st2_context": named})
+
+
+def _add_environment(site: Site, definition: Definition) -> Mapping[str, Any]:
+    """Pass the environment to a workflow of the same file: Mistral starts that with an empty one.
+
+    A workflow of another file may have an input of this name, so it is not changed.
+    """
+    call = WorkflowCall.at(site, definition)
+    if call is None or call.called is None or call.given is None:
+        return site.spec
+    if _ENVIRONMENT.keys() & {*call.given, *inputs_of(call.called)}:
+        return site.spec
+    return {**site.spec, "input": {**site.spec.get("input", {}), **_ENVIRONMENT}}
+
+
+def _with_call(site: Site, line: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task, or ad-hoc action, with another call. All other keys keep their order."""
+    made: dict[str, Any] = {}
+    for key, value in site.spec.items():
+        if key == site.name_key:
+            made[key] = line
+            made[site.input_key] = given
+        elif key != site.input_key:
+            made[key] = value
+    return made
+
+
+def _with_changes(
+    data: Mapping[str, Any], changes: Mapping[tuple[Any, ...], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return a copy of nested mappings with the values at some paths replaced."""
+    below: dict[Any, dict[tuple[Any, ...], Mapping[str, Any]]] = {}
+    for (key, *rest), value in changes.items():
+        below.setdefault(key, {})[tuple(rest)] = value
+    made = dict(data)
+    for key, inner in below.items():
+        made[key] = inner[()] if () in inner else _with_changes(made[key], inner)
+    return made

@@ -1,0 +1,265 @@
+"""Rewriting of StackStorm actions by their plain names, and additions before a start."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import pytest
+from mistral.utils import safe_yaml
+from support.catalogue import Catalogue
+
+from st2actions_mistral.dsl.definition import Definition
+from st2actions_mistral.dsl.rewrite import rewrite
+
+
+def workbook(tasks: str, actions: str = "") -> Definition:
+    body = textwrap.indent(textwrap.dedent(tasks).strip("\n"), " " * 6)
+    extra = textwrap.indent(textwrap.dedent(actions).strip("\n"), "  ")
+    head = "version: '2.0'\nname: tests.book\n" + (f"actions:\n{extra}\n" if actions else "")
+    return Definition.parse(f"{head}workflows:\n  main:\n    tasks:\n{body}\n", "book.yaml")
+
+
+def rewritten(definition: Definition, *, for_start: bool = False) -> dict[str, Any]:
+    """Return the rewritten tasks as Mistral reads them."""
+    made = rewrite(definition, Catalogue(), for_start=for_start)
+    parsed = safe_yaml.load(made.text)
+    assert parsed == made.data
+    tasks: dict[str, Any] = parsed["workflows"]["main"]["tasks"]
+    return tasks
+
+
+CALL = {"ref": "core.local", "parameters": {"cmd": "<% $.cmd %>"}}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{action: 'core.local cmd=<% $.cmd %>'}",
+        "{action: core.local, input: {cmd: <% $.cmd %>}}",
+        "{action: 'core.local cmd=<% $.cmd %>', input: {cmd: the line wins}}",
+    ],
+)
+def test_rewrite_a_task_in_each_form(task: str) -> None:
+    tasks = rewritten(workbook(f"say: {task}"))
+    assert tasks == {"say": {"action": "st2.action", "input": CALL}}
+
+
+def test_line_and_input_are_merged() -> None:
+    tasks = rewritten(workbook("say: {action: core.local cmd='date' timeout=5, input: {cwd: /tmp}}"))
+    assert tasks["say"]["input"]["parameters"] == {"cwd": "/tmp", "cmd": "date", "timeout": 5}
+
+
+def test_rewrite_an_action_without_input() -> None:
+    tasks = rewritten(workbook("rest: {action: core.noop}"))
+    assert tasks["rest"] == {"action": "st2.action", "input": {"ref": "core.noop", "parameters": {}}}
+
+
+def test_rewrite_an_input_that_is_an_expression() -> None:
+    tasks = rewritten(workbook("say: {action: core.local, input: <% $.all %>}"))
+    assert tasks["say"]["input"] == {"ref": "core.local", "parameters": "<% $.all %>"}
+
+
+def test_other_keys_of_a_task_keep_their_order() -> None:
+    tasks = rewritten(
+        workbook(
+            """
+        say:
+          with-items: host in <% $.hosts %>
+          action: core.local cmd="ping <% $.host %>"
+          publish: {out: <% task().result %>}
+          retry: {count: 3, delay: 1}
+          on-success: [next]
+        next: {action: std.noop}
+        """
+        )
+    )
+    assert list(tasks["say"]) == ["with-items", "action", "input", "publish", "retry", "on-success"]
+    assert tasks["say"]["retry"] == {"count": 3, "delay": 1}
+    assert tasks["next"] == {"action": "std.noop"}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{action: std.echo output='hello'}",
+        "{action: st2.callback state='SUCCESS'}",
+        "{action: other.shell}",
+        "{action: std.echo output=hello}",
+        "{action: <% $.action %> cmd='date'}",
+        "{action: '{{ _.action }}'}",
+        "{action: core.<% $.action %>}",
+        "{action: shell line='date'}",
+        "{action: tests.book.shell line='date'}",
+        "{workflow: other.flow any='thing'}",
+        "{workflow: main}",
+        "{workflow: tests.book.main, input: <% $.all %>}",
+        "{workflow: <% $.flow %>}",
+        "{on-success: [say]}",
+        "{action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}",
+        "{action: st2.action ref=<% $.ref %>, input: {parameters: {any: thing}}}",
+        "{action: st2.action, input: <% $.call %>}",
+        "{action: st2.action ref='core.local' parameters=<% $.all %>}",
+    ],
+)
+def test_calls_that_are_not_rewritten(task: str) -> None:
+    definition = workbook(f"say: {task}", "shell: {base: std.ssh, base-input: {cmd: <% $.line %>}}")
+    known = Catalogue()
+    known.mistral |= {"std.ssh"}
+    assert rewrite(definition, known, for_start=False) is definition
+
+
+def test_rewrite_an_ad_hoc_action() -> None:
+    definition = workbook(
+        "say: {action: shell line='date'}",
+        "shell: {base: core.local timeout=5, base-input: {cmd: <% $.line %>}, input: [line]}",
+    )
+    made = rewrite(definition, Catalogue())
+    shell = made.data["actions"]["shell"]
+    assert list(shell) == ["base", "base-input", "input"]
+    assert shell["base"] == "st2.action"
+    assert shell["base-input"]["parameters"] == {"cmd": "<% $.line %>", "timeout": 5}
+    assert "env()" in shell["base-input"]["st2_context"]
+    assert made.data["workflows"] == definition.data["workflows"]
+
+
+def test_rewrite_a_single_workflow() -> None:
+    definition = Definition.parse("version: '2.0'\nmain: {tasks: {say: {action: core.noop}}}", "f")
+    made = rewrite(definition, Catalogue())
+    assert made.data["main"]["tasks"]["say"]["action"] == "st2.action"
+    assert safe_yaml.load(made.text) == made.data
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "null",
+        "{action: null}",
+        "{action: 5}",
+        "{action: ''}",
+        "{action: core.noop, input: [1]}",
+        "core.local",
+        "[core.local]",
+        "{action: '=x y=1'}",
+        "{workflow: '=x y=1'}",
+        "{action: core.lokal cmd='date'}",
+    ],
+)
+def test_invalid_tasks_are_not_rewritten(task: str) -> None:
+    definition = workbook(f"say: {task}")
+    assert rewrite(definition, Catalogue()) is definition
+
+
+@pytest.mark.parametrize("text", ["workflows: null", "workflows: {main: null}", "workflows: [1]"])
+def test_invalid_workflows_are_not_rewritten(text: str) -> None:
+    definition = Definition.parse(f"version: '2.0'\nname: book\nactions: [1]\n{text}", "f")
+    assert rewrite(definition, Catalogue()) is definition
+
+
+def test_rewrite_for_start_adds_task_names() -> None:
+    tasks = rewritten(
+        workbook(
+            """
+        plain: {action: core.noop}
+        explicit: {action: st2.action, input: {ref: core.noop, parameters: {}}}
+        line: {action: st2.action ref='core.noop'}
+        context: {action: st2.action ref='core.noop', input: {st2_context: {notify: {}}}}
+        computed: {action: st2.action ref='core.noop', input: {st2_context: <% $.context %>}}
+        inline: {action: st2.action ref='core.noop' st2_context=<% $.context %>}
+        whole: {action: st2.action, input: <% $.call %>}
+        other: {action: std.noop}
+        """
+        ),
+        for_start=True,
+    )
+    assert {name: task.get("input") for name, task in tasks.items()} == {
+        "plain": {"ref": "core.noop", "parameters": {}, "st2_context": {"task_name": "plain"}},
+        "explicit": {"ref": "core.noop", "parameters": {}, "st2_context": {"task_name": "explicit"}},
+        "line": {"st2_context": {"task_name": "line"}},
+        "context": {"st2_context": {"notify": {}, "task_name": "context"}},
+        "computed": {"st2_context": "<% $.context %>"},
+        "inline": None,
+        "whole": "<% $.call %>",
+        "other": None,
+    }
+    assert tasks["line"]["action"] == "st2.action ref='core.noop'"
+
+
+def test_task_name_is_not_added_twice() -> None:
+    definition = workbook(
+        "say: {action: st2.action ref='core.noop', input: {st2_context: {task_name: say}}}"
+    )
+    assert rewrite(definition, Catalogue()) is definition
+
+
+SUBS = """
+version: '2.0'
+name: tests.book
+workflows:
+  main:
+    tasks:
+      %s
+  sub: {input: [a: 1], tasks: {one: {action: std.noop}}}
+  own: {input: [env: prod], tasks: {one: {action: std.noop}}}
+"""
+ENVIRONMENT = {"env": "<% env() %>", "evaluate_env": False}
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("{workflow: sub}", ENVIRONMENT),
+        ("{workflow: sub a=2}", ENVIRONMENT),
+        ("{workflow: tests.book.sub, input: {a: 2}}", {"a": 2, **ENVIRONMENT}),
+        ("{workflow: main, with-items: 'i in [1]'}", ENVIRONMENT),
+        ("{workflow: sub, input: {env: {x: 1}}}", {"env": {"x": 1}}),
+        ("{workflow: sub evaluate_env=true}", None),
+        ("{workflow: sub, input: <% $.all %>}", "<% $.all %>"),
+        ("{workflow: own}", None),
+        ("{workflow: other.flow}", None),
+        ("{workflow: '<% $.flow %>'}", None),
+    ],
+)
+def test_rewrite_for_start_passes_the_environment_to_workflows_of_the_file(
+    task: str, given: Any
+) -> None:
+    definition = Definition.parse(SUBS % f"call: {task}", "book.yaml")
+    assert rewritten(definition, for_start=True)["call"].get("input") == given
+    assert rewrite(definition, Catalogue(), for_start=False) is definition
+
+
+def test_rewrite_keeps_the_meaning_of_the_rest() -> None:
+    rest = """
+        input:
+          - when: 2026-11-23
+          - moment: 2026-11-23T04:16:07.5+01:00
+          - count: 0x10
+          - ratio: .5
+          - nothing: null
+          - "yes": "no"
+          - really: yes
+          - version: '2.0'
+          - digits: '007'
+          - path: "&whole *all @home"
+          - pattern: *.py
+          - owner: @me
+          - text: |
+              one
+                two {{ _.x }}
+          - name: Zoë ☃ "quoted" 'twice'
+          - control: "\\x07\\u2028"
+          - long: "%s"
+    """ % ("word " * 200)
+    text = (
+        "version: '2.0'\nname: tests.book\ndescription: ünïcode  # gone\nworkflows:\n  main:"
+        + textwrap.indent(textwrap.dedent(rest), "    ")
+        + "    tasks:\n      say: {action: core.noop}\n"
+    )
+    before = safe_yaml.load(text)
+    made = rewrite(Definition.parse(text, "f"), Catalogue())
+    after = safe_yaml.load(made.text)
+    assert after["version"] == "2.0"
+    assert "☃" in made.text
+    assert after["workflows"]["main"].pop("tasks") != before["workflows"]["main"].pop("tasks")
+    assert after == before
+    assert list(after) == list(before)
