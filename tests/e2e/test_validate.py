@@ -135,14 +135,15 @@ def test_files_that_hold_no_workflow(validate: Validate, tmp_path: Path) -> None
     done = validate("--json", yaml_error, binary, tmp_path / "missing.yaml")
     assert done.returncode == 1, done.stderr
     rows = json.loads(done.stdout)
-    assert [(row["file"], row["holds"], row["valid"]) for row in rows] == [
-        (str(tmp_path / name), "", False) for name in ("broken.yaml", "binary.yaml", "missing.yaml")
+    assert [(row["file"], row["kind"], row["name"], row["valid"]) for row in rows] == [
+        (str(tmp_path / name), None, None, False)
+        for name in ("broken.yaml", "binary.yaml", "missing.yaml")
     ]
     [broken], [undecodable], [absent] = (row["problems"] for row in rows)
     assert broken["line"] == 3
-    assert broken["problem"].startswith("is not valid YAML: line 3, column 1: ")
-    assert undecodable == {"line": None, "problem": "cannot be read: it is not UTF-8."}
-    assert absent["problem"] == "cannot be read: No such file or directory."
+    assert broken["message"].startswith("is not valid YAML: line 3, column 1: ")
+    assert undecodable == {"line": None, "message": "cannot be read: it is not UTF-8."}
+    assert absent["message"] == "cannot be read: No such file or directory."
 
 
 def test_the_examples_are_valid(validate: Validate) -> None:
