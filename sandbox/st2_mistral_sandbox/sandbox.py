@@ -198,7 +198,7 @@ class Sandbox:
         return St2Settings(
             api_url=stackstorm.api_url,
             credential=Credential(api_key=stackstorm.create_api_key()),
-            patience=config.patience(self._options_given),
+            timeouts=config.timeouts(self._options_given),
         )
 
     def _relay_process(self) -> ChildProcess:
@@ -229,9 +229,9 @@ class Sandbox:
             "password": st2.credential.password,
             "cafile": st2.tls.cafile,
             "insecure": st2.tls.insecure,
-            "connect_timeout": st2.patience.connect_timeout,
-            "read_timeout": st2.patience.read_timeout,
-            "retry_deadline": st2.patience.retry_deadline,
+            "connect_timeout": st2.timeouts.connect_timeout,
+            "read_timeout": st2.timeouts.read_timeout,
+            "retry_deadline": st2.timeouts.retry_deadline,
             "context_key": self._context_keys,
         }
         return "\n".join(["[st2]", *_lines(values), self._options])

@@ -17,7 +17,7 @@ from st2_mistral_sandbox.sandbox import Sandbox
 
 _ID: Final = re.compile(r"\b[0-9a-f]{24}\b")
 
-_PATIENCE: Final = 60.0
+_TIMEOUTS: Final = 60.0
 """Seconds that a command may take; none of those that are typed here waits for a workflow."""
 
 
@@ -94,7 +94,7 @@ class _Shell:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=_PATIENCE,
+                timeout=_TIMEOUTS,
                 check=False,
                 env=self._environment,
             )

@@ -15,7 +15,7 @@ from st2actions_mistral import config
 from st2actions_mistral.bridge import trust
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, header_value
 from st2actions_mistral.model.literals import as_literals
 
@@ -51,8 +51,8 @@ class ExecutionRequest:
                 "parameters",
                 f"must be an object of names and values, not {type(self.parameters).__name__}.",
             )
-        payload.check("parameters", dict(self.parameters))
-        payload.check("st2_context.notify", self.notify and dict(self.notify))
+        json_values.check("parameters", dict(self.parameters))
+        json_values.check("st2_context.notify", self.notify and dict(self.notify))
         object.__setattr__(self, "header", header_value(self.parent, self.ids))
 
     def header_without_chain(self) -> str:
@@ -86,7 +86,7 @@ def parse_request(
     context = St2Context.parse(given)
     settings = trust.for_context(conf, context)
     # Checks the depth before anything walks through the value level by level.
-    payload.check("st2_context.notify", context.notify)
+    json_values.check("st2_context.notify", context.notify)
     parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
     if render_jinja is not None and not isinstance(render_jinja, bool):
         raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")

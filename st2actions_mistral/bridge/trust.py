@@ -38,7 +38,7 @@ def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
             f"{redact.url(wanted):.200} is neither this Mistral's StackStorm ([st2] api_url) nor in"
             " [st2] allowed_api_urls.",
         )
-    return St2Settings(api_url=wanted, tls=settings.tls, patience=settings.patience)
+    return St2Settings(api_url=wanted, tls=settings.tls, timeouts=settings.timeouts)
 
 
 def believed_parent(

@@ -48,7 +48,7 @@ def _shows_fewer(settings: St2Settings) -> bool:
             session,
             "GET",
             url,
-            settings.patience,
+            settings.timeouts,
             params={"include_attributes": "status", "limit": _PAGE},
             headers=St2Credential(settings, session).headers(),
         )

@@ -15,7 +15,7 @@ from st2actions_mistral import config
 from st2actions_mistral.cli import check_rights
 from st2actions_mistral.cli.clients import needs_credential, needs_mistral
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import impatient
+from st2actions_mistral.client.settings import without_retries
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import ConfigError, SandboxError, St2MistralError
@@ -150,7 +150,7 @@ class Checks:
             )
         if lacking:
             raise ConfigError(" ".join(lacking))
-        if check_rights.executions_are_hidden(impatient(config.st2_settings(self._conf))):
+        if check_rights.executions_are_hidden(without_retries(config.st2_settings(self._conf))):
             raise ConfigError(
                 "sees its own executions only ([rbac] permission_isolation), so that the relay would"
                 " make children a second time. Take a key of an admin."
@@ -158,7 +158,7 @@ class Checks:
         return "may list executions and run core.noop"
 
     def _stream(self) -> str:
-        settings = impatient(config.st2_settings(self._conf))
+        settings = without_retries(config.st2_settings(self._conf))
         with EventStream(settings) as stream:
             if next(stream.events(), "ended") is not None:
                 raise ConfigError(
@@ -172,7 +172,7 @@ class Checks:
         for name in ACTIONS:
             if not mistral.knows_action(name):
                 needs_mistral(
-                    impatient(config.mistral_settings(self._conf)),
+                    without_retries(config.mistral_settings(self._conf)),
                     config.mistral_credential(self._conf),
                 )
                 raise ConfigError(
@@ -280,10 +280,10 @@ class Checks:
         return f"core.noop came home after {time.monotonic() - begun:.1f} s"
 
     def _st2(self) -> St2Client:
-        return St2Client(impatient(config.st2_settings(self._conf)))
+        return St2Client(without_retries(config.st2_settings(self._conf)))
 
     def _mistral(self) -> MistralClient:
-        settings = impatient(config.mistral_settings(self._conf))
+        settings = without_retries(config.mistral_settings(self._conf))
         return MistralClient(settings, credential=config.mistral_credential(self._conf))
 
 

@@ -13,7 +13,7 @@ from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import MistralSettings, St2Settings, impatient
+from st2actions_mistral.client.settings import MistralSettings, St2Settings, without_retries
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import (
     Answered,
@@ -39,8 +39,8 @@ def both(conf: cfg.ConfigOpts) -> Iterator[tuple[St2Client, MistralClient]]:
     :param conf: a configuration, see ``config.load``.
     :raises ConfigError: an option is malformed, or has to be why a system does not answer.
     """
-    st2_settings = impatient(config.st2_settings(conf))
-    mistral_settings = impatient(config.mistral_settings(conf))
+    st2_settings = without_retries(config.st2_settings(conf))
+    mistral_settings = without_retries(config.mistral_settings(conf))
     credential = config.mistral_credential(conf)
     with (
         closing(St2Client(st2_settings)) as st2,
@@ -100,7 +100,7 @@ def needs_mistral(settings: MistralSettings, credential: MistralCredential | Non
     :raises RemoteError: it does not answer at all.
     """
     with closing(
-        Api(settings.url, new_session(settings.tls), credential or Anonymous(""), settings.patience)
+        Api(settings.url, new_session(settings.tls), credential or Anonymous(""), settings.timeouts)
     ) as api:
         try:
             api.once("GET", "/", texts=["uri"])
@@ -120,7 +120,7 @@ def unknown_to_mistral(conf: cfg.ConfigOpts, given: str, reason: str) -> InputEr
     :raises ConfigError: whoever does not know it is not Mistral.
     :raises RemoteError: it does not answer at all.
     """
-    needs_mistral(impatient(config.mistral_settings(conf)), config.mistral_credential(conf))
+    needs_mistral(without_retries(config.mistral_settings(conf)), config.mistral_credential(conf))
     return InputError(given, reason)
 
 

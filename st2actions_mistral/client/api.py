@@ -13,7 +13,7 @@ import requests
 from st2actions_mistral.client import http_date, retry
 from st2actions_mistral.client import session as http
 from st2actions_mistral.client.credentials import HeaderSource
-from st2actions_mistral.client.settings import Patience
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.errors import Answered
 
 
@@ -30,7 +30,7 @@ class Api:
         url: str,
         session: requests.Session,
         credential: HeaderSource,
-        patience: Patience,
+        timeouts: Timeouts,
         *,
         sleep: retry.Sleep = time.sleep,
         stop: threading.Event | None = None,
@@ -38,7 +38,7 @@ class Api:
         self.url = url
         self._session = session
         self._credential = credential
-        self._patience = patience
+        self._timeouts = timeouts
         self._sleep = sleep
         self._stop = stop
         self._heard: float | None = None
@@ -97,7 +97,7 @@ class Api:
                     self._session,
                     method,
                     self.url + path,
-                    self._patience,
+                    self._timeouts,
                     params=params,
                     headers={**(headers or {}), **ours},
                     json=json,
@@ -130,7 +130,7 @@ class Api:
     def retrying(self, *, repeat_unknown: bool = True) -> Any:
         """The retry policy for a call that its author spells out."""
         return retry.policy(
-            self._patience, repeat_unknown=repeat_unknown, sleep=self._sleep, stop=self._stop
+            self._timeouts, repeat_unknown=repeat_unknown, sleep=self._sleep, stop=self._stop
         )
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class St2Credential:
 
     def __init__(self, settings: St2Settings, session: requests.Session) -> None:
         self._credential = settings.credential
-        self._patience = settings.patience
+        self._timeouts = settings.timeouts
         self._session = session
         self._lock = threading.Lock()
         self._token: str | None = None
@@ -112,8 +112,8 @@ class St2Credential:
     def _logged_in(self) -> str:
         # One log-in serves everybody who waits for it. One that hangs must not make them queue up for
         # a time-out each.
-        patience = self._patience
-        if not self._logging_in.acquire(timeout=patience.connect_timeout + patience.read_timeout):
+        timeouts = self._timeouts
+        if not self._logging_in.acquire(timeout=timeouts.connect_timeout + timeouts.read_timeout):
             raise NotSent(
                 "POST", f"{self._credential.auth_url}/tokens", "another request waits for the token."
             )
@@ -138,7 +138,7 @@ class St2Credential:
                 self._session,
                 "POST",
                 url,
-                self._patience,
+                self._timeouts,
                 # No ttl: StackStorm's default is a day, and more than its maximum is refused.
                 json={},
                 auth=HTTPBasicAuth(credential.username.encode(), credential.password.encode()),

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent
 from st2actions_mistral.model.project import Scope
 
@@ -31,7 +31,7 @@ class KeystoneCredential:
     :param tls: how keystone's certificate is checked.
     """
 
-    def __init__(self, plugin: Any, tls: Tls, patience: Patience) -> None:
+    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts) -> None:
         # Here and not above: it brings a good part of OpenStack along, which a Mistral that is open to
         # everybody does not need.
         from keystoneauth1.session import Session
@@ -44,7 +44,7 @@ class KeystoneCredential:
             auth=plugin,
             session=http,
             verify=http.verify,
-            timeout=patience.read_timeout,
+            timeout=timeouts.read_timeout,
             redirect=False,
         )
         self._scope: Scope | None = None

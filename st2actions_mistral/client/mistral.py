@@ -47,7 +47,7 @@ class MistralClient:
             settings.url,
             new_session(settings.tls),
             credential or Anonymous("Mistral wants to know who asks."),
-            settings.patience,
+            settings.timeouts,
             sleep=sleep,
             stop=stop,
         )
@@ -139,7 +139,7 @@ class MistralClient:
         found = self._get(f"/executions/{segment(execution_id)}?fields=id,state")
         return str(found["state"]) if found else None
 
-    def execution_briefly(self, execution_id: str) -> dict[str, Any] | None:
+    def execution_summary(self, execution_id: str) -> dict[str, Any] | None:
         """Return one workflow execution without its output, or None where there is none.
 
         It has ``id``, ``state``, ``description``, ``params`` and ``project_id``.
@@ -157,7 +157,7 @@ class MistralClient:
         """The tasks of one workflow execution without their results, the oldest first."""
         return list(self._all("tasks", {"workflow_execution_id": workflow_execution_id}))
 
-    def task_briefly(self, task_execution_id: str) -> dict[str, Any] | None:
+    def task_summary(self, task_execution_id: str) -> dict[str, Any] | None:
         """One task execution without its result, however large that is."""
         fields = "id,name,state,type,state_info,runtime_context"
         return self._get(f"/tasks/{segment(task_execution_id)}?fields={fields}")

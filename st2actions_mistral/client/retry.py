@@ -15,7 +15,7 @@ from typing import Final
 
 import tenacity
 
-from st2actions_mistral.client.settings import Patience
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, St2MistralError
 
 LOG: Final = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Sleep = Callable[[float], None]
 
 
 def policy(
-    patience: Patience,
+    timeouts: Timeouts,
     *,
     repeat_unknown: bool = True,
     sleep: Sleep = time.sleep,
@@ -67,7 +67,7 @@ def policy(
             return repeat_unknown
         return isinstance(error, Answered) and error.status == 429
 
-    stops = tenacity.stop_before_delay(patience.retry_deadline)
+    stops = tenacity.stop_before_delay(timeouts.retry_deadline)
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_worth_another_try),
         wait=_pause,

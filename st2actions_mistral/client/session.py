@@ -28,9 +28,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from st2actions_mistral.client import http_date, redact
-from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError, TooLarge
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def send(
     session: requests.Session,
     method: str,
     url: str,
-    patience: Patience,
+    timeouts: Timeouts,
     *,
     params: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -159,7 +159,7 @@ def send(
             json=json,
             data=data,
             auth=auth,
-            timeout=(patience.connect_timeout, patience.read_timeout),
+            timeout=(timeouts.connect_timeout, timeouts.read_timeout),
             allow_redirects=False,
             stream=True,
         )
@@ -172,7 +172,7 @@ def send(
         if taken and stream:
             return response
         try:
-            deadline = time.monotonic() + _ANSWER_TIMEOUTS * patience.read_timeout
+            deadline = time.monotonic() + _ANSWER_TIMEOUTS * timeouts.read_timeout
             limit = _LARGEST_ANSWER if taken else _LARGEST_REFUSAL
             # What requests itself would have put there, without a bound.
             response._content = _read(response, method, shown, limit, deadline, cut=not taken)
@@ -279,7 +279,7 @@ def json_body(
 ) -> Any:
     """The decoded body of a 2xx, see :func:`shaped`."""
     try:
-        body = payload.decode(response.content)
+        body = json_values.decode(response.content)
     except ValueError as error:
         raise OutcomeUnknown(
             method, url, f"the answer ({response.status_code}) is not JSON."

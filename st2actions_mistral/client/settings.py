@@ -26,8 +26,8 @@ class Tls:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait, in seconds."""
+class Timeouts:
+    """Seconds to wait."""
 
     connect_timeout: float = 5
     """For a connection."""
@@ -87,7 +87,7 @@ class St2Settings:
     stream_url: str | None = None
     """None: derived from ``api_url``, see :meth:`stream`."""
     tls: Tls = Tls()
-    patience: Patience = Patience()
+    timeouts: Timeouts = Timeouts()
 
     def stream(self) -> str:
         """The URL of the event stream.
@@ -114,15 +114,21 @@ class MistralSettings:
 
     url: str = "http://127.0.0.1:8989/v2"
     tls: Tls = Tls()
-    patience: Patience = Patience()
+    timeouts: Timeouts = Timeouts()
 
 
 _Settings = TypeVar("_Settings", St2Settings, MistralSettings)
 
 
-def impatient(settings: _Settings) -> _Settings:
-    """With one try for each call, for who wants to know what is wrong now."""
-    return replace(settings, patience=replace(settings.patience, retry_deadline=0))
+def cap_deadline(settings: _Settings, seconds: float) -> _Settings:
+    """Return the settings with a ``retry_deadline`` of at most ``seconds``."""
+    deadline = min(settings.timeouts.retry_deadline, seconds)
+    return replace(settings, timeouts=replace(settings.timeouts, retry_deadline=deadline))
+
+
+def without_retries(settings: _Settings) -> _Settings:
+    """Return the settings for a caller that wants to see the first error."""
+    return cap_deadline(settings, 0)
 
 
 def is_header_text(text: str) -> bool:

@@ -57,7 +57,7 @@ class St2Client:
         session = new_session(settings.tls)
         credential = St2Credential(settings, session)
         self._api = Api(
-            settings.api_url, session, credential, settings.patience, sleep=sleep, stop=stop
+            settings.api_url, session, credential, settings.timeouts, sleep=sleep, stop=stop
         )
 
     def retrying(self, *, repeat_unknown: bool = True) -> Any:

@@ -19,7 +19,7 @@ from st2actions_mistral.client.api import advised
 from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, OutcomeUnknown
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class EventStream:
                 self._session,
                 "GET",
                 settings.stream(),
-                replace(settings.patience, read_timeout=_SILENCE),
+                replace(settings.timeouts, read_timeout=_SILENCE),
                 params={"events": _EVENTS},
                 headers={"Accept": "text/event-stream", **ours},
                 stream=True,
@@ -188,7 +188,7 @@ def _line_ends(data: bytes) -> int:
 
 def _parsed(data: str) -> Event | None:
     try:
-        execution = payload.decode(data)
+        execution = json_values.decode(data)
     except ValueError:
         LOG.warning("An event of %d characters is not JSON and was left out.", len(data))
         return None

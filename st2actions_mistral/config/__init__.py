@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from st2actions_mistral.config.options import (
-    PATIENCE_OPTS,
+    TIMEOUT_OPTS,
     keystone_opts,
     list_opts,
     register_opts,
@@ -21,16 +21,16 @@ from st2actions_mistral.config.reading import (
     load,
     mistral_credential,
     mistral_settings,
-    patience,
     relay_settings,
     render_jinja,
     site,
     st2_settings,
+    timeouts,
     values,
 )
 
 __all__ = [
-    "PATIENCE_OPTS",
+    "TIMEOUT_OPTS",
     "RelaySettings",
     "checked_keys",
     "checked_site",
@@ -42,11 +42,11 @@ __all__ = [
     "load",
     "mistral_credential",
     "mistral_settings",
-    "patience",
     "register_opts",
     "relay_settings",
     "render_jinja",
     "site",
     "st2_settings",
+    "timeouts",
     "values",
 ]

@@ -13,7 +13,7 @@ RELAY_GROUP: Final = cfg.OptGroup("st2_relay", title="The relay, which brings re
 # Seconds. A socket waits no longer than 2**31 milliseconds.
 _LONGEST_SILENCE: Final = 1_000_000
 
-PATIENCE_OPTS: Final = (
+TIMEOUT_OPTS: Final = (
     cfg.FloatOpt(
         "connect_timeout",
         default=5,
@@ -71,7 +71,7 @@ ST2_OPTS: Final = (
         " By default those of the certifi package.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Accept any certificate of StackStorm."),
-    *PATIENCE_OPTS,
+    *TIMEOUT_OPTS,
     cfg.StrOpt(
         "site",
         default="mistral",

@@ -15,8 +15,8 @@ from st2actions_mistral.client.credentials import MistralCredential
 from st2actions_mistral.client.settings import (
     Credential,
     MistralSettings,
-    Patience,
     St2Settings,
+    Timeouts,
     Tls,
     checked_url,
 )
@@ -99,7 +99,7 @@ def st2_settings(conf: cfg.ConfigOpts) -> St2Settings:
             auth_url=checked_url("[st2] auth_url", auth_url) if auth_url else None,
         ),
         tls=Tls(cafile=options["cafile"], insecure=options["insecure"]),
-        patience=patience(options),
+        timeouts=timeouts(options),
     )
 
 
@@ -112,7 +112,7 @@ def mistral_settings(conf: cfg.ConfigOpts) -> MistralSettings:
     return MistralSettings(
         url=checked_url("[st2_relay] mistral_url", options["mistral_url"] or ""),
         tls=Tls(cafile=options["cafile"], insecure=options["insecure"]),
-        patience=patience(values(conf, ST2_GROUP, ST2_OPTS)),
+        timeouts=timeouts(values(conf, ST2_GROUP, ST2_OPTS)),
     )
 
 
@@ -148,7 +148,7 @@ def keystone_credential(
         values(conf, cfg.OptGroup(group), loading.get_auth_common_conf_options())
         values(conf, cfg.OptGroup(group), loading.get_auth_plugin_conf_options(conf[group].auth_type))
         raise ConfigError(f"[{group}] auth_type and its options cannot be read.") from None
-    return KeystoneCredential(plugin, settings.tls, settings.patience) if plugin else None
+    return KeystoneCredential(plugin, settings.tls, settings.timeouts) if plugin else None
 
 
 def relay_settings(conf: cfg.ConfigOpts) -> RelaySettings:
@@ -229,7 +229,7 @@ def late_after(conf: cfg.ConfigOpts) -> float:
     StackStorm may get to see as late as it takes to connect and to answer.
     """
     reschedule_after: float = values(conf, RELAY_GROUP, RELAY_OPTS)["reschedule_after"]
-    waits = patience(values(conf, ST2_GROUP, ST2_OPTS))
+    waits = timeouts(values(conf, ST2_GROUP, ST2_OPTS))
     if not reschedule_after:
         return math.inf
     return max(0.0, reschedule_after - 2 * (waits.connect_timeout + waits.read_timeout))
@@ -272,9 +272,9 @@ def _reason(opt: cfg.Opt, error: Exception) -> str:
     return "must be a URL that begins with http:// or https://, and names a host."
 
 
-def patience(options: Mapping[str, Any]) -> Patience:
-    """How long to wait, of the values of a group with :data:`PATIENCE_OPTS`."""
-    return Patience(
+def timeouts(options: Mapping[str, Any]) -> Timeouts:
+    """How long to wait, of the values of a group with :data:`TIMEOUT_OPTS`."""
+    return Timeouts(
         connect_timeout=options["connect_timeout"],
         read_timeout=options["read_timeout"],
         retry_deadline=options["retry_deadline"],

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 from st2actions_mistral.model.context import MistralIds
 
 # What is kept of one value when a result is cut: enough to see what it was, and small against any
@@ -53,14 +53,14 @@ def is_left_out(child: Mapping[str, Any]) -> bool:
 def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
     """A task's result as it is, or as much of it as Mistral takes.
 
-    What JSON cannot say is replaced, see ``model.payload.sound``; ``st2`` then gets the key
+    What JSON cannot say is replaced, see ``model.json_values.sanitize``; ``st2`` then gets the key
     ``replaced``: what it was, in words. What is too large is cut to a summary, in which each value
     above 2 KiB is replaced by its beginning, or by a note of its size; ``st2`` then gets the key
     ``cut``: ``{"size_kb", "limit_kb", "message"}``. Above the limit even so, only ``st2`` is left.
 
     :param limit_kb: Mistral's ``[engine] execution_field_size_limit_kb``; negative: no limit.
     """
-    whole, replaced = payload.sound(result)
+    whole, replaced = json_values.sanitize(result)
     assert isinstance(whole, dict)
     if replaced:
         whole["st2"]["replaced"] = replaced
@@ -103,7 +103,7 @@ def parent_result(
     whole = {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
     if tasks is not None:
         whole["tasks"] = [dict(task) for task in tasks]
-    report, replaced = payload.sound(whole, integer_bits=_ST2_INTEGER_BITS)
+    report, replaced = json_values.sanitize(whole, integer_bits=_ST2_INTEGER_BITS)
     assert isinstance(report, dict)
     if replaced:
         report["mistral"]["replaced"] = replaced

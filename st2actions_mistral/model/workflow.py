@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 from st2actions_mistral.model.ids import is_execution_id
 
 RUNNER: Final = "mistral-v2"
@@ -109,7 +109,7 @@ def decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return payload.decode(value)
+        return json_values.decode(value)
     except ValueError:
         return None
 

@@ -206,7 +206,7 @@ class ParentView:
             if error.status is not None:
                 raise
             # Its result may be too large to be fetched: a task has that of all its items together.
-            brief = self._mistral.task_briefly(id_)
+            brief = self._mistral.task_summary(id_)
             return {**brief, "result": json.dumps(_TOO_LARGE)} if brief else None
 
     def _leftover(self, unfinished: Mapping[str, Mapping[str, Any]]) -> set[str]:

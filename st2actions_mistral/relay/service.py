@@ -8,12 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from st2actions_mistral.client.credentials import MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, St2Settings
+from st2actions_mistral.client.settings import MistralSettings, St2Settings, cap_deadline
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
@@ -40,8 +39,6 @@ _SHORTEST_PAUSE: Final = 1.0
 # keep a worker from what can be done.
 _ONE_CALL: Final = 5.0
 
-Settings = TypeVar("Settings", St2Settings, MistralSettings)
-
 
 class Relay:
     """Brings results back until it is stopped. It keeps nothing that it could not find again."""
@@ -63,11 +60,13 @@ class Relay:
         self._sweep_now = threading.Event()
         self._everything = False
         self._notifier = Notifier()
-        self._st2 = St2Client(_briefly(st2), stop=self._stop)
-        self._mistral = MistralClient(_briefly(mistral), credential=credential, stop=self._stop)
+        self._st2 = St2Client(cap_deadline(st2, _ONE_CALL), stop=self._stop)
+        self._mistral = MistralClient(
+            cap_deadline(mistral, _ONE_CALL), credential=credential, stop=self._stop
+        )
         self._settings = settings
         self._pause_after_failure = min(_PAUSE_AFTER_FAILURE, settings.resync_interval)
-        self._silence = 2 * max(st2.patience.read_timeout, mistral.patience.read_timeout)
+        self._silence = 2 * max(st2.timeouts.read_timeout, mistral.timeouts.read_timeout)
         children = Children()
         self._projects = ForeignProjects()
         view = View(
@@ -231,12 +230,6 @@ class Relay:
             # A daemon that ends is no help to the actions that the next sweep may well level.
             LOG.exception("The comparison failed. Comparing again in %.0f s.", pause)
         return None
-
-
-def _briefly(settings: Settings) -> Settings:
-    patience = settings.patience
-    deadline = min(patience.retry_deadline, _ONE_CALL)
-    return replace(settings, patience=replace(patience, retry_deadline=deadline))
 
 
 def run_until_signalled(relay: Relay) -> None:

@@ -34,7 +34,7 @@ _OPTS: Final = (
         " checked against. By default those of the certifi package.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
-    *config.PATIENCE_OPTS,
+    *config.TIMEOUT_OPTS,
     cfg.StrOpt("site", default="mistral", help="As [st2] site in mistral.conf."),
     cfg.MultiStrOpt(
         "context_key",
@@ -82,7 +82,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
         mistral=MistralSettings(
             url=checked_url("[mistral] v2_base_url", options["v2_base_url"] or ""),
             tls=Tls(cafile=options["cafile"], insecure=options["insecure"]),
-            patience=config.patience(options),
+            timeouts=config.timeouts(options),
         ),
         site=config.checked_site("[mistral] site", options["site"]),
         api_url=checked_url("[mistral] api_url", api_url) if api_url else None,

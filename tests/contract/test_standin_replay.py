@@ -28,7 +28,7 @@ QUERIES = load("queries")
 SIZES = load("sizes")
 REPLAYED = EXECUTIONS | CREDENTIALS | DATASTORE | CONTENT | QUERIES | SIZES
 
-TTL_PATIENCE = 90
+TTL_TIMEOUTS = 90
 """Seconds; StackStorm's database looks for expired keys once a minute."""
 
 
@@ -95,7 +95,7 @@ def test_datastore(target: Target, fill: Fill) -> None:
         if number == "10_20":
             continue
         if number == "10_22":
-            target.wait_for(lambda: target.ask("GET", "/keys/ttlkey").status_code == 404, TTL_PATIENCE)
+            target.wait_for(lambda: target.ask("GET", "/keys/ttlkey").status_code == 404, TTL_TIMEOUTS)
         answer = send(target, recording, fill)
         wanted = filled(recording, fill)
         ignored = ("value",) if "{ciphertext}" in str(recording["response"]["body"]) else ()

@@ -14,7 +14,7 @@ from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, InputError, NotSent
 from st2actions_mistral.model import states
 from st2actions_mistral.model.workflow import workflow_execution_id
@@ -308,7 +308,7 @@ def test_mistral_is_out_of_reach(bench: Bench, asked: Request) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v2"
-        away = MistralClient(MistralSettings(url, patience=Patience(1, 1, 0.2)))
+        away = MistralClient(MistralSettings(url, timeouts=Timeouts(1, 1, 0.2)))
         with pytest.raises(NotSent) as caught:
             Starter(away, Known(away), site="mistral").start(asked)
     result = failure(caught.value, asked.execution_id)

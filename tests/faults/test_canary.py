@@ -43,7 +43,7 @@ from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import St2Credential
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
@@ -505,7 +505,7 @@ def test_no_credential_is_printed_or_in_the_process_list(done: Stage) -> None:
 def test_no_credential_and_no_parameter_is_in_a_repr(done: Stage) -> None:
     canaries = done.canaries
     conf = config.load([str(done.folder / "relay.conf")])
-    st2 = St2Settings(credential=Credential(api_key=canaries.api_key), patience=Patience(1, 1, 0))
+    st2 = St2Settings(credential=Credential(api_key=canaries.api_key), timeouts=Timeouts(1, 1, 0))
     password = Credential(username="u", password=canaries.password, auth_url="http://a")
     session = new_session(st2.tls)
     client = St2Client(st2)
@@ -517,7 +517,7 @@ def test_no_credential_and_no_parameter_is_in_a_repr(done: Stage) -> None:
         session,
         client,
         St2Credential(st2, session),
-        Api("http://a", session, St2Credential(st2, session), st2.patience),
+        Api("http://a", session, St2Credential(st2, session), st2.timeouts),
         config.st2_settings(conf),
         config.mistral_settings(conf),
         config.relay_settings(conf),

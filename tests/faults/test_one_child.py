@@ -15,13 +15,13 @@ from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.bridge import schedule as scheduling
 from st2actions_mistral.bridge.request import ExecutionRequest
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, Tls
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent, RemoteError
 from st2actions_mistral.model.context import MistralIds
 
 # Silence is over soon; there is time enough for several tries.
-PATIENCE = Patience(connect_timeout=2, read_timeout=0.3, retry_deadline=20)
+TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=0.3, retry_deadline=20)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def schedule(
     proxy: FaultProxy,
     key: str,
     action: str,
-    patience: Patience = PATIENCE,
+    timeouts: Timeouts = TIMEOUTS,
     cafile: str | None = None,
 ) -> str:
     url = f"{proxy.url}/api/v1"
-    settings = St2Settings(url, Credential(api_key=key), patience=patience, tls=Tls(cafile))
+    settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts, tls=Tls(cafile))
     with contextlib.closing(St2Client(settings)) as client:
         child = ExecutionRequest("core.noop", {}, MistralIds("mistral", action_execution_id=action))
         return str(scheduling.schedule(client, child)["id"])
@@ -98,7 +98,7 @@ def test_everything_is_broken_half_of_the_time(stackstorm: StackStorm, seed: int
     def settled(action: str) -> str | None:
         with FaultProxy(stackstorm.base_url, plans[action]) as proxy:
             try:
-                return schedule(proxy, key, action, Patience(2, 0.2, 4))
+                return schedule(proxy, key, action, Timeouts(2, 0.2, 4))
             except RemoteError:
                 return None
 

@@ -18,7 +18,7 @@ from support.proxy import FAULTS, TLS_FAULTS, Door, FaultProxy, Plan
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts, Tls
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent
 from st2actions_mistral.model.context import MistralIds
@@ -133,7 +133,7 @@ def test_a_client_of_ours_knows_that_nothing_was_sent_where_it_is_refused(
 ) -> None:
     with FaultProxy(server.url, Plan(1, 0)) as proxy:
         proxy.refuse()
-        settings = MistralSettings(f"{proxy.url}/v2", patience=Patience(2, 2, 0))
+        settings = MistralSettings(f"{proxy.url}/v2", timeouts=Timeouts(2, 2, 0))
         with (
             contextlib.closing(MistralClient(settings)) as mistral,
             pytest.raises(NotSent, match="refused") as caught,

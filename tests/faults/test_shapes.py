@@ -17,7 +17,7 @@ from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2_mistral_sandbox.stackstorm.executions_api import MAX_DOCUMENT
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.model.payload import DEEPEST
+from st2actions_mistral.model.json_values import DEEPEST
 
 LIMIT_KB = 1024
 RUN = """

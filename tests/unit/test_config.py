@@ -8,7 +8,7 @@ import pytest
 from oslo_config import cfg
 
 from st2actions_mistral import config
-from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts, Tls
 from st2actions_mistral.errors import ConfigError, St2MistralError
 
 PARENT_ID = "6b03c160746e6986596007f7"
@@ -88,10 +88,10 @@ field_size_limit_kb = -1
         Credential(username="mistral", password="hush$1", auth_url="https://st2.example/auth/v1"),
         "https://st2.example/stream",
         Tls("/etc/ca.pem", insecure=True),
-        Patience(1.5, 2, 0),
+        Timeouts(1.5, 2, 0),
     )
     assert config.mistral_settings(conf) == MistralSettings(
-        "http://mistral:8989/v2", patience=Patience(1.5, 2, 0)
+        "http://mistral:8989/v2", timeouts=Timeouts(1.5, 2, 0)
     )
     assert config.relay_settings(conf) == config.RelaySettings(
         "east-1",

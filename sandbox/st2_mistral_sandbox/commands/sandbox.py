@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
 from st2actions_mistral.cli.common import ends_by_interrupt
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings, checked_url
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, checked_url
 from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ a --config-file: nobody else on this machine can read it there.
 _MISTRAL_PORT: Final = 8989
 _ST2_PORT: Final = 9180
 
-_PATIENCE: Final = Patience(connect_timeout=5, read_timeout=10, retry_deadline=0)
+_TIMEOUTS: Final = Timeouts(connect_timeout=5, read_timeout=10, retry_deadline=0)
 """For the first call to a StackStorm of one's own: this is to say what is wrong now."""
 
 _BIN: Final = Path(sys.prefix, "bin")
@@ -120,7 +120,7 @@ def must_let_in(settings: St2Settings) -> None:
     from st2actions_mistral.client.st2 import St2Client
 
     try:
-        with closing(St2Client(replace(settings, patience=_PATIENCE))) as st2:
+        with closing(St2Client(replace(settings, timeouts=_TIMEOUTS))) as st2:
             st2.whoami()
     except RemoteError as error:
         # Without authentication StackStorm lets everybody in, and knows nobody's name.

@@ -90,7 +90,7 @@ def _changed(
     from st2actions_mistral.runner import control
 
     # Looked up first: Mistral says the same of what ends by being resumed and of what had ended before.
-    workflow = mistral.execution_briefly(workflow_id)
+    workflow = mistral.execution_summary(workflow_id)
     if workflow is None:
         return None
     state: str | None = workflow["state"]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from st2actions_mistral import config
 from st2actions_mistral.cli.common import add_config_file, needs_extra
 from st2actions_mistral.client.session import json_body, new_session, send
-from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import RemoteError
 
 _DESCRIPTION = """\
@@ -89,9 +89,9 @@ def _failing(port: int) -> Mapping[str, Any]:
     if not port:
         return {}
     url = f"http://127.0.0.1:{port}/failing"
-    patience = Patience(_HEALTH_TAKES, _HEALTH_TAKES, 0)
+    timeouts = Timeouts(_HEALTH_TAKES, _HEALTH_TAKES, 0)
     with closing(new_session(Tls())) as session, suppress(RemoteError):
-        found: Mapping[str, Any] = json_body(send(session, "GET", url, patience), "GET", url)
+        found: Mapping[str, Any] = json_body(send(session, "GET", url, timeouts), "GET", url)
         return found
     return {}
 

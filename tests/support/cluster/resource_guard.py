@@ -143,7 +143,7 @@ def with_api(known: services.Services, name: str, remove: str | None = None) -> 
             {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
             method=method,
         )
-        urllib.request.urlopen(request, timeout=services.PATIENCE).close()
+        urllib.request.urlopen(request, timeout=services.TIMEOUTS).close()
 
     if remove:
         call(remove, f"vhosts/{name}")
@@ -161,7 +161,7 @@ def connect(known: services.Services, vhost: str) -> None:
         userid=server.user,
         password=server.password,
         virtual_host=vhost,
-        connect_timeout=services.PATIENCE,
+        connect_timeout=services.TIMEOUTS,
     )
     connection.connect()
     connection.close()

@@ -23,7 +23,7 @@ AMQP = "ST2_MISTRAL_E2E_AMQP"
 RABBITMQ_API = "ST2_MISTRAL_E2E_RABBITMQ_API"
 MYSQL = "ST2_MISTRAL_E2E_MYSQL"
 
-PATIENCE = 5.0
+TIMEOUTS = 5.0
 """Seconds that a service may take to say that it is there."""
 
 
@@ -83,8 +83,8 @@ def _server(name: str, url: str, port: int) -> Server:
 
 def _says(server: Server, expected: bytes, *, greeting: bytes = b"", skip: int = 0) -> bool:
     try:
-        with socket.create_connection((server.host, server.port), PATIENCE) as connection:
-            connection.settimeout(PATIENCE)
+        with socket.create_connection((server.host, server.port), TIMEOUTS) as connection:
+            connection.settimeout(TIMEOUTS)
             connection.sendall(greeting)
             return connection.recv(64)[skip:].startswith(expected)
     except OSError:

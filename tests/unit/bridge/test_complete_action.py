@@ -19,29 +19,29 @@ from support.breaking_servers import (
 
 from st2actions_mistral.bridge.complete_action import complete_action
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, RemoteError
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-ONE_TRY = Patience(connect_timeout=5, read_timeout=5, retry_deadline=0)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+ONE_TRY = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=0)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.
-PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 COMPLETED = answer(500, {"faultstring": "Action execution is already completed"})
 SILENT = stall()
 LOST = [SILENT, reset(), hang_up(), break_in_body(), answer(502), answer(200, b"<html>")]
 
 
-def enough_for(lost: Behaviour) -> Patience:
-    """Patience that does not run out by itself, and is not tried by silence either."""
-    return Patience(5, 0.2, 60) if lost is SILENT else PATIENT
+def enough_for(lost: Behaviour) -> Timeouts:
+    """Timeouts that does not run out by itself, and is not tried by silence either."""
+    return Timeouts(5, 0.2, 60) if lost is SILENT else RETRYING
 
 
 @contextlib.contextmanager
-def client(url: str, patience: Patience = PATIENT, **more: Any) -> Iterator[MistralClient]:
+def client(url: str, timeouts: Timeouts = RETRYING, **more: Any) -> Iterator[MistralClient]:
     def sleep(_: float) -> None:
         time.sleep(0.01)
 
-    made = MistralClient(MistralSettings(f"{url}/v2", patience=patience), sleep=sleep, **more)
+    made = MistralClient(MistralSettings(f"{url}/v2", timeouts=timeouts), sleep=sleep, **more)
     with contextlib.closing(made):
         yield made
 

@@ -8,7 +8,7 @@ import pytest
 from support.breaking_servers import BreakingServer, answer, reset
 
 from st2actions_mistral.bridge.complete_parent import await_start, complete_parent
-from st2actions_mistral.client.settings import Patience, St2Settings
+from st2actions_mistral.client.settings import St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import OutcomeUnknown, RemoteError
 
@@ -24,7 +24,7 @@ def waits(*script: Any) -> list[float]:
     """The pauses that are made while a parent looks as the script has it."""
     slept: list[float] = []
     with BreakingServer(*script) as server:
-        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 5, 0))
+        settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 5, 0))
         with contextlib.closing(St2Client(settings)) as client:
             await_start(client, ID, "w-1", slept.append)
         assert len(server.requests) == len(script)
@@ -63,7 +63,7 @@ DONE = answer(200, {"id": ID, "status": "succeeded"})
 def sent(report: Any, *script: Any, retries_exhausted: bool) -> list[Any]:
     """The results that were sent while StackStorm answers as the script has it."""
     with BreakingServer(*script) as server:
-        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
+        settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
             complete_parent(client, ID, "succeeded", report, retries_exhausted=retries_exhausted)
         return [json.loads(request.body)["result"] for request in server.requests]
@@ -75,7 +75,7 @@ def test_a_result_that_is_refused_is_cut(status: int, retries_exhausted: bool) -
     refusal, running = answer(status), answer(200, {"id": ID, "status": "running"})
     script = [refusal, running, DONE] if status == 400 else [refusal, DONE]
     with BreakingServer(*script) as server:
-        settings = St2Settings(f"{server.url}/v1", patience=Patience(5, 0.5, 0))
+        settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
             complete_parent(client, ID, "succeeded", SMALL, retries_exhausted=retries_exhausted)
         assert "cut" in json.loads(server.requests[-1].body)["result"]["mistral"]

@@ -30,14 +30,14 @@ from support.breaking_servers import (
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.
-PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
 EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
 
@@ -73,9 +73,9 @@ class Pauses(list[float]):
 
 @contextlib.contextmanager
 def client(
-    url: str, key: str = "k", patience: Patience = PATIENT, pauses: Pauses | None = None
+    url: str, key: str = "k", timeouts: Timeouts = RETRYING, pauses: Pauses | None = None
 ) -> Iterator[St2Client]:
-    settings = St2Settings(url, Credential(api_key=key), patience=patience)
+    settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
     # `or` would not do: no pauses yet are false.
     sleep = Pauses() if pauses is None else pauses
     with contextlib.closing(St2Client(settings, sleep=sleep)) as made:
@@ -186,7 +186,7 @@ def test_what_could_not_be_sent_is_sent_once_stackstorm_is_back(st2: StackStorm,
                 stack.enter_context(server)
 
         pauses: list[float] = []
-        settings = St2Settings(f"{url}/api/v1", Credential(api_key=key), patience=PATIENT)
+        settings = St2Settings(f"{url}/api/v1", Credential(api_key=key), timeouts=RETRYING)
         st2_client = stack.enter_context(contextlib.closing(St2Client(settings, sleep=sleep)))
         made = schedule(st2_client, child(ids))
     assert [execution["id"] for execution in children_of(st2, "back")] == [made["id"]]
@@ -232,9 +232,9 @@ LOST: list[Behaviour] = [
 ]
 
 
-def enough_for(lost: Behaviour) -> Patience:
-    """Patience that does not run out by itself, and is not tried by silence either."""
-    return Patience(5, 0.3, 60) if lost in SILENT else PATIENT
+def enough_for(lost: Behaviour) -> Timeouts:
+    """Timeouts that does not run out by itself, and is not tried by silence either."""
+    return Timeouts(5, 0.3, 60) if lost in SILENT else RETRYING
 
 
 @pytest.mark.parametrize("lost", LOST)
@@ -327,7 +327,7 @@ def test_a_second_post_that_cannot_be_sent_leaves_the_outcome_unknown() -> None:
 
     # A deadline between the first pause, and what the sleep makes of it: the second try is the last.
     with BreakingServer(reset(), last) as server:
-        settings = St2Settings(server.url, patience=Patience(5, 5, 0.5))
+        settings = St2Settings(server.url, timeouts=Timeouts(5, 5, 0.5))
         st2_client = St2Client(settings, sleep=lambda _: time.sleep(0.6))
         with contextlib.closing(st2_client), pytest.raises(OutcomeUnknown, match="refused"):
             schedule(st2_client, child())
@@ -349,7 +349,7 @@ NOTHING = answer(200, [])
 def test_a_second_post_that_somebody_turns_away_leaves_the_outcome_unknown(refusal: Behaviour) -> None:
     """The first one may be on its way yet."""
     with BreakingServer(reset(), NOTHING, refusal) as server:
-        settings = St2Settings(server.url, Credential(api_key="k"), patience=Patience(5, 5, 0.5))
+        settings = St2Settings(server.url, Credential(api_key="k"), timeouts=Timeouts(5, 5, 0.5))
         with contextlib.closing(St2Client(settings)) as st2_client, pytest.raises(OutcomeUnknown):
             schedule(st2_client, child())
 
@@ -367,7 +367,7 @@ def test_what_the_second_post_is_told_may_quote_the_first_and_is_not_logged(
 
     with (
         BreakingServer(answer(503), later) as server,
-        client(server.url, patience=Patience(5, 5, 0.5)) as st2_client,
+        client(server.url, timeouts=Timeouts(5, 5, 0.5)) as st2_client,
         pytest.raises(OutcomeUnknown) as caught,
     ):
         schedule(st2_client, child(parameters={"password": "hush"}))
@@ -534,7 +534,7 @@ def test_parameters_that_are_too_large_are_refused_at_once(st2: StackStorm, key:
     large = child(ref="core.local", parameters={"cmd": "x" * 10_000_000})
     pauses = Pauses()
     with (
-        client(st2.api_url, key, Patience(read_timeout=30), pauses) as api,
+        client(st2.api_url, key, Timeouts(read_timeout=30), pauses) as api,
         pytest.raises(Answered, match="document too large") as caught,
     ):
         schedule(api, large)

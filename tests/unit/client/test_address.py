@@ -11,10 +11,10 @@ from support.breaking_servers import BreakingServer, answer
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session, send
-from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts, Tls
 from st2actions_mistral.client.st2 import St2Client
 
-PATIENCE = Patience(connect_timeout=2, read_timeout=2, retry_deadline=0)
+TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=2, retry_deadline=0)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def _arrived(part: str) -> str:
         BreakingServer(answer(200, {})) as server,
         contextlib.closing(new_session(Tls())) as session,
     ):
-        send(session, "GET", f"{server.url}/v2/actions/{part}", PATIENCE)
+        send(session, "GET", f"{server.url}/v2/actions/{part}", TIMEOUTS)
         *above, last = server.requests[0].path.split("/")
     assert above == ["", "v2", "actions"]
     return unquote(last)
@@ -46,11 +46,11 @@ def _arrived(part: str) -> str:
 def test_what_has_such_a_name_is_unknown_and_nothing_else_is_asked_for(name: str) -> None:
     with BreakingServer(answer(404)) as server:
         with contextlib.closing(
-            MistralClient(MistralSettings(server.url, patience=PATIENCE))
+            MistralClient(MistralSettings(server.url, timeouts=TIMEOUTS))
         ) as mistral:
             assert not mistral.knows_action(name)
             assert mistral.definition(name) is None
-        settings = St2Settings(server.url, Credential(api_key="k"), patience=PATIENCE)
+        settings = St2Settings(server.url, Credential(api_key="k"), timeouts=TIMEOUTS)
         with contextlib.closing(St2Client(settings)) as st2:
             assert not st2.cancel(name)
             assert st2.action_parameters(name) is None

@@ -28,12 +28,12 @@ from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, St2Credential
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, RemoteError
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.
-PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def st2() -> Iterator[StackStorm]:
 
 @contextlib.contextmanager
 def api(
-    url: str, given: Credential, patience: Patience = PATIENT
+    url: str, given: Credential, timeouts: Timeouts = RETRYING
 ) -> Iterator[tuple[Api, St2Credential, list[float]]]:
     pauses: list[float] = []
     with contextlib.closing(new_session(Tls())) as session:
-        credential = St2Credential(St2Settings(url, given, patience=patience), session)
-        yield Api(url, session, credential, patience, sleep=pauses.append), credential, pauses
+        credential = St2Credential(St2Settings(url, given, timeouts=timeouts), session)
+        yield Api(url, session, credential, timeouts, sleep=pauses.append), credential, pauses
 
 
 def password(auth_url: str, secret: str = "hush") -> Credential:
@@ -219,8 +219,8 @@ def test_a_refused_token_is_renewed_once_and_the_request_sent_once_more() -> Non
 
 
 def test_many_threads_with_a_refused_token_renew_it_once() -> None:
-    patience = Patience(5, 5, 10)
-    with TokenServer() as server, api(server.url, password(server.url), patience) as (client, *_):
+    timeouts = Timeouts(5, 5, 10)
+    with TokenServer() as server, api(server.url, password(server.url), timeouts) as (client, *_):
         with ThreadPoolExecutor(24) as pool:
 
             def ask(_: int) -> Any:
@@ -321,10 +321,10 @@ def test_a_password_does_not_follow_a_redirect() -> None:
 
 
 def test_a_log_in_that_hangs_does_not_make_everybody_wait_in_turn() -> None:
-    patience = Patience(connect_timeout=0.2, read_timeout=0.2, retry_deadline=0)
+    timeouts = Timeouts(connect_timeout=0.2, read_timeout=0.2, retry_deadline=0)
     with (
         BreakingServer(stall()) as server,
-        api(server.url, password(server.url), patience) as (
+        api(server.url, password(server.url), timeouts) as (
             client,
             *_,
         ),

@@ -25,16 +25,16 @@ from support.breaking_servers import (
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import json_body, new_session, send, translated
-from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
+from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
-PATIENCE = Patience(connect_timeout=2, read_timeout=20)
+TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=20)
 MIB = 1024 * 1024
 
 
-def get(url: str, patience: Patience = PATIENCE) -> Any:
+def get(url: str, timeouts: Timeouts = TIMEOUTS) -> Any:
     with contextlib.closing(new_session(Tls())) as session:
-        return json_body(send(session, "GET", url, patience), "GET", url)
+        return json_body(send(session, "GET", url, timeouts), "GET", url)
 
 
 def endless(status: int, reason: str = "x") -> Behaviour:
@@ -146,7 +146,7 @@ def test_what_a_library_makes_of_an_answer_is_an_unknown_outcome(error: type[Exc
 def test_a_query_that_cannot_be_said_is_not_sent() -> None:
     with BreakingServer(answer(200, {})) as server, contextlib.closing(new_session(Tls())) as session:
         with pytest.raises(NotSent, match="cannot be made") as caught:
-            send(session, "GET", server.url, PATIENCE, params={"id": "hush\ud800"})
+            send(session, "GET", server.url, TIMEOUTS, params={"id": "hush\ud800"})
         assert server.requests == []
     assert caught.value.permanent
     assert "hush" not in str(caught.value)
@@ -165,7 +165,7 @@ def test_a_query_that_cannot_be_said_is_not_sent() -> None:
 def test_an_odd_date_is_none(date: str, hour: int | None) -> None:
     with (
         BreakingServer(answer(200, {}, {"Date": date})) as server,
-        contextlib.closing(MistralClient(MistralSettings(server.url, patience=PATIENCE))) as mistral,
+        contextlib.closing(MistralClient(MistralSettings(server.url, timeouts=TIMEOUTS))) as mistral,
     ):
         told = mistral.clock()
     assert told == (hour and datetime(2026, 10, 1, hour, tzinfo=timezone.utc))
@@ -221,7 +221,7 @@ def test_an_answer_that_repeats_the_request_is_told_by_its_kind(
         contextlib.closing(new_session(Tls())) as session,
         pytest.raises(RemoteError) as caught,
     ):
-        send(session, "POST", server.url, PATIENCE, headers={"St2-Api-Key": SAID}, json={})
+        send(session, "POST", server.url, TIMEOUTS, headers={"St2-Api-Key": SAID}, json={})
     assert words in str(caught.value)
     shown = f"{caught.value}{caught.value!r}{caplog.text}".lower()
     assert SAID.lower() not in shown
@@ -233,7 +233,7 @@ def test_where_a_redirect_leads_is_not_logged_for_it_may_repeat_a_parameter() ->
         contextlib.closing(new_session(Tls())) as session,
         pytest.raises(Answered) as caught,
     ):
-        send(session, "POST", server.url, PATIENCE, json={"p": SAID})
+        send(session, "POST", server.url, TIMEOUTS, json={"p": SAID})
     assert SAID not in caught.value.log_text()
     assert "configure the real URL" in caught.value.log_text()
 
@@ -273,7 +273,7 @@ def test_a_body_that_comes_by_the_byte_takes_no_longer_than_four_silences() -> N
         BreakingServer(raw(*pieces, every=0.05)) as server,
         pytest.raises(OutcomeUnknown, match="took too long"),
     ):
-        get(server.url, Patience(connect_timeout=1, read_timeout=0.3))
+        get(server.url, Timeouts(connect_timeout=1, read_timeout=0.3))
     assert 1 < time.monotonic() - begun < 5
 
 
@@ -293,7 +293,7 @@ def test_a_large_answer_within_the_bounds_is_taken_and_the_connection_kept() -> 
         contextlib.closing(new_session(Tls())) as session,
     ):
         for _ in range(2):
-            assert json_body(send(session, "GET", server.url, PATIENCE), "GET", "http://x") == {
+            assert json_body(send(session, "GET", server.url, TIMEOUTS), "GET", "http://x") == {
                 "text": text
             }
         assert server.connections == 1

@@ -20,11 +20,11 @@ from st2_mistral_sandbox.process import ChildProcess
 from st2actions_mistral import config
 from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
+from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
 from st2actions_mistral.model.project import Scope
 
-PATIENCE = Patience(1, 1, 1)
+TIMEOUTS = Timeouts(1, 1, 1)
 
 
 class Mistral:
@@ -72,7 +72,7 @@ mistral_url = {url}
 def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> MistralClient:
     conf = config.load([str(options(tmp_path, auth_url, url, password))])
     return MistralClient(
-        MistralSettings(url=url, patience=PATIENCE), credential=config.mistral_credential(conf)
+        MistralSettings(url=url, timeouts=TIMEOUTS), credential=config.mistral_credential(conf)
     )
 
 
@@ -151,7 +151,7 @@ def _credential(url: str, tls: Tls) -> KeystoneCredential:
     plugin = Password(
         auth_url=f"{url}/v3", username="relay", password="right", user_domain_id="default"
     )
-    return KeystoneCredential(plugin, tls, PATIENCE)
+    return KeystoneCredential(plugin, tls, TIMEOUTS)
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")

@@ -23,29 +23,29 @@ from support.breaking_servers import (
 )
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Patience
+from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-ONE_TRY = Patience(connect_timeout=5, read_timeout=5, retry_deadline=0)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+ONE_TRY = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=0)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.
-PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 COMPLETED = answer(500, {"faultstring": "Action execution is already completed"})
 SILENT = stall()
 LOST = [SILENT, reset(), hang_up(), break_in_body(), answer(502), answer(200, b"<html>")]
 
 
-def enough_for(lost: Behaviour) -> Patience:
-    """Patience that does not run out by itself, and is not tried by silence either."""
-    return Patience(5, 0.2, 60) if lost is SILENT else PATIENT
+def enough_for(lost: Behaviour) -> Timeouts:
+    """Timeouts that does not run out by itself, and is not tried by silence either."""
+    return Timeouts(5, 0.2, 60) if lost is SILENT else RETRYING
 
 
 @contextlib.contextmanager
-def client(url: str, patience: Patience = PATIENT, **more: Any) -> Iterator[MistralClient]:
+def client(url: str, timeouts: Timeouts = RETRYING, **more: Any) -> Iterator[MistralClient]:
     def sleep(_: float) -> None:
         time.sleep(0.01)
 
-    made = MistralClient(MistralSettings(f"{url}/v2", patience=patience), sleep=sleep, **more)
+    made = MistralClient(MistralSettings(f"{url}/v2", timeouts=timeouts), sleep=sleep, **more)
     with contextlib.closing(made):
         yield made
 
@@ -312,10 +312,10 @@ def test_the_state_of_a_workflow_is_read_alone() -> None:
 def test_a_workflow_is_read_without_its_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
     with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
-        assert mistral.execution_briefly("../w")
+        assert mistral.execution_summary("../w")
         path = "/v2/executions/..%2Fw?fields=id,state,description,params,project_id"
         assert server.requests[0].path == path
-        assert mistral.execution_briefly("w") is None
+        assert mistral.execution_summary("w") is None
 
 
 def test_what_a_task_has_started_is_listed() -> None:
@@ -386,16 +386,16 @@ def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
         looks = exchange.request.method == "GET"
         return (answer(200, {"id": "t", "state": "ERROR"}) if looks else quoting)(exchange)
 
-    patience = Patience(5, 5, 0.5)
+    timeouts = Timeouts(5, 5, 0.5)
     with (
         BreakingServer(answer(503), quoting) as server,
-        client(server.url, patience) as mistral,
+        client(server.url, timeouts) as mistral,
         pytest.raises(OutcomeUnknown) as started,
     ):
         mistral.start_workflow("w", {"password": "hush"}, execution_id="e")
     with (
         BreakingServer(answer(503), in_error) as server,
-        client(server.url, patience) as mistral,
+        client(server.url, timeouts) as mistral,
         pytest.raises(OutcomeUnknown) as run,
     ):
         mistral.rerun_task("t", reset=True, env={"password": "hush"})

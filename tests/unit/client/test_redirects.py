@@ -12,13 +12,13 @@ from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.keystone import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings, Tls
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts, Tls
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import RemoteError
 from st2actions_mistral.model.context import MistralIds
 
-PATIENCE = Patience(2, 2, 0)
+TIMEOUTS = Timeouts(2, 2, 0)
 KEY = Credential(api_key="hush")
 TOKEN = Credential(auth_token="hush")
 EVERYTHING = {
@@ -32,7 +32,7 @@ EVERYTHING = {
 
 
 def st2(url: str, credential: Credential = KEY) -> St2Client:
-    return St2Client(St2Settings(url, credential, patience=PATIENCE))
+    return St2Client(St2Settings(url, credential, timeouts=TIMEOUTS))
 
 
 def password(url: str) -> Credential:
@@ -40,12 +40,12 @@ def password(url: str) -> Credential:
 
 
 def mistral(url: str) -> MistralClient:
-    return MistralClient(MistralSettings(url, patience=PATIENCE))
+    return MistralClient(MistralSettings(url, timeouts=TIMEOUTS))
 
 
 def keystone(url: str) -> KeystoneCredential:
     plugin = Password(f"{url}/v3", username="u", password="hush", user_domain_id="d")
-    return KeystoneCredential(plugin, Tls(), PATIENCE)
+    return KeystoneCredential(plugin, Tls(), TIMEOUTS)
 
 
 CALLS: dict[str, Callable[[str], object]] = {
@@ -54,8 +54,8 @@ CALLS: dict[str, Callable[[str], object]] = {
     "finish": lambda url: st2(url).finish("e", "succeeded", {"a": 1}),
     "whoami": lambda url: st2(url, TOKEN).whoami(),
     "log in": lambda url: st2(url, password(url)).whoami(),
-    "stream": lambda url: EventStream(St2Settings(url, KEY, patience=PATIENCE)),
-    "stream log in": lambda url: EventStream(St2Settings(url, password(url), patience=PATIENCE)),
+    "stream": lambda url: EventStream(St2Settings(url, KEY, timeouts=TIMEOUTS)),
+    "stream log in": lambda url: EventStream(St2Settings(url, password(url), timeouts=TIMEOUTS)),
     "action_parameters": lambda url: st2(url).action_parameters("core.local"),
     "get_action": lambda url: mistral(url).get_action("a"),
     "complete_action": lambda url: mistral(url).complete_action("a", "SUCCESS", {}),

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from st2actions_mistral.client.retry import policy
-from st2actions_mistral.client.settings import Patience
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 
-MINUTE = Patience(retry_deadline=60)
+MINUTE = Timeouts(retry_deadline=60)
 
 
 class Call:
@@ -92,7 +92,7 @@ def test_a_wait_beyond_the_deadline_ends_it_at_once() -> None:
 def test_a_deadline_of_zero_means_one_try() -> None:
     call = Call(not_sent(), not_sent())
     with pytest.raises(NotSent):
-        policy(Patience(retry_deadline=0), sleep=call.sleep)(call)
+        policy(Timeouts(retry_deadline=0), sleep=call.sleep)(call)
     assert (call.tries, call.pauses) == (1, [])
 
 
@@ -100,7 +100,7 @@ def test_the_deadline_is_kept_by_the_clock() -> None:
     call = Call(*[not_sent()] * 1_000)
     begun = time.monotonic()
     with pytest.raises(NotSent):
-        policy(Patience(retry_deadline=0.6))(call)
+        policy(Timeouts(retry_deadline=0.6))(call)
     assert time.monotonic() - begun < 0.7
     assert 2 <= call.tries <= 8
 
@@ -109,7 +109,7 @@ def test_pauses_are_random_grow_and_have_bounds() -> None:
     firsts, lasts = set(), []
     for _ in range(20):
         call = Call(*[not_sent()] * 12)
-        policy(Patience(retry_deadline=10_000), sleep=call.sleep)(call)
+        policy(Timeouts(retry_deadline=10_000), sleep=call.sleep)(call)
         firsts.add(call.pauses[0])
         lasts.append(call.pauses[-1])
         assert all(0.1 <= pause <= 10 for pause in call.pauses)

@@ -38,11 +38,11 @@ from support.certificates import Certificates
 
 from st2actions_mistral.client import session as session_module
 from st2actions_mistral.client.session import json_body, new_session, send, shaped
-from st2actions_mistral.client.settings import Patience, Tls
+from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3)
-PATIENT = Patience(connect_timeout=5, read_timeout=5)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5)
 HEADERS = {"St2-Api-Key": "hush-key", "X-Auth-Token": "hush-token"}
 
 
@@ -53,9 +53,9 @@ def session() -> Iterator[requests.Session]:
 
 
 def post(
-    session: requests.Session, url: str, patience: Patience = PATIENT, **options: Any
+    session: requests.Session, url: str, timeouts: Timeouts = RETRYING, **options: Any
 ) -> requests.Response:
-    return send(session, "POST", f"{url}/v1/executions", patience, headers=HEADERS, **options)
+    return send(session, "POST", f"{url}/v1/executions", timeouts, headers=HEADERS, **options)
 
 
 def test_a_2xx_is_returned_and_the_connection_kept(session: requests.Session) -> None:
@@ -397,9 +397,9 @@ def cafile(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory)
     return certificates.cafile(tmp_path_factory.mktemp("tls"))
 
 
-def get(url: str, patience: Patience = PATIENT, **tls: Any) -> Any:
+def get(url: str, timeouts: Timeouts = RETRYING, **tls: Any) -> Any:
     with contextlib.closing(new_session(Tls(**tls))) as session:
-        return json_body(send(session, "GET", url, patience, headers=HEADERS), "GET", "http://x")
+        return json_body(send(session, "GET", url, timeouts, headers=HEADERS), "GET", "http://x")
 
 
 def test_a_certificate_of_a_known_ca_is_taken(certificates: Certificates, cafile: str) -> None:
@@ -540,6 +540,6 @@ def test_many_threads_do_not_run_out_of_connections(session: requests.Session) -
     from concurrent.futures import ThreadPoolExecutor
 
     with BreakingServer(answer(200, {})) as server, ThreadPoolExecutor(100) as pool:
-        list(pool.map(lambda _: send(session, "GET", server.url, Patience()), range(200)))
+        list(pool.map(lambda _: send(session, "GET", server.url, Timeouts()), range(200)))
         assert len(server.requests) == 200
     assert socket.getdefaulttimeout() is None

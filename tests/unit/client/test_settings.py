@@ -6,8 +6,8 @@ import pytest
 
 from st2actions_mistral.client.settings import (
     Credential,
-    Patience,
     St2Settings,
+    Timeouts,
     Tls,
     checked_url,
 )
@@ -67,10 +67,10 @@ def test_no_repr_shows_a_secret() -> None:
 
 def test_settings_are_hashable_and_equal_by_value() -> None:
     one = St2Settings(
-        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), patience=Patience(1, 2, 3)
+        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), timeouts=Timeouts(1, 2, 3)
     )
     other = St2Settings(
-        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), patience=Patience(1, 2, 3)
+        "http://a/v1", Credential(api_key="k"), tls=Tls("/ca"), timeouts=Timeouts(1, 2, 3)
     )
     assert one == other
     assert hash(one) == hash(other)

@@ -27,15 +27,15 @@ from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client import session
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.workflow import WorkflowRef
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # With a sleep that does not sleep, a long deadline means: as often as it takes.
-PATIENT = Patience(connect_timeout=5, read_timeout=5, retry_deadline=60)
+RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
 EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
 
@@ -71,9 +71,9 @@ class Pauses(list[float]):
 
 @contextlib.contextmanager
 def client(
-    url: str, key: str = "k", patience: Patience = PATIENT, pauses: Pauses | None = None
+    url: str, key: str = "k", timeouts: Timeouts = RETRYING, pauses: Pauses | None = None
 ) -> Iterator[St2Client]:
-    settings = St2Settings(url, Credential(api_key=key), patience=patience)
+    settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
     # `or` would not do: no pauses yet are false.
     sleep = Pauses() if pauses is None else pauses
     with contextlib.closing(St2Client(settings, sleep=sleep)) as made:
@@ -159,7 +159,7 @@ def test_parents_are_listed_by_site() -> None:
 
 
 def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key, Patience(5, 5, 10)) as st2_client:
+    with client(st2.api_url, key, Timeouts(5, 5, 10)) as st2_client:
         made = [
             schedule(st2_client, child(MistralIds(site, action_execution_id=f"{site}{i}")))["id"]
             for site in ("one", "other")
@@ -286,7 +286,7 @@ def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
 def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
     with (
         BreakingServer(answer(200, body)) as server,
-        client(server.url, patience=Patience(1, 1, 0)) as st2_client,
+        client(server.url, timeouts=Timeouts(1, 1, 0)) as st2_client,
     ):
         for read in (
             lambda: list(st2_client.children_since("s", datetime.now(timezone.utc))),
@@ -399,9 +399,9 @@ LOST: list[Behaviour] = [
 ]
 
 
-def enough_for(lost: Behaviour) -> Patience:
-    """Patience that does not run out by itself, and is not tried by silence either."""
-    return Patience(5, 0.3, 60) if lost in SILENT else PATIENT
+def enough_for(lost: Behaviour) -> Timeouts:
+    """Timeouts that does not run out by itself, and is not tried by silence either."""
+    return Timeouts(5, 0.3, 60) if lost in SILENT else RETRYING
 
 
 # -- finishing a parent --------------------------------------------------------------------------
@@ -525,7 +525,7 @@ def test_the_parameters_of_an_action() -> None:
 def test_parameters_of_something_else(found: dict[str, Any]) -> None:
     with (
         BreakingServer(answer(200, found)) as server,
-        client(server.url, patience=Patience(5, 5, 0)) as st2,
+        client(server.url, timeouts=Timeouts(5, 5, 0)) as st2,
         pytest.raises(OutcomeUnknown),
     ):
         st2.action_parameters("core.local")

@@ -23,11 +23,11 @@ from support.breaking_servers import (
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client import stream as stream_module
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.stream import Event, EventStream
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
-FAST = Patience(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
+FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 
@@ -39,7 +39,7 @@ def st2() -> Iterator[StackStorm]:
 
 def settings(url: str, **credential: str) -> St2Settings:
     return St2Settings(
-        f"{url}/v1", Credential(**credential), stream_url=f"{url}/v1/stream", patience=FAST
+        f"{url}/v1", Credential(**credential), stream_url=f"{url}/v1/stream", timeouts=FAST
     )
 
 
@@ -65,7 +65,7 @@ TWO = {"id": "2", "status": "succeeded", "result": {"stdout": "line\nline\u2028\
 
 def test_what_happens_in_a_stackstorm_is_told_in_order(st2: StackStorm) -> None:
     given = St2Settings(
-        st2.api_url, Credential(api_key=st2.create_api_key()), stream_url=st2.stream_url, patience=FAST
+        st2.api_url, Credential(api_key=st2.create_api_key()), stream_url=st2.stream_url, timeouts=FAST
     )
     with EventStream(given) as stream:
         events = stream.events()

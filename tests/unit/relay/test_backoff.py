@@ -1,4 +1,4 @@
-"""Patience with one item that fails."""
+"""Timeouts with one item that fails."""
 
 from __future__ import annotations
 

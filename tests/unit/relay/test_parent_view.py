@@ -340,7 +340,7 @@ def test_a_result_too_large_to_be_fetched_is_left_out() -> None:
         def attempts(self, id_: str) -> list[Any]:
             return []
 
-        def task_briefly(self, id_: str) -> Any:
+        def task_summary(self, id_: str) -> Any:
             return {"id": id_, "name": "one", "state": "SUCCESS", "type": "ACTION"}
 
     systems = Large([], [])

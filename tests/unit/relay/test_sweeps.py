@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.client.settings import MistralSettings, Patience, St2Settings
+from st2actions_mistral.client.settings import MistralSettings, St2Settings, Timeouts
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.relay import service
@@ -85,16 +85,16 @@ def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from
 
 
 def test_a_call_is_not_tried_for_so_long_that_it_keeps_others_from_a_worker() -> None:
-    """The options' patience is that of an executor."""
-    patient = Patience(5, 30, 60)
+    """The options' timeouts is that of an executor."""
+    patient = Timeouts(5, 30, 60)
     relay = Relay(
-        St2Settings(patience=patient),
-        MistralSettings(patience=patient),
+        St2Settings(timeouts=patient),
+        MistralSettings(timeouts=patient),
         SETTINGS,
         requested=lambda inputs, ids: None,
     )
     for client in (relay._st2, relay._mistral):
-        assert client._api._patience == replace(patient, retry_deadline=5)
+        assert client._api._timeouts == replace(patient, retry_deadline=5)
 
 
 class Waits:

@@ -13,7 +13,7 @@ import requests
 from support.breaking_servers import BreakingServer, answer, raw
 
 from st2_mistral_sandbox.stackstorm import StackStorm
-from st2actions_mistral.client.settings import Credential, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.loop import Watcher
@@ -77,7 +77,7 @@ def watching(settings: St2Settings) -> Iterator[Watching]:
 
 def settings_of(server: BreakingServer) -> St2Settings:
     return St2Settings(
-        api_url=server.url, stream_url=f"{server.url}/stream", patience=Patience(1, 1, 1)
+        api_url=server.url, stream_url=f"{server.url}/stream", timeouts=Timeouts(1, 1, 1)
     )
 
 

@@ -8,12 +8,12 @@ from support.breaking_servers import BreakingServer, answer
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import Credential, MistralSettings, Patience, St2Settings
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.runner.catalogue import Actions
 
-ONE_TRY = Patience(5, 5, 0)
+ONE_TRY = Timeouts(5, 5, 0)
 KEY = Credential(api_key="k")
 
 
@@ -25,7 +25,7 @@ def test_what_stackstorm_says_of_its_actions() -> None:
     with (
         StackStorm() as stackstorm,
         closing(St2Client(settings(stackstorm))) as st2,
-        closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", patience=ONE_TRY))) as mistral,
+        closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", timeouts=ONE_TRY))) as mistral,
     ):
         catalogue: Catalogue = Actions(st2.action_parameters, mistral)
         local = catalogue.parameters("core.local")
@@ -45,9 +45,9 @@ def test_each_name_is_asked_for_once() -> None:
     with (
         BreakingServer(action, answer(404)) as st2_server,
         BreakingServer(echo, answer(404), echo, answer(404)) as mistral_server,
-        closing(St2Client(St2Settings(f"{st2_server.url}/v1", KEY, patience=ONE_TRY))) as st2,
+        closing(St2Client(St2Settings(f"{st2_server.url}/v1", KEY, timeouts=ONE_TRY))) as st2,
         closing(
-            MistralClient(MistralSettings(f"{mistral_server.url}/v2", patience=ONE_TRY))
+            MistralClient(MistralSettings(f"{mistral_server.url}/v2", timeouts=ONE_TRY))
         ) as mistral,
     ):
         catalogue = Actions(st2.action_parameters, mistral, ["soon"])

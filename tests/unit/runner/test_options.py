@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from st2actions_mistral.client.credentials import Anonymous
 from st2actions_mistral.client.keystone import KeystoneCredential
-from st2actions_mistral.client.settings import MistralSettings, Patience, Tls
+from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.runner import options
 
@@ -33,7 +33,7 @@ def read(tmp_path: Path) -> Read:
 def test_the_defaults_work_on_one_host(read: Read) -> None:
     settings = options.runner_settings(read(""))
     assert settings == options.RunnerSettings(
-        MistralSettings("http://127.0.0.1:8989/v2", Tls(), Patience()), site="mistral"
+        MistralSettings("http://127.0.0.1:8989/v2", Tls(), Timeouts()), site="mistral"
     )
 
 
@@ -46,7 +46,7 @@ def test_every_option_counts(read: Read) -> None:
         )
     )
     assert settings == options.RunnerSettings(
-        MistralSettings("https://m.example/v2", Tls("/ca.pem", True), Patience(1, 2, 3)),
+        MistralSettings("https://m.example/v2", Tls("/ca.pem", True), Timeouts(1, 2, 3)),
         site="east",
         api_url="https://st2.example/api/v1",
         context_key="canary-1",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model import payload
+from st2actions_mistral.model import json_values
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from st2actions_mistral.model import payload
     ],
 )
 def test_what_json_can_say_passes(value: Any) -> None:
-    payload.check("result", value)
+    json_values.check("result", value)
 
 
 def _itself() -> list[Any]:
@@ -65,14 +65,14 @@ def _nested(levels: int, leaf: str = "1") -> str:
 )
 def test_what_json_cannot_say_is_refused_by_name(value: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        payload.check("result", value)
+        json_values.check("result", value)
     assert caught.value.name == "result"
     assert "hush" not in str(caught.value)
 
 
 def test_a_value_that_is_nested_without_end_is_refused() -> None:
     with pytest.raises(InputError, match="too deeply"):
-        payload.check("result", _deep())
+        json_values.check("result", _deep())
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -80,17 +80,17 @@ def test_a_value_that_is_nested_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ['{"a": [1, -2, 1.5, "é\\ud83d\\ude00", null, true]}', "[]", " 5 "])
 def test_json_is_read_as_ever(text: str) -> None:
-    assert payload.decode(text) == payload.decode(text.encode()) == json.loads(text)
+    assert json_values.decode(text) == json_values.decode(text.encode()) == json.loads(text)
 
 
 def test_an_integer_that_is_too_long_for_python_is_the_text_of_its_digits() -> None:
-    assert payload.decode('{"a": [%s, 7]}' % ("9" * 5000)) == {"a": ["9" * 5000, 7]}
+    assert json_values.decode('{"a": [%s, 7]}' % ("9" * 5000)) == {"a": ["9" * 5000, 7]}
 
 
 @pytest.mark.parametrize("levels", [2_000, 100_000])
 def test_what_is_nested_too_deeply_for_python_is_cut_and_the_rest_is_kept(levels: int) -> None:
     text = json.dumps({"before": '[{"\\', "deep": "X", "after": [[1], {"é": "]"}]})
-    read = payload.decode(text.replace('"X"', _nested(levels, '"[["')).encode())
+    read = json_values.decode(text.replace('"X"', _nested(levels, '"[["')).encode())
     assert read["before"] == '[{"\\'
     assert read["after"] == [[1], {"é": "]"}]
     inner, depth = read["deep"], 1
@@ -102,13 +102,13 @@ def test_what_is_nested_too_deeply_for_python_is_cut_and_the_rest_is_kept(levels
 @pytest.mark.parametrize("text", ["", "x", "{", "[1", "[" * 100_000, _nested(5_000) + "]", '"' * 9])
 def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
-        payload.decode(text)
+        json_values.decode(text)
 
 
 def test_a_string_that_does_not_end_is_read_once() -> None:
     # With each of its quotes tried as the beginning of one, this takes minutes.
     with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
-        payload.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
+        json_values.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
 
 
 # -- what can be said ----------------------------------------------------------------------------
@@ -134,15 +134,15 @@ _ANYTHING = st.recursive(
 @given(_ANYTHING, st.sampled_from([63, 14_000]))
 @settings(max_examples=200, deadline=None)
 def test_whatever_it_is_can_be_said_afterwards(value: Any, bits: int) -> None:
-    said, replaced = payload.sound(value, integer_bits=bits)
-    payload.check("said", said)
+    said, replaced = json_values.sanitize(value, integer_bits=bits)
+    json_values.check("said", said)
     if replaced:
-        assert payload.sound(said, integer_bits=bits) == (said, [])
+        assert json_values.sanitize(said, integer_bits=bits) == (said, [])
     else:
         assert said == value
 
 
 def test_a_value_that_is_nested_without_end_can_be_said() -> None:
-    said, replaced = payload.sound(_deep())
+    said, replaced = json_values.sanitize(_deep())
     assert "nested deeper than 100 levels, cut" in json.dumps(said)
     assert len(replaced) == 1

@@ -72,17 +72,17 @@ def decode(body: str | bytes) -> Any:
         return json.loads(_shallow(text), parse_int=_integer)
 
 
-def sound(value: Any, *, integer_bits: int = _LARGEST_BITS) -> tuple[Any, list[str]]:
+def sanitize(value: Any, *, integer_bits: int = _LARGEST_BITS) -> tuple[Any, list[str]]:
     """A value as it is, with a text in the place of each part that JSON cannot say.
 
     :param integer_bits: larger integers become texts too.
     :return: the value, and what was replaced, in words; none for a value that is as it was.
     """
     replaced: dict[str, None] = {}
-    return _sound(value, integer_bits, DEEPEST, replaced), list(replaced)
+    return _sanitize(value, integer_bits, DEEPEST, replaced), list(replaced)
 
 
-def _sound(value: Any, integer_bits: int, levels: int, replaced: dict[str, None]) -> Any:
+def _sanitize(value: Any, integer_bits: int, levels: int, replaced: dict[str, None]) -> Any:
     # In the order of how often they come.
     if isinstance(value, str):
         return _text(value, replaced)
@@ -106,10 +106,10 @@ def _sound(value: Any, integer_bits: int, levels: int, replaced: dict[str, None]
             return _TOO_DEEP
         if isinstance(value, Mapping):
             return {
-                _text(str(key), replaced): _sound(item, integer_bits, levels - 1, replaced)
+                _text(str(key), replaced): _sanitize(item, integer_bits, levels - 1, replaced)
                 for key, item in value.items()
             }
-        return [_sound(item, integer_bits, levels - 1, replaced) for item in value]
+        return [_sanitize(item, integer_bits, levels - 1, replaced) for item in value]
     replaced["values that are no JSON, by notes"] = None
     return f"(a {type(value).__name__}, which is no JSON)"
 
