@@ -25,7 +25,7 @@ from sphinx.application import Sphinx
 _WIDTH = 440
 _MARGIN = 52  # from the edge to the first participant's line
 _LINE = 15  # from one line of text to the next
-_CHARACTER = 6.4  # average width of a character of 12 units
+_CHARACTER = 6.9  # average width of a character of 12 units
 
 _STEP = re.compile(r"(?P<a>[^:>]+?)\s*(?:(?P<arrow>-->|->)\s*(?P<b>[^:]+?)\s*)?:\s*(?P<text>.+)")
 
@@ -86,7 +86,7 @@ def _step(number: int, step: Step, middle: dict[str, float], y: float) -> tuple[
     start = middle[step.source]
     end = middle[step.target] if step.target else start
     left = min(start, end)
-    text = textwrap.wrap(f"{number}. {step.text}", int((_WIDTH - 16) / _CHARACTER))
+    text = textwrap.wrap(f"{number}. {step.text}", int((_WIDTH - 32) / _CHARACTER))
     longest = max(map(len, text)) * _CHARACTER
     x = max(8.0, min(left + 8, _WIDTH - longest - 8))
     drawn = []
