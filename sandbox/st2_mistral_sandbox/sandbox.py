@@ -23,6 +23,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
+from st2actions_mistral.config.values import read_group
 
 _COMMAND: Final = "st2actions_mistral.cli.main"
 _ORPHAN_WATCH: Final = "st2_mistral_sandbox.parent_watch"
@@ -77,9 +78,11 @@ class Sandbox:
         self._load_examples = load_examples
         self._register_examples = register_examples
         conf = conf or _defaults()
-        self._site = config.site(conf)
-        self._options_given = config.values(conf, ST2_GROUP, ST2_OPTS)
-        self._context_keys = [*([context_key] if context_key else []), *config.context_keys(conf)]
+        settings = config.load_bridge_settings(conf)
+        self._site = settings.site
+        self._timeouts = settings.st2.timeouts
+        self._options_given = read_group(conf, ST2_GROUP.name, ST2_OPTS)
+        self._context_keys = [*([context_key] if context_key else []), *settings.context_keys]
         self._options = options
         self._relay_options = relay_options
         self._say = say
@@ -198,7 +201,7 @@ class Sandbox:
         return St2Settings(
             api_url=stackstorm.api_url,
             credential=Credential(api_key=stackstorm.create_api_key()),
-            timeouts=config.timeouts(self._options_given),
+            timeouts=self._timeouts,
         )
 
     def _relay_process(self) -> ChildProcess:

@@ -8,11 +8,12 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from mistral_lib import actions as mistral
+from oslo_config import cfg
 
-from st2actions_mistral import config
-from st2actions_mistral.bridge.clients import client_for, configuration
+from st2actions_mistral.bridge.clients import client_for
 from st2actions_mistral.bridge.request import parse_request
 from st2actions_mistral.bridge.schedule import schedule
+from st2actions_mistral.config import load_bridge_settings
 from st2actions_mistral.errors import OutcomeUnknown, St2MistralError, as_result
 from st2actions_mistral.model.context import MistralIds
 
@@ -70,13 +71,13 @@ class St2Action(mistral.Action):
         # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
         failed: St2MistralError
         try:
-            conf = configuration()
-            ids = MistralIds.of(config.site(conf), context.execution)
-            settings, request = parse_request(conf, vars(self), ids)
+            settings = load_bridge_settings(cfg.CONF)
+            ids = MistralIds.of(settings.site, context.execution)
+            st2, request = parse_request(settings, vars(self), ids)
             execution = schedule(
-                client_for(settings),
+                client_for(st2),
                 request,
-                lookup_first_after=config.late_after(conf) - abs(time.time() - self.made_at),
+                lookup_first_after=settings.lookup_first_after - abs(time.time() - self.made_at),
                 since=datetime.fromtimestamp(self.made_at, timezone.utc),
             )
         except St2MistralError as error:

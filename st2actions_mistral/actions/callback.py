@@ -6,11 +6,12 @@ import logging
 from typing import Any, Final
 
 from mistral_lib import actions as mistral
+from oslo_config import cfg
 
-from st2actions_mistral import config
-from st2actions_mistral.bridge.clients import client_for, configuration
+from st2actions_mistral.bridge.clients import client_for
 from st2actions_mistral.bridge.complete_parent import await_start, complete_parent
-from st2actions_mistral.bridge.trust import believed_parent, for_context
+from st2actions_mistral.bridge.trust import st2_for, trusted_parent
+from st2actions_mistral.config import load_bridge_settings
 from st2actions_mistral.errors import InputError, St2MistralError, as_result
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds, St2Context
@@ -52,18 +53,18 @@ class St2Callback(mistral.Action):
         # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
         try:
             status = states.callback_status(self.state)
-            conf = configuration()
+            settings = load_bridge_settings(cfg.CONF)
             st2_context = St2Context.parse(self.st2_context)
-            settings = for_context(conf, st2_context)
-            ids = MistralIds.of(config.site(conf), context.execution)
-            parent = believed_parent(conf, st2_context, self.st2_context, ids, for_completion=True)
+            st2 = st2_for(settings, st2_context)
+            ids = MistralIds.of(settings.site, context.execution)
+            parent = trusted_parent(settings, st2_context, self.st2_context, ids, for_completion=True)
             if parent is None:
                 raise InputError(
                     "st2_context.parent",
                     "is missing: this workflow was not started for a StackStorm execution.",
                 )
             report = parent_result(self.result, self.state, ids)
-            client = client_for(settings)
+            client = client_for(st2)
             if st2_context.runner == RUNNER:
                 await_start(client, parent.execution_id, ids.workflow_execution_id)
             execution = complete_parent(client, parent.execution_id, status, report)

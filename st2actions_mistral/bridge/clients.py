@@ -9,21 +9,11 @@ import os
 import threading
 from typing import Final
 
-from oslo_config import cfg
-
-from st2actions_mistral import config
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import St2Client
 
 _lock: Final = threading.Lock()
 _clients: Final[dict[tuple[int, St2Settings], St2Client]] = {}
-
-
-def configuration() -> cfg.ConfigOpts:
-    """Return Mistral's configuration, with this package's options registered."""
-    conf = cfg.CONF
-    config.register_opts(conf)
-    return conf
 
 
 def client_for(settings: St2Settings) -> St2Client:

@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oslo_config import cfg
-
-from st2actions_mistral import config
 from st2actions_mistral.bridge import trust
 from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import json_values
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, header_value
@@ -72,7 +70,7 @@ class ExecutionRequest:
 
 
 def parse_request(
-    conf: cfg.ConfigOpts, inputs: Mapping[str, Any], ids: MistralIds
+    settings: BridgeSettings, inputs: Mapping[str, Any], ids: MistralIds
 ) -> tuple[St2Settings, ExecutionRequest]:
     """Read the inputs of one action.
 
@@ -80,11 +78,10 @@ def parse_request(
         author gives them. Each may be missing.
     :return: how to reach the StackStorm that the request is for, and the request.
     :raises InputError: an input is invalid.
-    :raises ConfigError: an option is invalid.
     """
     given = inputs.get("st2_context")
     context = St2Context.parse(given)
-    settings = trust.for_context(conf, context)
+    st2 = trust.st2_for(settings, context)
     # Checks the depth before anything walks through the value level by level.
     json_values.check("st2_context.notify", context.notify)
     parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
@@ -96,24 +93,23 @@ def parse_request(
         parameters={} if parameters is None else parameters,
         # StackStorm shows the execution by this name, so it needs one.
         ids=replace(ids, task_name=ids.task_name or context.task_name or ref),
-        parent=trust.believed_parent(conf, context, given, ids),
+        parent=trust.trusted_parent(settings, context, given, ids),
         notify=context.notify_for(ids.task_name),
-        render_jinja=config.render_jinja(conf) if render_jinja is None else render_jinja,
+        render_jinja=settings.render_jinja if render_jinja is None else render_jinja,
     )
-    return settings, request
+    return st2, request
 
 
 def request_parser(
-    conf: cfg.ConfigOpts,
+    settings: BridgeSettings,
 ) -> Callable[[Mapping[str, Any], MistralIds], ExecutionRequest | None]:
     """Return a function that reads the inputs of lost actions, see :func:`parse_request`.
 
     It returns None if an action is meant for another StackStorm than the configured one.
     """
-    configured = config.st2_settings(conf)
 
     def parse(inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest | None:
-        settings, request = parse_request(conf, inputs, ids)
-        return request if settings == configured else None
+        st2, request = parse_request(settings, inputs, ids)
+        return request if st2 == settings.st2 else None
 
     return parse

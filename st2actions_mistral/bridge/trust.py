@@ -1,99 +1,113 @@
-"""What of a workflow's ``st2_context`` is believed, as the options have it."""
+"""Decide which parts of a workflow's ``st2_context`` to trust.
+
+Whoever fills ``st2_context`` chooses the execution to report to and, with ``user``, whom to act as.
+"""
 
 from __future__ import annotations
 
-import functools
 import logging
+import threading
 from typing import Final
 
-from oslo_config import cfg
-
 from st2actions_mistral.client import redact
-from st2actions_mistral.client.settings import St2Settings, checked_url
-from st2actions_mistral.config import context_keys, st2_settings, values
-from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, is_signed
 
 LOG: Final = logging.getLogger(__name__)
 
 
-def for_context(conf: cfg.ConfigOpts, context: St2Context) -> St2Settings:
-    """How to reach the StackStorm that a workflow's ``st2_context`` names.
+class UnsignedWarning:
+    """Log once that parents are not signed. Safe to share between threads."""
 
-    Configured credentials go to the configured URL only.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logged = False
 
-    :raises InputError: the URL is neither the configured one nor among ``allowed_api_urls``.
-    :raises ConfigError: an option is malformed.
+    def log(self) -> None:
+        """Log the warning, unless it was logged before."""
+        with self._lock:
+            if self._logged:
+                return
+            self._logged = True
+        LOG.warning(
+            "[st2] context_key is not set, so the parents of workflows are not signed: everybody who"
+            " can start a workflow can name any StackStorm execution as its parent. The users of"
+            " parents are not passed on."
+        )
+
+
+_UNSIGNED: Final = UnsignedWarning()
+
+
+def st2_for(settings: BridgeSettings, context: St2Context) -> St2Settings:
+    """Return how to reach the StackStorm that a workflow's ``st2_context`` names.
+
+    The configured credential goes to the configured URL only.
+
+    :raises InputError: the URL is neither the configured one nor in ``allowed_api_urls``.
     """
-    settings = st2_settings(conf)
-    wanted = context.api_url.rstrip("/") if context.api_url else settings.api_url
-    if wanted == settings.api_url:
-        return settings
-    options = values(conf, ST2_GROUP, ST2_OPTS)
-    allowed = [checked_url("[st2] allowed_api_urls", url) for url in options["allowed_api_urls"]]
-    if wanted not in allowed:
+    st2 = settings.st2
+    api_url = context.api_url.rstrip("/") if context.api_url else st2.api_url
+    if api_url == st2.api_url:
+        return st2
+    if api_url not in settings.allowed_api_urls:
         raise InputError(
             "st2_context.api_url",
-            f"{redact.url(wanted):.200} is neither this Mistral's StackStorm ([st2] api_url) nor in"
+            f"{redact.url(api_url):.200} is neither the configured StackStorm ([st2] api_url) nor in"
             " [st2] allowed_api_urls.",
         )
-    return St2Settings(api_url=wanted, tls=settings.tls, timeouts=settings.timeouts)
+    return St2Settings(api_url=api_url, tls=st2.tls, timeouts=st2.timeouts)
 
 
-def believed_parent(
-    conf: cfg.ConfigOpts,
+def trusted_parent(
+    settings: BridgeSettings,
     context: St2Context,
     given: object,
     ids: MistralIds,
     *,
     for_completion: bool = False,
+    unsigned: UnsignedWarning = _UNSIGNED,
 ) -> Parent | None:
-    """The parent of a context, as far as it can be believed.
+    """Return the parent of a context, as far as it can be trusted.
 
-    Whoever fills ``st2_context`` chooses the execution to report to, and with ``user`` whom to act
-    as. So with ``context_key`` set only a signed parent counts, and without it no user does. Whoever
-    may read the environment of a workflow can copy its context into another one: a context that names
-    its workflow execution counts there only, and only such a one may end its parent.
+    With ``context_key`` set, only a signed parent counts. Without it, the parent's user is dropped.
+    Whoever can read the environment of a workflow can copy its context into another workflow. So a
+    context that names a workflow execution counts there only. With ``context_key``, only such a context
+    may complete its parent.
 
-    :param given: the ``st2_context`` that ``context`` was read from.
-    :param ids: where the context was found.
-    :param for_completion: for somebody who wants to give the parent its final state.
-    :raises InputError: a parent without a valid signature, where ``context_key`` is set; a context of
-        another workflow execution.
+    :param given: the ``st2_context`` that ``context`` was parsed from.
+    :param ids: where in Mistral the context was found.
+    :param for_completion: True to give the parent its final state.
+    :param unsigned: logs that the parent is not signed.
+    :raises InputError: ``context_key`` is set and the parent has no valid signature, or the context
+        belongs to another workflow execution.
     """
     parent = context.parent
     if parent is None:
         return None
-    keys = context_keys(conf)
+    keys = settings.context_keys
     if keys and not (isinstance(given, dict) and is_signed(given, *keys)):
         raise InputError(
             "st2_context.signature",
-            "does not fit the parent and [st2] context_key. Start the workflow from StackStorm,"
-            " and configure the same context_key on both sides.",
+            "does not match the parent and [st2] context_key. Start the workflow from StackStorm, and"
+            " configure the same context_key in StackStorm and Mistral.",
         )
     bound_to = context.workflow_execution_id
     if bound_to and bound_to != ids.workflow_execution_id:
         raise InputError(
             "st2_context.workflow_execution_id",
-            "the context belongs to another workflow execution. A sub-workflow needs one that names"
-            " none.",
+            "the context belongs to another workflow execution. A sub-workflow needs a context without"
+            " workflow_execution_id.",
         )
     if keys:
         if for_completion and not bound_to:
             raise InputError(
                 "st2_context.workflow_execution_id",
-                "is missing: with [st2] context_key, only a context that is signed for this workflow"
-                " execution may end its parent.",
+                "is missing: with [st2] context_key, a context may complete its parent only if it is"
+                " signed for this workflow execution.",
             )
         return parent
-    _say_unsigned()
+    unsigned.log()
     return Parent(parent.execution_id)
-
-
-@functools.cache
-def _say_unsigned() -> None:
-    LOG.warning(
-        "The parents of workflows are not signed ([st2] context_key is not set): whoever may start a"
-        " workflow can name any StackStorm execution as its parent. Their users are not passed on."
-    )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any, Final
 
 from oslo_config import cfg
@@ -64,11 +65,15 @@ class Finding:
 class Checks:
     """Looks at an installation from the host that it runs on.
 
-    :param conf: a configuration, see ``config.load``.
+    :param conf: a configuration, see ``config.read_files``.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
+
+    @cached_property
+    def _settings(self) -> config.Settings:
+        return config.load_settings(self._conf)
 
     def run(self, *, probe: bool = False) -> Iterator[Finding]:
         """All checks, one after the other.
@@ -125,12 +130,9 @@ class Checks:
         return f"{' and '.join(ACTIONS)} can be loaded"
 
     def _options(self) -> str:
-        settings = config.st2_settings(self._conf)
-        config.mistral_settings(self._conf)
-        site = config.relay_settings(self._conf).site
-        config.mistral_credential(self._conf)
-        needs_credential(settings)
-        return f"site {site}, StackStorm {settings.api_url}"
+        settings = self._settings
+        needs_credential(settings.st2)
+        return f"site {settings.bridge.site}, StackStorm {settings.st2.api_url}"
 
     def _stackstorm(self) -> str:
         return f"we are {self._st2().whoami()}"
@@ -138,7 +140,7 @@ class Checks:
     def _permission(self) -> str:
         st2 = self._st2()
         lacking = []
-        if not check_rights.may_list(st2, config.site(self._conf)):
+        if not check_rights.may_list(st2, self._settings.bridge.site):
             lacking.append(
                 "may not list executions, so that the relay finds no result. Give the user a role with"
                 " the permission execution_list, which is for no resource in particular."
@@ -150,7 +152,7 @@ class Checks:
             )
         if lacking:
             raise ConfigError(" ".join(lacking))
-        if check_rights.executions_are_hidden(without_retries(config.st2_settings(self._conf))):
+        if check_rights.executions_are_hidden(without_retries(self._settings.st2)):
             raise ConfigError(
                 "sees its own executions only ([rbac] permission_isolation), so that the relay would"
                 " make children a second time. Take a key of an admin."
@@ -158,7 +160,7 @@ class Checks:
         return "may list executions and run core.noop"
 
     def _stream(self) -> str:
-        settings = without_retries(config.st2_settings(self._conf))
+        settings = without_retries(self._settings.st2)
         with EventStream(settings) as stream:
             if next(stream.events(), "ended") is not None:
                 raise ConfigError(
@@ -172,8 +174,8 @@ class Checks:
         for name in ACTIONS:
             if not mistral.knows_action(name):
                 needs_mistral(
-                    without_retries(config.mistral_settings(self._conf)),
-                    config.mistral_credential(self._conf),
+                    without_retries(self._settings.mistral),
+                    self._settings.credential,
                 )
                 raise ConfigError(
                     f"Mistral has no action {name}: install the package on the hosts of API, engines,"
@@ -204,7 +206,7 @@ class Checks:
         return f"the relay completes actions of project {scope.project_id} only"
 
     def _sizes(self) -> str:
-        ours = config.relay_settings(self._conf).field_size_limit_kb
+        ours = self._settings.relay.field_size_limit_kb
         engine = cfg.IntOpt("execution_field_size_limit_kb", default=1024)
         self._conf.register_opt(engine, group="engine")
         theirs: int = self._conf.engine.execution_field_size_limit_kb
@@ -251,7 +253,7 @@ class Checks:
         }
 
     def _final(self, st2: St2Client, waiting: dict[str, Any]) -> set[str]:
-        site = config.site(self._conf)
+        site = self._settings.bridge.site
         return {
             action
             for child in st2.children_since(site, reconcile.oldest(waiting.values()))
@@ -280,11 +282,11 @@ class Checks:
         return f"core.noop came home after {time.monotonic() - begun:.1f} s"
 
     def _st2(self) -> St2Client:
-        return St2Client(without_retries(config.st2_settings(self._conf)))
+        return St2Client(without_retries(self._settings.st2))
 
     def _mistral(self) -> MistralClient:
-        settings = without_retries(config.mistral_settings(self._conf))
-        return MistralClient(settings, credential=config.mistral_credential(self._conf))
+        settings = without_retries(self._settings.mistral)
+        return MistralClient(settings, credential=self._settings.credential)
 
 
 def _skipped(check: str, needed: str) -> Finding:

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
-from oslo_config import cfg
-
-from st2actions_mistral import config
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import MistralSettings, St2Settings, without_retries
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import Settings
 from st2actions_mistral.errors import (
     Answered,
     ConfigError,
@@ -33,15 +31,14 @@ _CHANGES: Final = ("POST", "PUT", "DELETE")
 
 
 @contextmanager
-def both(conf: cfg.ConfigOpts) -> Iterator[tuple[St2Client, MistralClient]]:
+def both(settings: Settings) -> Iterator[tuple[St2Client, MistralClient]]:
     """Clients that try each call once: a system that is away is told at once, and not after a minute.
 
-    :param conf: a configuration, see ``config.load``.
-    :raises ConfigError: an option is malformed, or has to be why a system does not answer.
+    :raises ConfigError: an option has to be why a system does not answer.
     """
-    st2_settings = without_retries(config.st2_settings(conf))
-    mistral_settings = without_retries(config.mistral_settings(conf))
-    credential = config.mistral_credential(conf)
+    st2_settings = without_retries(settings.st2)
+    mistral_settings = without_retries(settings.mistral)
+    credential = settings.credential
     with (
         closing(St2Client(st2_settings)) as st2,
         closing(MistralClient(mistral_settings, credential=credential)) as mistral,
@@ -114,13 +111,13 @@ def needs_mistral(settings: MistralSettings, credential: MistralCredential | Non
             ) from error
 
 
-def unknown_to_mistral(conf: cfg.ConfigOpts, given: str, reason: str) -> InputError:
+def unknown_to_mistral(settings: Settings, given: str, reason: str) -> InputError:
     """The error to raise for an id that Mistral does not know.
 
     :raises ConfigError: whoever does not know it is not Mistral.
     :raises RemoteError: it does not answer at all.
     """
-    needs_mistral(without_retries(config.mistral_settings(conf)), config.mistral_credential(conf))
+    needs_mistral(without_retries(settings.mistral), settings.credential)
     return InputError(given, reason)
 
 

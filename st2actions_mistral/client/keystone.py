@@ -29,14 +29,16 @@ class KeystoneCredential:
 
     :param plugin: what ``keystoneauth1.loading`` made of the options.
     :param tls: how keystone's certificate is checked.
+    :param group: the option group with the plugin's options, for error messages.
     """
 
-    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts) -> None:
+    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts, group: str) -> None:
         # Here and not above: it brings a good part of OpenStack along, which a Mistral that is open to
         # everybody does not need.
         from keystoneauth1.session import Session
 
         self._plugin = plugin
+        self._group = group
         http = new_session(tls)
         # keystoneauth's own session would take proxies and passwords from the environment. It gives the
         # verify of every request itself.
@@ -102,7 +104,7 @@ class KeystoneCredential:
 
     def hint(self) -> str:
         """Which options to look at."""
-        return "See the options of keystoneauth in [st2_relay]: auth_type, auth_url, username …"
+        return f"See the options of keystoneauth in [{self._group}]: auth_type, auth_url, username …"
 
     def _call(self) -> tuple[str, str]:
         """Return method and URL for an error."""

@@ -1,52 +1,24 @@
-"""The options of the package (``options``), and what becomes of them (``reading``).
-
-``list_opts`` is what ``oslo-config-generator`` asks for.
-"""
+"""The options of the package (``options``), and the settings that they make (``load``)."""
 
 from __future__ import annotations
 
-from st2actions_mistral.config.options import (
-    TIMEOUT_OPTS,
-    keystone_opts,
-    list_opts,
-    register_opts,
-)
-from st2actions_mistral.config.reading import (
+from st2actions_mistral.config.load import (
+    BridgeSettings,
     RelaySettings,
-    checked_keys,
-    checked_site,
-    context_keys,
-    keystone_credential,
-    late_after,
-    load,
-    mistral_credential,
-    mistral_settings,
-    relay_settings,
-    render_jinja,
-    site,
-    st2_settings,
-    timeouts,
-    values,
+    Settings,
+    load_bridge_settings,
+    load_settings,
+    read_files,
 )
+from st2actions_mistral.config.options import list_opts, register_opts
 
 __all__ = [
-    "TIMEOUT_OPTS",
+    "BridgeSettings",
     "RelaySettings",
-    "checked_keys",
-    "checked_site",
-    "context_keys",
-    "keystone_credential",
-    "keystone_opts",
-    "late_after",
+    "Settings",
     "list_opts",
-    "load",
-    "mistral_credential",
-    "mistral_settings",
+    "load_bridge_settings",
+    "load_settings",
+    "read_files",
     "register_opts",
-    "relay_settings",
-    "render_jinja",
-    "site",
-    "st2_settings",
-    "timeouts",
-    "values",
 ]

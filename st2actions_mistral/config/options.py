@@ -1,4 +1,4 @@
-"""The options of the package. Importing this registers nothing: :func:`register_opts` does."""
+"""Define the options of the package. :func:`register_opts` registers them; importing does not."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from typing import Final
 from oslo_config import cfg
 
 ST2_GROUP: Final = cfg.OptGroup("st2", title="How Mistral reaches StackStorm")
-RELAY_GROUP: Final = cfg.OptGroup("st2_relay", title="The relay, which brings results back")
+RELAY_GROUP: Final = cfg.OptGroup(
+    "st2_relay", title="The relay, which delivers results from StackStorm to Mistral"
+)
 
-# Seconds. A socket waits no longer than 2**31 milliseconds.
-_LONGEST_SILENCE: Final = 1_000_000
+# Seconds. A socket's timeout may have at most 2**31 milliseconds.
+_MAX_TIMEOUT: Final = 1_000_000
 
 TIMEOUT_OPTS: Final = (
     cfg.FloatOpt(
         "connect_timeout",
         default=5,
         min=0.1,
-        max=_LONGEST_SILENCE,
+        max=_MAX_TIMEOUT,
         help="Seconds to wait for a connection.",
     ),
     cfg.FloatOpt(
         "read_timeout",
         default=30,
         min=0.1,
-        max=_LONGEST_SILENCE,
-        help="Seconds to wait for the next byte of an answer.",
+        max=_MAX_TIMEOUT,
+        help="Seconds to wait for the next byte of a response.",
     ),
     cfg.FloatOpt(
-        "retry_deadline", default=60, min=0, help="Seconds over all tries of one call. 0: one try."
+        "retry_deadline",
+        default=60,
+        min=0,
+        help="Seconds from the first attempt of a request after which it is not retried. 0: no retry.",
     ),
 )
 
@@ -38,68 +43,81 @@ ST2_OPTS: Final = (
         "api_url",
         default="http://127.0.0.1:9101/v1",
         schemes=["http", "https"],
-        help="The URL of StackStorm's API, version included. Behind StackStorm's own nginx it is"
+        help="The URL of StackStorm's API, with its version. Behind StackStorm's nginx it is"
         " https://HOST/api/v1.",
     ),
     cfg.URIOpt(
         "stream_url",
         schemes=["http", "https"],
-        help="The URL of StackStorm's event stream. Derived from api_url where it is not set:"
+        help="The URL of StackStorm's event stream. If not set, it is derived from api_url:"
         " https://HOST/stream/v1/stream behind nginx, port 9102 beside an API on port 9101.",
     ),
     cfg.URIOpt(
         "auth_url",
         schemes=["http", "https"],
-        help="The URL under which StackStorm's auth service has /tokens, such as"
-        " https://HOST/auth/v1 or http://HOST:9100. Needed with username and password only.",
+        help="The URL below which StackStorm's auth service has /tokens, such as"
+        " https://HOST/auth/v1 or http://HOST:9100. Required with username and password, unused"
+        " otherwise.",
     ),
     cfg.StrOpt(
         "api_key",
         secret=True,
-        help="An API key, as 'st2 apikey create -k' prints it. The usual way in.",
+        help="An API key, as 'st2 apikey create -k' prints it. Recommended. Set one of api_key,"
+        " auth_token, and username with password.",
     ),
     cfg.StrOpt(
         "auth_token",
         secret=True,
-        help="A token, as 'st2 auth -t' prints it. It ends after a day by default.",
+        help="A token, as 'st2 auth -t' prints it. It expires after a day by default.",
     ),
-    cfg.StrOpt("username", help="A user of StackStorm; goes with password and auth_url."),
+    cfg.StrOpt("username", help="A StackStorm user. Requires password and auth_url."),
     cfg.StrOpt("password", secret=True, help="The password of username."),
     cfg.StrOpt(
         "cafile",
-        help="A file with the CA certificates (PEM) that StackStorm's certificate is checked against."
-        " By default those of the certifi package.",
+        help="A file with CA certificates (PEM) to verify StackStorm's certificate with. If not set,"
+        " the certificates of the certifi package are used.",
     ),
-    cfg.BoolOpt("insecure", default=False, help="Accept any certificate of StackStorm."),
+    cfg.BoolOpt("insecure", default=False, help="Do not verify StackStorm's certificate."),
     *TIMEOUT_OPTS,
     cfg.StrOpt(
         "site",
         default="mistral",
-        help="Marks this Mistral's children in StackStorm, so that two Mistrals can share one"
-        " StackStorm: letters, digits, '.', '_' and '-'. The same for all processes of one Mistral.",
+        help="A name for this Mistral. It marks the executions that this Mistral creates in StackStorm,"
+        " so that several Mistrals can share one StackStorm. 1 to 64 letters, digits, '.', '_' or '-'."
+        " Set the same value for all processes of one Mistral.",
     ),
     cfg.ListOpt(
         "allowed_api_urls",
         default=[],
-        help="Further API URLs that a workflow's st2_context may name. They get no configured"
-        " credential.",
+        help="URLs of further StackStorm APIs that a workflow's st2_context may name. They never get"
+        " the credential that is configured here.",
     ),
     cfg.MultiStrOpt(
         "context_key",
         default=[],
         secret=True,
-        help="A secret shared with StackStorm's side that signs the parent in a workflow's"
-        " st2_context. With it, an unsigned parent is refused; without it, the parent's user is not"
-        " passed on. Repeat the option to change the key: the first one signs, each of them is"
-        " believed.",
+        help="A secret, shared with StackStorm's [mistral] context_key, that signs the parent execution"
+        " in a workflow's st2_context. If set, a parent without a valid signature is rejected. If not"
+        " set, the parent's user is not passed on. Repeat the option to replace a key: the first value"
+        " signs, and a signature by any of the values is valid.",
     ),
     cfg.BoolOpt(
         "render_jinja",
         default=False,
-        help="Let StackStorm render the parameters of st2.action as Jinja, with its datastore in"
-        " reach of whoever fills them. By default they arrive as they are. An action's own input"
-        " render_jinja goes first.",
+        help="Let StackStorm render the parameters of st2.action as Jinja. Whoever controls a parameter"
+        " can then read StackStorm's datastore. If false, parameters arrive unchanged. The action's"
+        " input render_jinja overrides this option.",
     ),
+)
+
+RESCHEDULE_AFTER: Final = cfg.FloatOpt(
+    "reschedule_after",
+    default=120,
+    min=0,
+    help="Seconds after the creation of a pending action after which the relay creates its missing"
+    " execution in StackStorm. An action is lost when the executor that had it dies. 0: never. Set the"
+    " same value on the executors' hosts: an executor looks an execution up before it creates it if"
+    " less than 2 * (connect_timeout + read_timeout) seconds are left until then (70 by default).",
 )
 
 RELAY_OPTS: Final = (
@@ -107,64 +125,56 @@ RELAY_OPTS: Final = (
         "mistral_url",
         default="http://127.0.0.1:8989/v2",
         schemes=["http", "https"],
-        help="The URL of Mistral's API, version included.",
+        help="The URL of Mistral's API, with its version.",
     ),
     cfg.StrOpt(
         "cafile",
-        help="A file with the CA certificates (PEM) that Mistral's and keystone's certificates are"
-        " checked against. By default those of the certifi package.",
+        help="A file with CA certificates (PEM) to verify Mistral's and keystone's certificates with."
+        " If not set, the certificates of the certifi package are used.",
     ),
-    cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
+    cfg.BoolOpt("insecure", default=False, help="Do not verify Mistral's and keystone's certificates."),
     cfg.FloatOpt(
         "resync_interval",
         default=30,
         min=0.1,
-        help="Seconds between two comparisons of what Mistral waits for with what StackStorm has"
-        " finished. Results normally come at once, by the event stream.",
+        help="Seconds between two resyncs. A resync compares the pending actions in Mistral with the"
+        " executions in StackStorm, and finds what the event stream missed.",
     ),
-    cfg.FloatOpt(
-        "reschedule_after",
-        default=120,
-        min=0,
-        help="Seconds after which the relay itself schedules an action that waits and has no child in"
-        " StackStorm: an executor that dies takes with it what it had not sent yet. The same on the"
-        " executors' hosts: a try to send an action that could still be at it then looks first whether"
-        " the relay was there before. That is each one that begins within twice connect_timeout and"
-        " read_timeout (70 by default) before it. 0: never.",
-    ),
+    RESCHEDULE_AFTER,
     cfg.FloatOpt(
         "lost_after",
         default=600,
         min=0,
-        help="Seconds after which an action that waits ends in ERROR when its child has vanished from"
-        " StackStorm or cannot be scheduled. Not less than reschedule_after. 0: never.",
+        help="Seconds after which a pending action ends in ERROR if its execution has vanished from"
+        " StackStorm or cannot be created. Must not be less than reschedule_after. 0: never.",
     ),
     cfg.BoolOpt(
         "cancel_orphans",
         default=True,
-        help="Cancel a child in StackStorm once Mistral has given up its action: the workflow was"
-        " cancelled or deleted, the task timed out or was retried.",
+        help="Cancel an execution in StackStorm when its action in Mistral is no longer current: the"
+        " workflow was cancelled or deleted, or the task timed out or was retried.",
     ),
     cfg.PortOpt(
         "health_port",
         default=0,
-        help="A port on 127.0.0.1 for the relay's /metrics (Prometheus' text format), /health (503"
-        " while neither system is in reach) and /failing (what it could not settle, which st2-mistral"
-        " status shows as the last error). 0: none.",
+        help="A port on 127.0.0.1 where the relay serves /metrics (for Prometheus), /health (503 while"
+        " neither StackStorm nor Mistral responds) and /failing (actions with errors, as st2-mistral"
+        " status shows them). 0: none.",
     ),
-    cfg.IntOpt("workers", default=16, min=1, help="Results written to Mistral at once."),
+    cfg.IntOpt("workers", default=16, min=1, help="How many actions the relay works on at once."),
     cfg.IntOpt(
         "field_size_limit_kb",
         default=1024,
         min=-1,
-        help="As [engine] execution_field_size_limit_kb of Mistral. A larger result is cut to a"
-        " summary with a link. -1: no limit.",
+        help="The largest result in KiB that is delivered in full. Larger ones are truncated to a"
+        " summary with a link to StackStorm. Set it to Mistral's [engine]"
+        " execution_field_size_limit_kb. -1: no limit.",
     ),
 )
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """All options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
+    """Return all options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
     return [
         (ST2_GROUP.name, ST2_OPTS),
         (RELAY_GROUP.name, [*RELAY_OPTS, *keystone_opts(RELAY_OPTS)]),
@@ -172,7 +182,7 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
 
 
 def keystone_opts(ours: Sequence[cfg.Opt]) -> list[cfg.Opt]:
-    """Keystoneauth's options for a user and a password, but for those of the same name as ours."""
+    """Return keystoneauth's options for user and password, without those that ``ours`` has too."""
     from keystoneauth1 import loading
 
     keystone = [
@@ -184,9 +194,9 @@ def keystone_opts(ours: Sequence[cfg.Opt]) -> list[cfg.Opt]:
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options known to a configuration. Safe to call again."""
+    """Register the options with a configuration. Safe to repeat."""
     for group in (ST2_GROUP, RELAY_GROUP):
-        # A group of its own: configurations that share one share the values set in it too.
+        # A new object: configurations that share a group object share its values too.
         conf.register_group(cfg.OptGroup(group.name, title=group.title))
     conf.register_opts(ST2_OPTS, group=ST2_GROUP)
     conf.register_opts(RELAY_OPTS, group=RELAY_GROUP)

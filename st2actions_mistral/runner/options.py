@@ -8,9 +8,17 @@ from typing import Final
 
 from oslo_config import cfg
 
-from st2actions_mistral import config
 from st2actions_mistral.client.credentials import Anonymous, MistralCredential
-from st2actions_mistral.client.settings import MistralSettings, Tls, checked_url
+from st2actions_mistral.client.settings import MistralSettings, checked_url
+from st2actions_mistral.config.load import (
+    checked_keys,
+    checked_site,
+    keystone_credential,
+    mistral_settings,
+    timeouts,
+)
+from st2actions_mistral.config.options import TIMEOUT_OPTS, keystone_opts
+from st2actions_mistral.config.values import read_group
 
 GROUP: Final = cfg.OptGroup("mistral", title="How StackStorm's runner mistral-v2 reaches Mistral")
 
@@ -34,7 +42,7 @@ _OPTS: Final = (
         " checked against. By default those of the certifi package.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
-    *config.TIMEOUT_OPTS,
+    *TIMEOUT_OPTS,
     cfg.StrOpt("site", default="mistral", help="As [st2] site in mistral.conf."),
     cfg.MultiStrOpt(
         "context_key",
@@ -64,7 +72,7 @@ class RunnerSettings:
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """All options by group, for ``oslo-config-generator --namespace st2actions_mistral.runner``."""
-    return [(GROUP.name, [*_OPTS, *config.keystone_opts(_OPTS)])]
+    return [(GROUP.name, [*_OPTS, *keystone_opts(_OPTS)])]
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -75,17 +83,14 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
     """:raises ConfigError: an option is malformed."""
-    options = config.values(conf, GROUP, _OPTS)
+    group = GROUP.name
+    options = read_group(conf, group, _OPTS)
     api_url = options["api_url"]
-    keys = config.checked_keys("[mistral] context_key", options["context_key"])
+    keys = checked_keys(group, options["context_key"])
     return RunnerSettings(
-        mistral=MistralSettings(
-            url=checked_url("[mistral] v2_base_url", options["v2_base_url"] or ""),
-            tls=Tls(cafile=options["cafile"], insecure=options["insecure"]),
-            timeouts=config.timeouts(options),
-        ),
-        site=config.checked_site("[mistral] site", options["site"]),
-        api_url=checked_url("[mistral] api_url", api_url) if api_url else None,
+        mistral=mistral_settings(group, "v2_base_url", options, timeouts(options)),
+        site=checked_site(group, options["site"]),
+        api_url=checked_url(f"[{group}] api_url", api_url) if api_url else None,
         context_key=keys[0] if keys else None,
     )
 
@@ -96,7 +101,7 @@ def credential(conf: cfg.ConfigOpts, settings: MistralSettings) -> MistralCreden
     :raises ConfigError: keystoneauth cannot make anything of the options.
     """
     try:
-        found = config.keystone_credential(conf, GROUP.name, settings)
+        found = keystone_credential(conf, GROUP.name, settings)
     except ImportError:
         # It is none of StackStorm's packages, and only a Mistral with keystone needs it.
         found = None

@@ -271,7 +271,7 @@ def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:
 def test_the_stand_in_signs_with_the_key_that_mistral_has(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2]\nsite = east\ncontext_key = new\ncontext_key = old\n")
-    with Sandbox(conf=config.load([str(file)])) as made:
+    with Sandbox(conf=config.read_files([str(file)])) as made:
         started = made.st2.create_execution("examples.mistral-basic", {"cmd": "date"})["id"]
 
         def ended() -> Any:

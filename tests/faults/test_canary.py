@@ -504,7 +504,8 @@ def test_no_credential_is_printed_or_in_the_process_list(done: Stage) -> None:
 
 def test_no_credential_and_no_parameter_is_in_a_repr(done: Stage) -> None:
     canaries = done.canaries
-    conf = config.load([str(done.folder / "relay.conf")])
+    conf = config.read_files([str(done.folder / "relay.conf")])
+    settings = config.load_settings(conf)
     st2 = St2Settings(credential=Credential(api_key=canaries.api_key), timeouts=Timeouts(1, 1, 0))
     password = Credential(username="u", password=canaries.password, auth_url="http://a")
     session = new_session(st2.tls)
@@ -518,10 +519,8 @@ def test_no_credential_and_no_parameter_is_in_a_repr(done: Stage) -> None:
         client,
         St2Credential(st2, session),
         Api("http://a", session, St2Credential(st2, session), st2.timeouts),
-        config.st2_settings(conf),
-        config.mistral_settings(conf),
-        config.relay_settings(conf),
-        config.mistral_credential(conf),
+        settings,
+        settings.credential,
         ExecutionRequest("core.local", {"cmd": PARAMETER}, MistralIds("m")),
         St2Action("core.local", {"cmd": PARAMETER}),
         St2Callback("ERROR", {"cmd": PARAMETER}),

@@ -209,8 +209,8 @@ def test_the_sample_configuration_is_what_the_generator_writes_now(namespace: st
 
 
 def test_the_sample_configuration_can_be_read() -> None:
-    conf = config.load([str(ROOT / "etc" / "st2actions-mistral.conf.sample")])
-    assert config.st2_settings(conf) == config.st2_settings(config.load(["/dev/null"]))
+    sample = config.read_files([str(ROOT / "etc" / "st2actions-mistral.conf.sample")])
+    assert config.load_settings(sample) == config.load_settings(config.read_files(["/dev/null"]))
 
 
 def test_the_package_says_that_it_is_typed() -> None:

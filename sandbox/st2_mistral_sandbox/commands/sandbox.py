@@ -93,7 +93,7 @@ def options_of(args: argparse.Namespace) -> cfg.ConfigOpts | None:
 
     :raises ConfigError: a file cannot be read.
     """
-    return config.load(args.config_file) if args.config_file or args.st2_api_url else None
+    return config.read_files(args.config_file) if args.config_file or args.st2_api_url else None
 
 
 def real_st2(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settings | None:
@@ -103,7 +103,7 @@ def real_st2(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settin
     """
     if not args.st2_api_url or conf is None:
         return None
-    settings = config.st2_settings(conf)
+    settings = config.load_bridge_settings(conf).st2
     settings = replace(settings, api_url=checked_url("--st2-api-url", args.st2_api_url))
     api_key, token = os.environ.get("ST2_API_KEY"), os.environ.get("ST2_AUTH_TOKEN")
     if api_key:

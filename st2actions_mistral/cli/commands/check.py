@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.cli.checks import FAILED, Checks
 
     findings = []
-    for finding in Checks(config.load(args.config_file)).run(probe=args.probe):
+    for finding in Checks(config.read_files(args.config_file)).run(probe=args.probe):
         findings.append(finding)
         if not args.json:
             print(f"{finding.result:<8} {finding.check:<24} {finding.detail}", flush=True)

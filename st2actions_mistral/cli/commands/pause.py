@@ -56,22 +56,22 @@ def run(name: str, args: argparse.Namespace) -> int:
     with needs_extra("relay"):
         from st2actions_mistral.cli.clients import both, unknown_to_mistral
 
-    conf = config.load(args.config_file)
-    with both(conf) as (st2, mistral):
+    settings = config.load_settings(config.read_files(args.config_file))
+    with both(settings) as (st2, mistral):
         execution = st2.get_execution(args.execution)
         if execution is None:
             raise InputError(args.execution, "is no execution that StackStorm knows.")
         workflow = WorkflowRef.of(execution.get("context"))
         if workflow is None:
             raise InputError(args.execution, "no Mistral workflow runs for this execution.")
-        if workflow.site != config.site(conf):
+        if workflow.site != settings.bridge.site:
             raise InputError(
                 args.execution, f"its workflow runs in the Mistral of site {workflow.site!r:.80}."
             )
         state = _changed(name, execution, workflow.execution_id, mistral)
         if state is None:
             raise unknown_to_mistral(
-                conf,
+                settings,
                 args.execution,
                 f"Mistral does not know its workflow {workflow.execution_id} any more.",
             )

@@ -44,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
     )
     # Each request at DEBUG, which is urllib3's and not ours to say.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
-    conf = config.load(args.config_file)
+    settings = config.load_settings(config.read_files(args.config_file))
     relay = Relay(
-        config.st2_settings(conf),
-        config.mistral_settings(conf),
-        config.relay_settings(conf),
-        requested=request_parser(conf),
-        credential=config.mistral_credential(conf),
+        settings.st2,
+        settings.mistral,
+        settings.relay,
+        requested=request_parser(settings.bridge),
+        credential=settings.credential,
     )
     run_until_signalled(relay)
     return 0

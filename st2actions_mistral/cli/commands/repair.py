@@ -52,24 +52,26 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.relay.reconcile import Refuse
         from st2actions_mistral.relay.view import View
 
-    conf = config.load(args.config_file)
-    settings = config.relay_settings(conf)
+    everything = config.load_settings(config.read_files(args.config_file))
+    settings = everything.relay
     # That the relay would never do it by itself is no reason not to do it here.
     settings = replace(
         settings, reschedule_after=settings.reschedule_after or 1, lost_after=settings.lost_after or 1
     )
-    with both(conf) as (st2, mistral):
+    with both(everything) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         action = mistral.get_action(args.action)
         if action is None:
-            raise unknown_to_mistral(conf, args.action, "is no action execution that Mistral knows.")
+            raise unknown_to_mistral(
+                everything, args.action, "is no action execution that Mistral knows."
+            )
         delivery = Delivery(
             st2,
             mistral,
             settings,
             view,
             Children(),
-            requested=request_parser(conf),
+            requested=request_parser(everything.bridge),
             metrics=Metrics(),
         )
         with closing(delivery), safe_to_repeat():

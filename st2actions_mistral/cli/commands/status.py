@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.relay import delivery, status
         from st2actions_mistral.relay.view import View
 
-    conf = config.load(args.config_file)
-    settings = config.relay_settings(conf)
+    everything = config.load_settings(config.read_files(args.config_file))
+    settings = everything.relay
     # Where nothing waits, StackStorm is not asked, and nobody would notice.
-    needs_credential(config.st2_settings(conf))
-    with both(conf) as (st2, mistral):
+    needs_credential(everything.st2)
+    with both(everything) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         rules = delivery.rules(settings)
         failing = _failing(settings.health_port)

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.runner.catalogue import Actions
 
     verdicts = []
-    with both(config.load(args.config_file)) as (st2, mistral):
+    with both(config.load_settings(config.read_files(args.config_file))) as (st2, mistral):
         catalogue = Actions(st2.action_parameters, mistral, workflows_of(args.files))
         for file in args.files:
             if sys.stderr.isatty() and not args.json:

@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral import config
-from st2actions_mistral.bridge import clients, trust
+from st2actions_mistral.bridge import clients
 
 Configure = Callable[..., None]
 MakeContext = Callable[..., ActionContext]
@@ -33,7 +33,6 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     # As in an executor: the configuration has been read.
     conf([], project="mistral", default_config_files=[])
     config.register_opts(conf)
-    trust._say_unsigned.cache_clear()
     changed: set[str] = set()
 
     def override(**options: Any) -> None:
@@ -48,7 +47,6 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
         conf.clear_override(name, group="st2")
     clients.close_all()
     conf.reset()
-    trust._say_unsigned.cache_clear()
 
 
 @pytest.fixture

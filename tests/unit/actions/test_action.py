@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -439,8 +440,19 @@ def test_many_actions_at_once_make_one_child_each(
     assert all(len(child_of(st2, f"many-{number}")) == 1 for number in range(16))
 
 
-def test_options_are_registered_by_running_and_only_once(
-    configure: Configure, make_context: MakeContext
+def test_run_reads_each_group_of_options_once(
+    configure: Configure, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert clients.configuration() is cfg.CONF
-    assert clients.configuration().st2.site == "mistral"
+    reads: Counter[str] = Counter()
+    read = cfg.ConfigOpts.__getitem__
+
+    def count(conf: cfg.ConfigOpts, name: str) -> Any:
+        reads[name] += 1
+        return read(conf, name)
+
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url, context_key=["hush"])
+        context = sign({"parent": {"execution_id": PARENT_ID}}, "hush")
+        monkeypatch.setattr(cfg.ConfigOpts, "__getitem__", count)
+        assert St2Action("core.noop", {"a": 1}, context).run(make_context()) is None
+    assert reads == {"st2": 1, "st2_relay": 1}

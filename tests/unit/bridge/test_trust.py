@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,62 +9,41 @@ from oslo_config import cfg
 from st2actions_mistral import config
 from st2actions_mistral.bridge import trust
 from st2actions_mistral.client.settings import Credential, St2Settings, Tls
+from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import ConfigError, InputError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, sign
 
 PARENT_ID = "6b03c160746e6986596007f7"
 
 
-@pytest.fixture
-def conf() -> cfg.ConfigOpts:
-    made = cfg.ConfigOpts()
-    config.register_opts(made)
-    made([], default_config_files=[])
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _say_it_again() -> Iterator[None]:
-    trust._say_unsigned.cache_clear()
-    yield
-    trust._say_unsigned.cache_clear()
-
-
-def given(conf: cfg.ConfigOpts, group: str = "st2", **options: Any) -> cfg.ConfigOpts:
+def settings(**options: Any) -> BridgeSettings:
+    conf = cfg.ConfigOpts()
+    config.register_opts(conf)
+    conf([], default_config_files=[])
     for name, value in options.items():
-        conf.set_override(name, value, group=group)
-    return conf
-
-
-def written(folder: Path, text: str) -> str:
-    path = folder / "mistral.conf"
-    path.write_text(text)
-    return str(path)
+        conf.set_override(name, value, group="st2")
+    return config.load_bridge_settings(conf)
 
 
 # -- which StackStorm ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("api_url", [None, "http://127.0.0.1:9101/v1", "http://127.0.0.1:9101/v1/"])
-def test_the_configured_stackstorm_gets_the_configured_credential(
-    conf: cfg.ConfigOpts, api_url: str | None
-) -> None:
-    given(conf, api_key="hush")
-    settings = trust.for_context(conf, St2Context(api_url=api_url))
-    assert settings.credential.api_key == "hush"
+def test_configured_stackstorm_gets_the_credential(api_url: str | None) -> None:
+    st2 = trust.st2_for(settings(api_key="hush"), St2Context(api_url=api_url))
+    assert st2.credential.api_key == "hush"
 
 
-def test_another_allowed_stackstorm_gets_no_credential(conf: cfg.ConfigOpts) -> None:
-    given(
-        conf,
+def test_allowed_stackstorm_gets_no_credential() -> None:
+    configured = settings(
         username="u",
         password="hush",
         auth_url="http://auth/v1",
         cafile="/ca",
         allowed_api_urls=["https://other/api/v1/"],
     )
-    settings = trust.for_context(conf, St2Context(api_url="https://other/api/v1"))
-    assert settings == St2Settings("https://other/api/v1", tls=Tls("/ca"))
+    st2 = trust.st2_for(configured, St2Context(api_url="https://other/api/v1"))
+    assert st2 == St2Settings("https://other/api/v1", tls=Tls("/ca"))
 
 
 LOOK_ALIKES = [
@@ -151,34 +128,30 @@ ADDRESSES = [
     + [("http://[::1]:9101/v1", "http://[0:0:0:0:0:0:0:1]:9101/v1")],
 )
 @pytest.mark.parametrize("how", ["configured", "allowed"])
-def test_what_only_looks_like_a_stackstorm_of_ours_is_refused(
-    conf: cfg.ConfigOpts, configured: str, api_url: str, how: str
-) -> None:
+def test_another_spelling_of_a_known_url_is_rejected(configured: str, api_url: str, how: str) -> None:
     if how == "configured":
-        given(conf, api_url=configured, api_key="hush")
+        known = settings(api_url=configured, api_key="hush")
     else:
-        given(conf, allowed_api_urls=[configured], api_url="http://another.example/v1")
+        known = settings(allowed_api_urls=[configured], api_url="http://another.example/v1")
     with pytest.raises(InputError, match="allowed_api_urls") as caught:
-        trust.for_context(conf, St2Context(api_url=api_url))
+        trust.st2_for(known, St2Context(api_url=api_url))
     assert caught.value.name == "st2_context.api_url"
     assert "hush" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("slashes", ["", "/", "///"])
-def test_slashes_at_the_end_change_nothing_and_what_is_configured_is_what_is_used(
-    conf: cfg.ConfigOpts, slashes: str
-) -> None:
-    given(conf, api_url="http://127.0.0.1:9101/v1", allowed_api_urls=["https://other/api/v1"])
-    ours = trust.for_context(conf, St2Context(api_url=f"http://127.0.0.1:9101/v1{slashes}"))
-    other = trust.for_context(conf, St2Context(api_url=f"https://other/api/v1{slashes}"))
+def test_trailing_slashes_are_ignored(slashes: str) -> None:
+    known = settings(api_url="http://127.0.0.1:9101/v1", allowed_api_urls=["https://other/api/v1"])
+    ours = trust.st2_for(known, St2Context(api_url=f"http://127.0.0.1:9101/v1{slashes}"))
+    other = trust.st2_for(known, St2Context(api_url=f"https://other/api/v1{slashes}"))
     assert (ours.api_url, other.api_url) == ("http://127.0.0.1:9101/v1", "https://other/api/v1")
 
 
-def test_a_look_alike_that_is_allowed_gets_no_credential(conf: cfg.ConfigOpts) -> None:
-    given(conf, api_key="hush", allowed_api_urls=["http://127.1:9101/v1"])
-    settings = trust.for_context(conf, St2Context(api_url="http://127.1:9101/v1"))
-    assert settings.credential == Credential()
+def test_another_spelling_that_is_allowed_gets_no_credential() -> None:
+    known = settings(api_key="hush", allowed_api_urls=["http://127.1:9101/v1"])
+    st2 = trust.st2_for(known, St2Context(api_url="http://127.1:9101/v1"))
+    assert st2.credential == Credential()
 
 
 @pytest.mark.parametrize(
@@ -195,65 +168,61 @@ def test_a_look_alike_that_is_allowed_gets_no_credential(conf: cfg.ConfigOpts) -
         "hush",
     ],
 )
-def test_any_other_stackstorm_is_refused(conf: cfg.ConfigOpts, api_url: str) -> None:
-    given(conf, allowed_api_urls=["https://other/api/v1"])
+def test_unknown_stackstorm_is_rejected(api_url: str) -> None:
+    known = settings(allowed_api_urls=["https://other/api/v1"])
     with pytest.raises(InputError, match="allowed_api_urls") as caught:
-        trust.for_context(conf, St2Context(api_url=api_url))
+        trust.st2_for(known, St2Context(api_url=api_url))
     assert caught.value.name == "st2_context.api_url"
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://u:hush/@h", "http://user:123/hush@h/v1"])
-def test_a_password_in_an_allowed_url_is_not_shown(conf: cfg.ConfigOpts, url: str) -> None:
-    with pytest.raises(InputError) as refused:
-        trust.for_context(conf, St2Context(api_url=url))
-    given(conf, allowed_api_urls=[url])
-    with pytest.raises(ConfigError, match="allowed_api_urls") as caught:
-        trust.for_context(conf, St2Context(api_url="http://x/v1"))
-    assert "hush" not in f"{caught.value}{refused.value}"
-
-
-def test_a_malformed_allowed_url_is_named(conf: cfg.ConfigOpts) -> None:
-    given(conf, allowed_api_urls=["other"])
-    with pytest.raises(ConfigError, match="allowed_api_urls"):
-        trust.for_context(conf, St2Context(api_url="http://x/v1"))
+def test_password_in_a_url_is_not_shown(url: str) -> None:
+    with pytest.raises(InputError) as rejected:
+        trust.st2_for(settings(), St2Context(api_url=url))
+    with pytest.raises(ConfigError, match="allowed_api_urls") as invalid:
+        settings(allowed_api_urls=[url])
+    assert "hush" not in f"{invalid.value}{rejected.value}"
 
 
 # -- which parent --------------------------------------------------------------------------------
 
 CONTEXT = {"parent": {"execution_id": PARENT_ID, "user": "stanley"}}
-
-
 IDS = MistralIds("mistral", "w", "wf", "t", "a")
+SIGNED = BridgeSettings(context_keys=("hush",))
+UNSIGNED = BridgeSettings()
 
 
-def believed(conf: cfg.ConfigOpts, context: Any, **how: Any) -> Parent | None:
-    return trust.believed_parent(conf, St2Context.parse(context), context, IDS, **how)
+def parent_of(configured: BridgeSettings, context: Any, **more: Any) -> Parent | None:
+    return trust.trusted_parent(configured, St2Context.parse(context), context, IDS, **more)
 
 
-@pytest.mark.parametrize("key", [[], ["key"]])
+@pytest.mark.parametrize("configured", [UNSIGNED, SIGNED])
 @pytest.mark.parametrize("context", [None, {}, {"parent": None}, {"signature": "x"}])
-def test_without_a_parent_there_is_nothing_to_believe(
-    conf: cfg.ConfigOpts, context: Any, key: list[str]
-) -> None:
-    assert believed(given(conf, context_key=key), context) is None
+def test_context_without_a_parent_has_none(configured: BridgeSettings, context: Any) -> None:
+    assert parent_of(configured, context) is None
 
 
-def test_an_unsigned_parent_loses_its_user_and_the_log_says_so_once(
-    conf: cfg.ConfigOpts, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unsigned_parent_loses_its_user_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    unsigned = trust.UnsignedWarning()
     for _ in range(3):
-        assert believed(conf, CONTEXT) == Parent(PARENT_ID)
+        assert parent_of(UNSIGNED, CONTEXT, unsigned=unsigned) == Parent(PARENT_ID)
     assert caplog.text.count("not signed") == 1
 
 
-def test_a_signed_parent_keeps_its_user_and_the_log_is_silent(
-    conf: cfg.ConfigOpts, caplog: pytest.LogCaptureFixture
-) -> None:
-    given(conf, context_key=["hush"])
+def test_signed_parent_keeps_its_user_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        assert believed(conf, sign(CONTEXT, "hush")) == Parent(PARENT_ID, "stanley")
+        parent = parent_of(SIGNED, sign(CONTEXT, "hush"), unsigned=trust.UnsignedWarning())
+    assert parent == Parent(PARENT_ID, "stanley")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("key", ["new", "old"])
+def test_a_signature_by_any_key_is_valid(key: str) -> None:
+    configured = BridgeSettings(context_keys=("new", "old"))
+    assert parent_of(configured, sign(CONTEXT, key)) == Parent(PARENT_ID, "stanley")
+    with pytest.raises(InputError):
+        parent_of(configured, sign(CONTEXT, "older"))
 
 
 @pytest.mark.parametrize(
@@ -268,12 +237,9 @@ def test_a_signed_parent_keeps_its_user_and_the_log_is_silent(
         sign(CONTEXT, ""),
     ],
 )
-def test_with_a_key_a_parent_without_its_signature_is_refused(
-    conf: cfg.ConfigOpts, context: dict[str, Any]
-) -> None:
-    given(conf, context_key=["hush"])
+def test_parent_without_a_valid_signature_is_rejected(context: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="context_key") as caught:
-        believed(conf, context)
+        parent_of(SIGNED, context)
     assert caught.value.name == "st2_context.signature"
     assert "hush" not in str(caught.value)
 
@@ -283,41 +249,37 @@ def bound(workflow_execution_id: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("for_completion", [False, True])
-def test_a_context_counts_in_the_workflow_execution_that_it_names(
-    conf: cfg.ConfigOpts, for_completion: bool
-) -> None:
-    assert believed(conf, bound("w"), for_completion=for_completion) == Parent(PARENT_ID)
-    given(conf, context_key=["hush"])
-    signed = sign(bound("w"), "hush")
-    assert believed(conf, signed, for_completion=for_completion) == Parent(PARENT_ID, "stanley")
+def test_bound_context_counts_in_its_workflow_execution(for_completion: bool) -> None:
+    context = bound("w")
+    assert parent_of(UNSIGNED, context, for_completion=for_completion) == Parent(PARENT_ID)
+    parent = parent_of(SIGNED, sign(context, "hush"), for_completion=for_completion)
+    assert parent == Parent(PARENT_ID, "stanley")
 
 
-@pytest.mark.parametrize("keys", [[], ["hush"]])
+@pytest.mark.parametrize("configured", [UNSIGNED, SIGNED])
 @pytest.mark.parametrize("other", ["v", "W", "w ", "t", "a"])
-def test_a_context_counts_in_no_other_workflow_execution(
-    conf: cfg.ConfigOpts, keys: list[str], other: str
+def test_bound_context_is_rejected_in_another_workflow_execution(
+    configured: BridgeSettings, other: str
 ) -> None:
-    given(conf, context_key=keys)
     with pytest.raises(InputError, match="another workflow execution") as caught:
-        believed(conf, sign(bound(other), "hush"))
+        parent_of(configured, sign(bound(other), "hush"))
     assert caught.value.name == "st2_context.workflow_execution_id"
 
 
-def test_an_ad_hoc_run_is_no_workflow_execution(conf: cfg.ConfigOpts) -> None:
+def test_bound_context_is_rejected_in_an_ad_hoc_run() -> None:
     signed = sign(bound("w"), "hush")
     with pytest.raises(InputError, match="another workflow execution"):
-        trust.believed_parent(
-            given(conf, context_key=["hush"]), St2Context.parse(signed), signed, MistralIds("mistral")
-        )
+        trust.trusted_parent(SIGNED, St2Context.parse(signed), signed, MistralIds("mistral"))
 
 
-def test_with_a_key_only_a_context_of_this_workflow_execution_ends_a_parent(
-    conf: cfg.ConfigOpts,
-) -> None:
-    assert believed(conf, CONTEXT, for_completion=True) == Parent(PARENT_ID)
-    given(conf, context_key=["hush"])
-    for nothing in ({}, {"workflow_execution_id": None}, {"workflow_execution_id": ""}):
-        signed = sign({**CONTEXT, **nothing}, "hush")
-        assert believed(conf, signed) == Parent(PARENT_ID, "stanley")
-        with pytest.raises(InputError, match="may end its parent"):
-            believed(conf, signed, for_completion=True)
+UNBOUND = [{}, {"workflow_execution_id": None}, {"workflow_execution_id": ""}]
+
+
+@pytest.mark.parametrize("unbound", UNBOUND)
+def test_unbound_context_completes_its_parent_only_without_keys(unbound: dict[str, Any]) -> None:
+    context = {**CONTEXT, **unbound}
+    assert parent_of(UNSIGNED, context, for_completion=True) == Parent(PARENT_ID)
+    signed = sign(context, "hush")
+    assert parent_of(SIGNED, signed) == Parent(PARENT_ID, "stanley")
+    with pytest.raises(InputError, match="may complete its parent"):
+        parent_of(SIGNED, signed, for_completion=True)

@@ -27,7 +27,7 @@ def test_actions_that_cannot_be_loaded_want_to_be_in_mistrals_virtualenv(
         on_load_failure_callback(None, EntryPoint("st2.action", "x:Y", "mistral.actions"), error)
 
     monkeypatch.setattr(checks, "NamedExtensionManager", outside)
-    first = next(checks.Checks(config.load(["/dev/null"])).run())
+    first = next(checks.Checks(config.read_files(["/dev/null"])).run())
     assert first.result == checks.FAILED
     assert "No module named 'mistral_lib'" in first.detail
     assert "Install the package into Mistral's virtualenv" in first.detail

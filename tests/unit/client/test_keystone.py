@@ -70,16 +70,15 @@ mistral_url = {url}
 
 
 def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> MistralClient:
-    conf = config.load([str(options(tmp_path, auth_url, url, password))])
-    return MistralClient(
-        MistralSettings(url=url, timeouts=TIMEOUTS), credential=config.mistral_credential(conf)
-    )
+    file = options(tmp_path, auth_url, url, password)
+    settings = config.load_settings(config.read_files([str(file)]))
+    return MistralClient(MistralSettings(url=url, timeouts=TIMEOUTS), credential=settings.credential)
 
 
 def test_without_auth_type_mistral_is_open(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2_relay]\n")
-    assert config.mistral_credential(config.load([str(file)])) is None
+    assert config.load_settings(config.read_files([str(file)])).credential is None
 
 
 def test_a_token_is_got_once_and_used(
@@ -151,7 +150,7 @@ def _credential(url: str, tls: Tls) -> KeystoneCredential:
     plugin = Password(
         auth_url=f"{url}/v3", username="relay", password="right", user_domain_id="default"
     )
-    return KeystoneCredential(plugin, tls, TIMEOUTS)
+    return KeystoneCredential(plugin, tls, TIMEOUTS, "st2_relay")
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
@@ -246,7 +245,7 @@ def test_scope_is_none_without_authentication(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     for options_ in ("", "auth_type = none"):
         file.write_text(f"[st2_relay]\n{options_}\n")
-        credential = config.mistral_credential(config.load([str(file)]))
+        credential = config.load_settings(config.read_files([str(file)])).credential
         assert MistralClient(MistralSettings(), credential=credential).scope() is None
 
 
@@ -259,4 +258,4 @@ def test_an_unknown_auth_type_is_told(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2_relay]\nauth_type = nonsense\n")
     with pytest.raises(ConfigError, match=r"\[st2_relay\] auth_type.*nonsense"):
-        config.mistral_credential(config.load([str(file)]))
+        config.load_settings(config.read_files([str(file)]))

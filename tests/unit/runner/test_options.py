@@ -91,5 +91,7 @@ def test_somebody_with_keystone(read: Read) -> None:
     )
     assert isinstance(somebody, KeystoneCredential)
     assert "canary" not in repr(somebody)
+    # Not [st2_relay], which is the group of the relay in mistral.conf.
+    assert "[mistral]" in somebody.hint()
     with pytest.raises(ConfigError, match=r"\[mistral\] auth_type"):
         options.credential(read("[mistral]\nauth_type = nonsense\n"), MistralSettings())

@@ -11,6 +11,7 @@ from st2_mistral_sandbox.sandbox import Sandbox
 from st2actions_mistral import config
 from st2actions_mistral.client.settings import Credential, St2Settings
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
+from st2actions_mistral.config.values import read_group
 from st2actions_mistral.errors import ConfigError
 
 GIVEN = """\
@@ -37,7 +38,7 @@ render_jinja = true
 def values(folder: Path, text: str) -> dict[str, Any]:
     file = folder / "read.conf"
     file.write_text(text)
-    return config.values(config.load([str(file)]), ST2_GROUP, ST2_OPTS)
+    return read_group(config.read_files([str(file)]), ST2_GROUP.name, ST2_OPTS)
 
 
 def handed_on(sandbox: Sandbox, st2: St2Settings) -> str:
@@ -48,12 +49,12 @@ def handed_on(sandbox: Sandbox, st2: St2Settings) -> str:
 def test_each_option_arrives_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text(GIVEN)
-    conf = config.load([str(file)])
-    given = config.values(conf, ST2_GROUP, ST2_OPTS)
+    conf = config.read_files([str(file)])
+    given = read_group(conf, ST2_GROUP.name, ST2_OPTS)
     # One that is added to the options has to be in the file above.
     unset = {opt.name for opt in ST2_OPTS if given[opt.name] == opt.default}
     assert unset == {"api_key", "auth_token"}
-    st2 = config.st2_settings(conf)
+    st2 = config.load_bridge_settings(conf).st2
     assert values(tmp_path, handed_on(Sandbox(st2=st2, conf=conf), st2)) == given
 
 
@@ -62,7 +63,7 @@ def test_what_the_caller_says_counts_more(tmp_path: Path) -> None:
     file.write_text(GIVEN)
     st2 = St2Settings("http://st2:9101/v1", Credential(api_key="mine"))
     sandbox = Sandbox(
-        st2=st2, conf=config.load([str(file)]), context_key="first", options="site = west"
+        st2=st2, conf=config.read_files([str(file)]), context_key="first", options="site = west"
     )
     found = values(tmp_path, handed_on(sandbox, st2))
     assert (found["api_url"], found["api_key"]) == ("http://st2:9101/v1", "mine")
@@ -81,4 +82,4 @@ def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path, line
     file = tmp_path / "mistral.conf"
     file.write_text(f"[st2]\n{line}\n")
     with pytest.raises(ConfigError, match=r"\[st2\] (site|context_key)"):
-        Sandbox(conf=config.load([str(file)]))
+        Sandbox(conf=config.read_files([str(file)]))

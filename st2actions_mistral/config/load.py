@@ -1,0 +1,277 @@
+"""Read the options once, into one frozen tree of settings.
+
+No package below this one knows the name of an option. What an error message needs of it is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from oslo_config import cfg
+from oslo_config.iniparser import ParseError
+
+from st2actions_mistral.client.credentials import MistralCredential
+from st2actions_mistral.client.settings import (
+    Credential,
+    MistralSettings,
+    St2Settings,
+    Timeouts,
+    Tls,
+    checked_url,
+)
+from st2actions_mistral.config.options import (
+    RELAY_GROUP,
+    RELAY_OPTS,
+    RESCHEDULE_AFTER,
+    ST2_GROUP,
+    ST2_OPTS,
+    register_opts,
+)
+from st2actions_mistral.config.values import read_group
+from st2actions_mistral.errors import ConfigError
+
+# The site is part of a filter in StackStorm's API, where a space would end it.
+_SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """What one ``st2.action`` or ``st2.callback`` needs."""
+
+    st2: St2Settings = field(default_factory=St2Settings)
+    site: str = "mistral"
+    """Marks the executions of this Mistral in StackStorm."""
+    context_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Secrets that sign contexts. The first one signs; a signature by any of them is valid."""
+    allowed_api_urls: tuple[str, ...] = ()
+    """Further StackStorm APIs that a workflow may name."""
+    render_jinja: bool = False
+    """The default for actions that do not set ``render_jinja``."""
+    lookup_first_after: float = math.inf
+    """Seconds after an action's creation. An attempt to create its execution that begins later looks
+    the execution up first, because the relay may have created it. Infinite: the relay never does.
+
+    An attempt that begins earlier finishes before the relay reschedules. One attempt takes at most a
+    look-up and a POST, each bounded by the two timeouts.
+    """
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """What the relay needs beside the settings of the two clients."""
+
+    site: str
+    resync_interval: float
+    """Seconds."""
+    reschedule_after: float
+    """Seconds; 0: never."""
+    lost_after: float
+    """Seconds; 0: never."""
+    cancel_orphans: bool
+    workers: int
+    """Actions that are worked on at once."""
+    field_size_limit_kb: int
+    """KiB; negative: no limit."""
+    health_port: int = 0
+    """On 127.0.0.1; 0: none."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of ``[st2]`` and ``[st2_relay]``."""
+
+    bridge: BridgeSettings
+    mistral: MistralSettings
+    relay: RelaySettings
+    credential: MistralCredential | None = field(default=None, repr=False, compare=False)
+    """The relay's credential for Mistral; None: Mistral has no authentication."""
+
+    @property
+    def st2(self) -> St2Settings:
+        """StackStorm's API, as the options name it."""
+        return self.bridge.st2
+
+
+def read_files(files: Sequence[str] = ()) -> cfg.ConfigOpts:
+    """Return a configuration of its own, for a process that is not one of Mistral's.
+
+    :param files: configuration files; none: those that Mistral itself reads
+        (``/etc/mistral/mistral.conf`` and similar).
+    :raises ConfigError: a file cannot be read, or an option does not take its value.
+    """
+    conf = cfg.ConfigOpts()
+    register_opts(conf)
+    try:
+        conf([], project="mistral", default_config_files=list(files) or None)
+    except cfg.ConfigFileParseError as error:
+        # Its text shows the invalid line, which may hold a secret.
+        cause = error.__context__
+        reason = f", line {cause.lineno}: {cause.msg}" if isinstance(cause, ParseError) else ""
+        raise ConfigError(f"{error.config_file} cannot be read{reason}.") from None
+    except (cfg.Error, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    return conf
+
+
+def load_bridge_settings(conf: cfg.ConfigOpts) -> BridgeSettings:
+    """Read what the two actions need: ``[st2]``, and when the relay reschedules.
+
+    :raises ConfigError: an option is invalid or contradicts another.
+    """
+    register_opts(conf)
+    return _bridge(
+        read_group(conf, ST2_GROUP.name, ST2_OPTS),
+        read_group(conf, RELAY_GROUP.name, [RESCHEDULE_AFTER])["reschedule_after"],
+    )
+
+
+def load_settings(conf: cfg.ConfigOpts) -> Settings:
+    """Read all options of ``[st2]`` and ``[st2_relay]``.
+
+    :raises ConfigError: an option is invalid or contradicts another.
+    """
+    register_opts(conf)
+    group = RELAY_GROUP.name
+    options = read_group(conf, group, RELAY_OPTS)
+    bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options["reschedule_after"])
+    mistral = mistral_settings(group, "mistral_url", options, bridge.st2.timeouts)
+    return Settings(
+        bridge, mistral, _relay(bridge.site, options), keystone_credential(conf, group, mistral)
+    )
+
+
+def mistral_settings(
+    group: str, url: str, options: Mapping[str, Any], limits: Timeouts
+) -> MistralSettings:
+    """Return how to reach Mistral, from the values of a group.
+
+    :param url: the name of the option with the URL.
+    :raises ConfigError: the URL is invalid.
+    """
+    return MistralSettings(
+        url=checked_url(f"[{group}] {url}", options[url] or ""), tls=_tls(options), timeouts=limits
+    )
+
+
+def keystone_credential(
+    conf: cfg.ConfigOpts, group: str, settings: MistralSettings
+) -> MistralCredential | None:
+    """Return the credential that keystoneauth's options in a group describe.
+
+    :param settings: of the Mistral in question; keystone is reached in the same way.
+    :return: None if ``auth_type`` is not set.
+    :raises ConfigError: keystoneauth rejects the options.
+    :raises ImportError: keystoneauth is not installed.
+    """
+    from keystoneauth1 import exceptions, loading
+
+    from st2actions_mistral.client.keystone import KeystoneCredential
+
+    try:
+        loading.register_auth_conf_options(conf, group)
+        plugin = loading.load_auth_from_conf_options(conf, group)
+    except exceptions.ClientException as error:
+        raise ConfigError(f"[{group}] auth_type and its options: {error}") from error
+    except cfg.Error:
+        # Its text may show a part of a password. Reading the options one by one names the invalid one.
+        read_group(conf, group, loading.get_auth_common_conf_options())
+        read_group(conf, group, loading.get_auth_plugin_conf_options(conf[group].auth_type))
+        raise ConfigError(f"[{group}] auth_type and its options cannot be read.") from None
+    if plugin is None:
+        return None
+    return KeystoneCredential(plugin, settings.tls, settings.timeouts, group)
+
+
+def checked_site(group: str, site: str | None) -> str:
+    """Return the site unchanged.
+
+    :raises ConfigError: it has other characters than letters, digits, ``.``, ``_`` and ``-``.
+    """
+    if not site or not _SITE.fullmatch(site):
+        raise ConfigError(
+            f"[{group}] site: {site or ''!r:.80} must be 1 to 64 letters, digits, '.', '_' or '-'."
+        )
+    return site
+
+
+def checked_keys(group: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of ``context_key`` unchanged.
+
+    :raises ConfigError: one is empty. It would silently sign nothing.
+    """
+    if not all(keys):
+        raise ConfigError(f"[{group}] context_key is empty: give it a secret, or remove the line.")
+    return tuple(keys)
+
+
+def timeouts(options: Mapping[str, Any]) -> Timeouts:
+    """Return the timeouts in the values of a group with ``options.TIMEOUT_OPTS``."""
+    return Timeouts(
+        connect_timeout=options["connect_timeout"],
+        read_timeout=options["read_timeout"],
+        retry_deadline=options["retry_deadline"],
+    )
+
+
+def _bridge(options: Mapping[str, Any], reschedule_after: float) -> BridgeSettings:
+    group = ST2_GROUP.name
+    st2 = _st2(group, options)
+    attempt = 2 * (st2.timeouts.connect_timeout + st2.timeouts.read_timeout)
+    return BridgeSettings(
+        st2=st2,
+        site=checked_site(group, options["site"]),
+        context_keys=checked_keys(group, options["context_key"]),
+        allowed_api_urls=tuple(
+            checked_url(f"[{group}] allowed_api_urls", url) for url in options["allowed_api_urls"]
+        ),
+        render_jinja=options["render_jinja"],
+        lookup_first_after=max(0.0, reschedule_after - attempt) if reschedule_after else math.inf,
+    )
+
+
+def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
+    def url(name: str) -> str | None:
+        value = options[name]
+        return checked_url(f"[{group}] {name}", value) if value else None
+
+    return St2Settings(
+        api_url=checked_url(f"[{group}] api_url", options["api_url"] or ""),
+        stream_url=url("stream_url"),
+        credential=Credential(
+            api_key=options["api_key"],
+            auth_token=options["auth_token"],
+            username=options["username"],
+            password=options["password"],
+            auth_url=url("auth_url"),
+        ),
+        tls=_tls(options),
+        timeouts=timeouts(options),
+    )
+
+
+def _relay(site: str, options: Mapping[str, Any]) -> RelaySettings:
+    reschedule_after, lost_after = options["reschedule_after"], options["lost_after"]
+    if 0 < lost_after < reschedule_after:
+        raise ConfigError(
+            f"[{RELAY_GROUP.name}] lost_after ({lost_after:g}) is less than reschedule_after"
+            f" ({reschedule_after:g}): a lost action would end in ERROR before the relay reschedules"
+            " it. Set lost_after to more, or reschedule_after to 0."
+        )
+    return RelaySettings(
+        site=site,
+        resync_interval=options["resync_interval"],
+        reschedule_after=reschedule_after,
+        lost_after=lost_after,
+        cancel_orphans=options["cancel_orphans"],
+        workers=options["workers"],
+        field_size_limit_kb=options["field_size_limit_kb"],
+        health_port=options["health_port"],
+    )
+
+
+def _tls(options: Mapping[str, Any]) -> Tls:
+    return Tls(cafile=options["cafile"], insecure=options["insecure"])
