@@ -1,5 +1,7 @@
-"""The end of a workflow comes to the StackStorm execution that it runs for, and its cancellation comes
-to the workflow: also without ``st2.callback``, and with no help of StackStorm's runner."""
+"""Test that parents finish with their workflows and workflows are cancelled with their parents.
+
+Neither ``st2.callback`` nor the runner's ``cancel`` helps here.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ FAIL = "{ref: core.local, parameters: {cmd: exit 3}}"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox that compares seldom: what is quick here is quick without that."""
+    """Start a sandbox that rarely resyncs: what is quick here needs no resync."""
     options = "resync_interval = 20\nreschedule_after = 0\nlost_after = 2"
     for made in new_bench(tmp_path_factory.mktemp("parents"), relay_options=options):
         made.stackstorm.register_runner("mistral-v2", starting(made))
@@ -41,7 +43,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def starting(bench: Bench) -> Any:
-    """A runner that starts whatever workflow it is told, which Mistral has already."""
+    """Return a runner that starts the workflow in its parameters, which Mistral knows already."""
 
     def start(request: RunRequest) -> RunResult:
         execution = request.execution
@@ -66,7 +68,7 @@ def starting(bench: Bench) -> Any:
 
 @pytest.fixture
 def eager(tmp_path: Path) -> Iterator[Bench]:
-    """A sandbox of a test's own that compares often."""
+    """Start a sandbox for one test that often resyncs."""
     options = "resync_interval = 1\nreschedule_after = 0\nlost_after = 2"
     for made in new_bench(tmp_path / "sandbox", relay_options=options):
         made.stackstorm.register_runner("mistral-v2", starting(made))
@@ -75,7 +77,7 @@ def eager(tmp_path: Path) -> Iterator[Bench]:
 
 
 def run(bench: Bench, workflow: str, **parameters: str) -> str:
-    """Run a workflow as StackStorm does; the id of the parent."""
+    """Run a workflow as StackStorm does, and return the id of the parent."""
     parameters = {"workflow": workflow, **parameters}
     return str(bench.st2.create_execution("tests.workflow", parameters)["id"])
 
@@ -86,7 +88,7 @@ def ended(bench: Bench, parent: str, timeout: float = 30) -> dict[str, Any]:
 
 
 def children(bench: Bench, parent: str, number: int = 1) -> list[dict[str, Any]]:
-    """Wait until that many children run."""
+    """Wait until that many child executions run, and return them."""
 
     def all_run() -> list[dict[str, Any]] | None:
         found = [e for e in bench.stackstorm.executions.all() if e.get("parent") == parent]
@@ -97,7 +99,7 @@ def children(bench: Bench, parent: str, number: int = 1) -> list[dict[str, Any]]
 
 
 def workflow_of(bench: Bench, parent: str) -> str:
-    """The workflow execution of a parent, once the parent names it."""
+    """Return the id of the workflow execution of a parent, once the parent names it."""
 
     def named() -> str | None:
         ref = WorkflowRef.of(bench.stackstorm.executions.get(parent)["context"])
@@ -114,7 +116,7 @@ def log(bench: Bench) -> str:
     return (bench.sandbox.folder / "relay.log").read_text(encoding="utf-8")
 
 
-def test_a_workflow_succeeds(bench: Bench) -> None:
+def test_parent_succeeds_with_its_workflow(bench: Bench) -> None:
     name = bench.workbook(
         f"""
         hello: {{action: st2.action, input: {HELLO}, on-success: [each, below, nothing]}}
@@ -135,7 +137,7 @@ def test_a_workflow_succeeds(bench: Bench) -> None:
     begun = time.monotonic()
     parent = run(bench, name)
     done = ended(bench, parent)
-    assert time.monotonic() - begun < 15, "it waited for a comparison"
+    assert time.monotonic() - begun < 15, "it waited for a resync"
     assert done["status"] == "succeeded"
     result = done["result"]
     assert result["state"] == "SUCCESS"
@@ -154,11 +156,11 @@ def test_a_workflow_succeeds(bench: Bench) -> None:
     assert tasks["below"]["result"] == {"deep": True}
     assert bench.mistral.execution_state(tasks["below"]["workflow_execution_id"]) == "SUCCESS"
     assert tasks["nothing"]["result"] is None
-    said = f"Finished: StackStorm execution {parent} succeeded"
-    eventually(lambda: said in log(bench), "the relay says so")
+    line = f"Finished: StackStorm execution {parent} succeeded"
+    eventually(lambda: line in log(bench), "the relay logs it")
 
 
-def test_the_children_of_tasks_without_a_result_are_named(bench: Bench) -> None:
+def test_child_executions_of_tasks_without_result_are_named(bench: Bench) -> None:
     name = bench.workbook(
         f"""
         late: {{action: st2.action, input: {SLEEP}, timeout: 2, on-error: [quiet, adhoc, each, none]}}
@@ -202,7 +204,7 @@ def test_the_children_of_tasks_without_a_result_are_named(bench: Bench) -> None:
     assert "execution_ids" not in tasks["none"]
 
 
-def test_tasks_of_a_reverse_workflow_are_in_order(bench: Bench) -> None:
+def test_tasks_of_reverse_workflow_are_in_order(bench: Bench) -> None:
     tasks = {n: f"t{n}: {{action: std.noop, requires: [{f't{n - 1}' if n else ''}]}}" for n in range(9)}
     book = bench.workbook(
         "noop: {action: std.noop}",
@@ -212,7 +214,7 @@ def test_tasks_of_a_reverse_workflow_are_in_order(bench: Bench) -> None:
     assert [task["name"] for task in done["result"]["tasks"]] == [f"t{n}" for n in range(9)]
 
 
-def test_a_workflow_has_an_output(bench: Bench) -> None:
+def test_parent_gets_output_of_its_workflow(bench: Bench) -> None:
     book = bench.workbook(
         "noop: {action: std.noop}",
         more="""
@@ -226,7 +228,7 @@ def test_a_workflow_has_an_output(bench: Bench) -> None:
     assert done["result"]["output"] == {"answer": 42}
 
 
-def test_a_workflow_fails(bench: Bench) -> None:
+def test_parent_fails_with_its_workflow(bench: Bench) -> None:
     parent = run(bench, bench.workbook(f"fail: {{action: st2.action, input: {FAIL}}}"))
     done = ended(bench, parent)
     assert done["status"] == "failed"
@@ -239,7 +241,7 @@ def test_a_workflow_fails(bench: Bench) -> None:
     assert bench.stackstorm.executions.get(task["execution_id"])["status"] == "failed"
 
 
-def test_an_error_that_is_dealt_with_is_none(bench: Bench) -> None:
+def test_parent_succeeds_if_error_of_task_is_handled(bench: Bench) -> None:
     tasks = f"""
     fail: {{action: st2.action, input: {FAIL}, on-error: [mend]}}
     mend: {{action: std.noop}}
@@ -249,36 +251,36 @@ def test_an_error_that_is_dealt_with_is_none(bench: Bench) -> None:
     assert [task["state"] for task in done["result"]["tasks"]] == ["ERROR", "SUCCESS"]
 
 
-def test_the_word_of_a_callback_stands(bench: Bench) -> None:
+def test_result_of_callback_is_kept(bench: Bench) -> None:
     tasks = f"""
-    hello: {{action: st2.action, input: {HELLO}, on-success: [say]}}
-    say: {{action: st2.callback, input: {{state: ERROR, result: our own word}}}}
+    hello: {{action: st2.action, input: {HELLO}, on-success: [call]}}
+    call: {{action: st2.callback, input: {{state: ERROR, result: our own}}}}
     """
     parent = run(bench, bench.workbook(tasks))
     done = ended(bench, parent)
-    assert (done["status"], done["result"]["output"]) == ("failed", "our own word")
+    assert (done["status"], done["result"]["output"]) == ("failed", "our own")
     bench.wait(workflow_of(bench, parent))
     time.sleep(2)
     assert bench.stackstorm.executions.get(parent)["result"] == done["result"]
     assert f"Finished: StackStorm execution {parent}" not in log(bench)
 
 
-def test_a_workflow_is_cancelled_in_mistral(bench: Bench) -> None:
+def test_parent_is_canceled_with_its_workflow(bench: Bench) -> None:
     parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = children(bench, parent)
     cancel_in_mistral(bench, workflow_of(bench, parent))
-    # Nothing tells the relay but a comparison.
+    # Only a resync shows it to the relay.
     assert ended(bench, child["id"])["status"] == "canceled"
     assert ended(bench, parent)["status"] == "canceled"
 
 
-def test_a_parent_is_cancelled(bench: Bench) -> None:
+def test_workflow_is_cancelled_with_its_parent(bench: Bench) -> None:
     begun = time.monotonic()
     parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = children(bench, parent)
     assert bench.st2.cancel(parent)
     assert ended(bench, child["id"])["status"] == "canceled"
-    assert time.monotonic() - begun < 15, "it waited for a comparison"
+    assert time.monotonic() - begun < 15, "it waited for a resync"
     assert ended(bench, parent)["status"] == "canceled"
     run_ = bench.wait(workflow_of(bench, parent))
     assert run_.execution["state"] == "CANCELLED"
@@ -287,7 +289,7 @@ def test_a_parent_is_cancelled(bench: Bench) -> None:
     )
 
 
-def test_the_parent_of_a_paused_workflow_is_cancelled(bench: Bench) -> None:
+def test_paused_workflow_is_cancelled_with_its_parent(bench: Bench) -> None:
     parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = children(bench, parent)
     workflow = workflow_of(bench, parent)
@@ -297,7 +299,7 @@ def test_the_parent_of_a_paused_workflow_is_cancelled(bench: Bench) -> None:
     assert bench.mistral.execution_state(workflow) == "CANCELLED"
 
 
-def test_a_parent_with_a_sub_workflow_is_cancelled(bench: Bench) -> None:
+def test_sub_workflow_is_cancelled_with_parent(bench: Bench) -> None:
     name = bench.workbook(
         "below: {workflow: inner, input: {env: <% env() %>, evaluate_env: false}}",
         more=f"""
@@ -318,8 +320,10 @@ def test_a_parent_with_a_sub_workflow_is_cancelled(bench: Bench) -> None:
 
 
 def nested(bench: Bench) -> tuple[str, str, str]:
-    """A workflow that runs another one by way of StackStorm: the ids of both parents and of the child
-    of the inner one."""
+    """Run a workflow that runs another one through StackStorm.
+
+    :return: the ids of the outer parent, the inner parent and the child execution of the inner one.
+    """
     inner = bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}")
     call = f"{{ref: tests.workflow, parameters: {{workflow: {inner}}}}}"
     outer = run(bench, bench.workbook(f"call: {{action: st2.action, input: {call}}}"))
@@ -328,7 +332,7 @@ def nested(bench: Bench) -> tuple[str, str, str]:
     return outer, middle["id"], child["id"]
 
 
-def test_the_outer_one_of_two_is_cancelled(bench: Bench) -> None:
+def test_cancel_of_outer_parent_reaches_everything(bench: Bench) -> None:
     outer, middle, child = nested(bench)
     assert bench.st2.cancel(outer)
     for execution in (child, middle, outer):
@@ -338,7 +342,7 @@ def test_the_outer_one_of_two_is_cancelled(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("where", ["StackStorm", "Mistral"])
-def test_the_inner_one_of_two_is_cancelled(bench: Bench, where: str) -> None:
+def test_cancel_of_inner_workflow_reaches_everything(bench: Bench, where: str) -> None:
     outer, middle, child = nested(bench)
     if where == "StackStorm":
         assert bench.st2.cancel(middle)
@@ -351,7 +355,7 @@ def test_the_inner_one_of_two_is_cancelled(bench: Bench, where: str) -> None:
     assert bench.mistral.execution_state(workflow_of(bench, middle)) == "CANCELLED"
 
 
-def test_a_nested_workflow_brings_its_output_home(bench: Bench) -> None:
+def test_result_of_nested_workflow_contains_its_output(bench: Bench) -> None:
     inner = bench.workbook(f"hello: {{action: st2.action, input: {HELLO}}}")
     call = f"{{ref: tests.workflow, parameters: {{workflow: {inner}}}}}"
     outer = run(bench, bench.workbook(f"call: {{action: st2.action, input: {call}}}"))
@@ -360,7 +364,7 @@ def test_a_nested_workflow_brings_its_output_home(bench: Bench) -> None:
     assert task["result"]["tasks"][0]["result"]["result"] == {"value": "hello"}
 
 
-def test_results_are_cut_to_what_is_read_with_patience(bench: Bench) -> None:
+def test_large_results_of_tasks_are_truncated(bench: Bench) -> None:
     large = "{ref: core.local, parameters: {cmd: 'head -c 300000 /dev/zero | tr \"\\\\0\" x'}}"
     parent = run(bench, bench.workbook(f"large: {{action: st2.action, input: {large}}}"))
     done = ended(bench, parent)
@@ -371,7 +375,7 @@ def test_results_are_cut_to_what_is_read_with_patience(bench: Bench) -> None:
     assert task["execution_id"] == task["result"]["st2"]["execution_id"]
 
 
-def test_a_workflow_is_deleted(eager: Bench) -> None:
+def test_parent_of_deleted_workflow_fails(eager: Bench) -> None:
     parent = run(eager, eager.workbook("wait: {action: std.async_noop}"))
     other = run(eager, eager.workbook("wait: {action: std.async_noop}"))
     for id_ in (parent, other):
@@ -387,7 +391,7 @@ def test_a_workflow_is_deleted(eager: Bench) -> None:
     assert ended(eager, other)["status"] == "canceled"
 
 
-def test_the_relay_was_away(eager: Bench) -> None:
+def test_relay_catches_up_after_it_was_stopped(eager: Bench) -> None:
     eager.sandbox.relay.stop()
     done = run(eager, eager.workbook("noop: {action: std.noop}"))
     cancelled = run(eager, eager.workbook("wait: {action: std.async_noop}"))
@@ -402,21 +406,21 @@ def test_the_relay_was_away(eager: Bench) -> None:
     assert eager.wait(workflow).execution["state"] == "CANCELLED"
 
 
-def test_mistral_is_away_while_a_parent_is_cancelled(eager: Bench) -> None:
+def test_cancel_of_parent_waits_for_stopped_mistral(eager: Bench) -> None:
     parent = run(eager, eager.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = children(eager, parent)
     workflow = workflow_of(eager, parent)
     eager.sandbox.mistral_server.stop()
     assert eager.st2.cancel(parent)
     time.sleep(4)
-    # Longer than lost_after: nothing is concluded.
+    # Longer than lost_after, which does not count while Mistral does not respond.
     assert eager.stackstorm.executions.get(child["id"])["status"] == "running"
     eager.sandbox.mistral_server.start()
     assert eager.wait(workflow).execution["state"] == "CANCELLED"
     assert ended(eager, child["id"])["status"] == "canceled"
 
 
-def test_a_runner_that_leaves_it_canceling_is_helped(eager: Bench) -> None:
+def test_canceling_parent_is_canceled_by_the_relay(eager: Bench) -> None:
     eager.stackstorm.register_runner(
         "mistral-v2", Runner(starting(eager), cancel=lambda request: RunResult("canceling", {"a": 1}))
     )
@@ -425,12 +429,12 @@ def test_a_runner_that_leaves_it_canceling_is_helped(eager: Bench) -> None:
     assert eager.st2.cancel(parent)
     done = ended(eager, parent)
     assert done["status"] == "canceled"
-    # StackStorm takes our result only here.
+    # Only here StackStorm stores the relay's result.
     assert done["result"]["state"] == "CANCELLED"
 
 
-def test_a_start_of_which_nobody_knows_is_cancelled(eager: Bench) -> None:
-    """The runner has lost Mistral's answer, and says so."""
+def test_workflow_with_unknown_start_is_cancelled(eager: Bench) -> None:
+    """The runner did not get Mistral's answer, and its result says so."""
     start = starting(eager)
 
     def run_and_lose(request: RunRequest) -> RunResult:
@@ -443,17 +447,17 @@ def test_a_start_of_which_nobody_knows_is_cancelled(eager: Bench) -> None:
     assert eager.wait(workflow_execution_id(parent)).execution["state"] == "CANCELLED"
 
 
-def test_a_workflow_that_was_run_again_is_the_new_parents(
+def test_rerun_workflow_reports_to_its_new_parent(
     eager: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its old parent is canceled, which says nothing of the new one."""
+    """Its old parent is canceled, which must not cancel the workflow."""
     name = eager.workbook(
         """
         first: {action: std.noop, fail-on: "<% not env().get(go, false) %>", on-success: [then]}
         then: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 4}}}
         """
     )
-    # Nobody is there to tell the old one of the failure.
+    # So that the old parent does not learn of the failure.
     eager.sandbox.relay.stop()
     old = run(eager, name)
     workflow = workflow_of(eager, old)
@@ -481,9 +485,8 @@ def test_a_workflow_that_was_run_again_is_the_new_parents(
     assert [task["state"] for task in done["result"]["tasks"]] == ["SUCCESS", "SUCCESS"]
 
 
-def test_who_only_claims_a_workflow_has_no_say(eager: Bench) -> None:
-    """An execution of a stranger that names it is neither given its output nor cancels it, nor keeps it
-    at work."""
+def test_execution_that_only_claims_a_workflow_does_not_count(eager: Bench) -> None:
+    """It gets no output, cancels nothing, and keeps nothing running."""
     victim = run(eager, eager.workbook("wait: {action: std.async_noop}"))
     workflow = workflow_of(eager, victim)
 
@@ -491,12 +494,12 @@ def test_who_only_claims_a_workflow_has_no_say(eager: Bench) -> None:
         return RunResult("running", {"a": 1}, WorkflowRef("mistral", workflow, "x").as_context())
 
     eager.stackstorm.register_runner("mistral-v2", Runner(claim))
-    stranger, other = run(eager, "x"), run(eager, "x")
-    assert workflow_of(eager, stranger) == workflow_of(eager, other) == workflow
-    assert eager.st2.cancel(stranger)
+    claimant, other = run(eager, "x"), run(eager, "x")
+    assert workflow_of(eager, claimant) == workflow_of(eager, other) == workflow
+    assert eager.st2.cancel(claimant)
     time.sleep(3)
     assert eager.mistral.execution_state(workflow) == "RUNNING"
-    # The runner of both has no part in it.
+    # The runner does not cancel it.
     assert eager.st2.cancel(victim)
     assert eager.wait(workflow).execution["state"] == "CANCELLED"
     assert ended(eager, victim)["status"] == "canceled"
