@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 
 from st2actions_mistral.errors import ConfigError
-from st2actions_mistral.relay.backoff import Failure
+from st2actions_mistral.relay import backoff, workqueue
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Health:
         metrics: Metrics,
         contacts: Mapping[str, Callable[[], float]],
         stale: float,
-        failing: Callable[[], Mapping[str, Failure]],
+        failing: Callable[[], Mapping[str, backoff.Failure | workqueue.Failure]],
     ) -> None:
         self._failing = failing
         self._contacts = contacts

@@ -16,13 +16,13 @@ from st2actions_mistral.client.settings import MistralSettings, St2Settings, cap
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.relay import backoff, workqueue
 from st2actions_mistral.relay.children import Children
 from st2actions_mistral.relay.delivery import Delivery, Requested
-from st2actions_mistral.relay.ends import Ends
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.loop import Sweeper, Watcher
 from st2actions_mistral.relay.metrics import Health, Metrics
-from st2actions_mistral.relay.parent_view import ParentView
+from st2actions_mistral.relay.parents.controller import ParentController
 from st2actions_mistral.relay.systemd import Notifier
 from st2actions_mistral.relay.view import View
 
@@ -77,20 +77,14 @@ class Relay:
             projects=self._projects,
         )
         self.metrics = Metrics()
-        self._ends = Ends(
+        self._parents = ParentController(
             self._st2,
             self._mistral,
             settings,
-            ParentView(
-                self._st2,
-                self._mistral,
-                settings.site,
-                alive=self._notifier.alive,
-                projects=self._projects,
-            ),
             metrics=self.metrics,
             projects=self._projects,
-            given_up=self._sweep_now.set,
+            resync=self._sweep_now,
+            heartbeat=self._notifier.alive,
         )
         self._delivery = Delivery(
             self._st2,
@@ -102,7 +96,7 @@ class Relay:
             metrics=self.metrics,
             projects=self._projects,
             room=self._sweep_now.set,
-            delivered=self._ends.delivered,
+            delivered=self._parents.on_child_completed,
         )
         self._sweeper = Sweeper(
             self._st2,
@@ -120,7 +114,7 @@ class Relay:
             settings,
             sweep_now=self._sweep_now,
             stop=self._stop,
-            seen=self._ends.seen,
+            seen=self._parents.on_execution_event,
         )
 
     def run(self) -> None:
@@ -128,7 +122,7 @@ class Relay:
         health = self._health()
         watching = threading.Thread(target=self._watcher.run, name="watch", daemon=True)
         watching.start()
-        threading.Thread(target=self._ends.run, name="ends", daemon=True).start()
+        self._parents.start()
         try:
             while not self._stop.is_set():
                 # Asked for, a sweep is there to find what the stream may have missed; one that failed
@@ -142,7 +136,7 @@ class Relay:
             self._watcher.end()
             watching.join(timeout=5)
             self._delivery.close()
-            self._ends.close()
+            self._parents.close()
             self._st2.close()
             self._mistral.close()
             if health is not None:
@@ -172,14 +166,17 @@ class Relay:
             self.metrics,
             contacts,
             self._settings.resync_interval + self._silence,
-            lambda: {
-                **self._delivery.backoff.failing(),
-                **self._ends.backoff.failing(),
-                **self._projects.failing(),
-            },
+            self._failing,
         )
         LOG.info("%s/metrics and %s/health tell how the relay is.", health.url, health.url)
         return health
+
+    def _failing(self) -> dict[str, backoff.Failure | workqueue.Failure]:
+        return {
+            **self._delivery.backoff.failing(),
+            **self._parents.failing(),
+            **self._projects.failing(),
+        }
 
     def _wait(self, pause: float) -> None:
         """Wait until the next sweep is due, and give the signs of life that the watchdog wants."""
@@ -200,7 +197,7 @@ class Relay:
         if waiting is not None:
             self._notifier.alive()
         # What keeps actions from being compared need not keep parents from it.
-        parents = self._compare(self._ends.sweep, failures)
+        parents = self._compare(self._parents.resync, failures)
         if waiting is not None:
             self._everything = False
             self.metrics.waiting.set(waiting)

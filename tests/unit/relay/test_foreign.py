@@ -1,4 +1,4 @@
-"""The relay does nothing for actions and workflows of other projects."""
+"""The relay does nothing for actions of other projects."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.model.project import Foreign, Scope
-from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
-from st2actions_mistral.relay import parents, reconcile
+from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.foreign import ForeignProjects
 
 OWN = Scope("own")
 OTHER = Foreign("other", OWN)
 RULES = reconcile.Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans=True)
-PARENT = "6b03c160746e6986596007f7"
-WORKFLOW = workflow_execution_id(PARENT)
 
 
 def action(state: str = "RUNNING", **more: Any) -> dict[str, Any]:
@@ -65,44 +62,6 @@ def test_an_action_that_is_not_ours_is_not_reported() -> None:
     other = action(project_id="other")
     seen = reconcile.Seen(other, base="std.noop", child=child("succeeded"), scope=OWN)
     assert isinstance(reconcile.settle(seen, RULES), reconcile.Leave)
-
-
-def parent(status: str = "running") -> dict[str, Any]:
-    context = WorkflowRef("here", WORKFLOW, "n").as_context()
-    return {"id": PARENT, "status": status, "context": context}
-
-
-def workflow(state: str, project: str) -> dict[str, Any]:
-    description = f"StackStorm execution {PARENT}"
-    return {"id": WORKFLOW, "state": state, "description": description, "project_id": project}
-
-
-def decide_parent(row: dict[str, Any] | None, status: str, **more: Any) -> parents.Effect:
-    found = parent(status)
-    return parents.settle(parents.Seen(found, row, owner=found, **more), "here", 600)
-
-
-def test_a_workflow_of_another_project_is_not_cancelled() -> None:
-    own, other = workflow("RUNNING", "own"), workflow("RUNNING", "other")
-    assert isinstance(decide_parent(own, "canceled", scope=OWN), parents.Stop)
-    assert isinstance(decide_parent(other, "canceled"), parents.Stop)
-    refused = parents.Refuse(WORKFLOW, OTHER)
-    assert decide_parent(other, "canceled", scope=OWN) == refused
-
-
-def test_the_end_of_a_workflow_of_another_project_is_told_to_stackstorm() -> None:
-    """That writes nothing to Mistral."""
-    finish = parents.Finish(PARENT, "succeeded")
-    assert decide_parent(workflow("SUCCESS", "other"), "running", scope=OWN) == finish
-
-
-def test_a_missing_workflow_is_lost_only_where_it_was_seen_before() -> None:
-    """Mistral hides those of other projects."""
-    lost = decide_parent(None, "running", age=700)
-    assert isinstance(lost, parents.Finish)
-    assert decide_parent(None, "running", age=700, scope=OWN, was_seen=True) == lost
-    refused = parents.Refuse(WORKFLOW, Foreign(None, OWN))
-    assert decide_parent(None, "running", age=700, scope=OWN) == refused
 
 
 def test_each_project_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

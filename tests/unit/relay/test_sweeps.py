@@ -47,7 +47,7 @@ def test_a_comparison_of_everything_that_fails_is_made_again(monkeypatch: pytest
         return 0
 
     monkeypatch.setattr(relay._sweeper, "sweep", sweep)
-    monkeypatch.setattr(relay._ends, "sweep", lambda: 0)
+    monkeypatch.setattr(relay._parents, "resync", lambda: 0)
     running: Any = threading.Thread(target=relay.run)
     running.start()
     running.join(10)
@@ -64,7 +64,7 @@ def _breaks(**given: Any) -> int:
 
 
 @pytest.mark.parametrize("failure", [_fails, _breaks])
-@pytest.mark.parametrize("half", ["_sweeper", "_ends"])
+@pytest.mark.parametrize("half", ["_sweeper", "_parents"])
 def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from_it(
     monkeypatch: pytest.MonkeyPatch, half: str, failure: Any
 ) -> None:
@@ -75,12 +75,13 @@ def test_what_fails_in_one_half_of_a_comparison_does_not_keep_the_other_one_from
         requested=lambda inputs, ids: None,
     )
     asked: list[str] = []
-    for other in ("_sweeper", "_ends"):
-        monkeypatch.setattr(getattr(relay, other), "sweep", lambda **given: asked.append("fine") or 7)
-    monkeypatch.setattr(getattr(relay, half), "sweep", failure)
+    methods = {"_sweeper": "sweep", "_parents": "resync"}
+    for other, method in methods.items():
+        monkeypatch.setattr(getattr(relay, other), method, lambda **given: asked.append("fine") or 7)
+    monkeypatch.setattr(getattr(relay, half), methods[half], failure)
     assert relay._sweep() == 5
     assert asked == ["fine"]
-    told = {"_sweeper": relay.metrics.parents, "_ends": relay.metrics.waiting}[half]
+    told = {"_sweeper": relay.metrics.parents, "_parents": relay.metrics.waiting}[half]
     assert [sample.value for metric in told.collect() for sample in metric.samples] == [7]
 
 

@@ -7,7 +7,7 @@ one cannot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,13 +15,30 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Scope
 from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
-from st2actions_mistral.relay.parents import Finish, Seen, Stop, settle, wants_no_more
+from st2actions_mistral.relay.parents.decide import (
+    Cancel,
+    Finish,
+    Look,
+    Refuse,
+    Rules,
+    Seen,
+    StateSeen,
+    Wait,
+    What,
+    decide,
+    decide_sub_workflow,
+    is_unwanted,
+)
 
 FIRST = f"{0:024x}"
 ID = workflow_execution_id(FIRST)
 LOST_AFTER = 600.0
-UNKNOWN = {"mistral": {"start": "unknown"}}
+UNFINISHED = ("RUNNING", "PAUSED")
+OWN, OTHER = Scope("own"), Scope("other")
+RULES = Rules("here", LOST_AFTER)
+START_UNKNOWN = {"mistral": {"start": "unknown"}}
 
 
 @dataclass
@@ -35,6 +52,7 @@ class Parent:
     result: dict[str, Any] = field(default_factory=dict)
     stranger: bool = False
     missed_since: float | None = None
+    workflow_was_seen: bool = False
 
     @property
     def final(self) -> bool:
@@ -48,8 +66,9 @@ class Parent:
 class World(RuleBasedStateMachine):
     """One workflow, those that it runs for one after the other, and those that claim it."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(scope=st.sampled_from([None, OWN, OTHER]))
+    def begin(self, scope: Scope | None) -> None:
+        self.scope = scope
         self.now = 0.0
         self.state: str | None = "RUNNING"
         self.owner = FIRST
@@ -65,12 +84,12 @@ class World(RuleBasedStateMachine):
 
     # -- Mistral -------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.state in ("RUNNING", "PAUSED"))
+    @precondition(lambda self: self.state in UNFINISHED)
     @rule(state=st.sampled_from(["SUCCESS", "CANCELLED", "PAUSED", "RUNNING"]))
     def the_workflow_changes(self, state: str) -> None:
         self.state = state
 
-    @precondition(lambda self: self.state in ("RUNNING", "PAUSED"))
+    @precondition(lambda self: self.state in UNFINISHED)
     @rule()
     def the_workflow_fails(self) -> None:
         # A rule of its own: all that comes after begins with it.
@@ -114,7 +133,7 @@ class World(RuleBasedStateMachine):
     def a_runner_does_not_know_what_it_started(self, which: int, sure: bool) -> None:
         parent = self.parent(which)
         if sure and not parent.named and not parent.final:
-            self.end(parent, "failed", UNKNOWN)
+            self.end(parent, "failed", START_UNKNOWN)
 
     @rule(which=st.integers(0, 4), final=st.booleans())
     def a_parent_is_cancelled(self, which: int, final: bool) -> None:
@@ -138,9 +157,49 @@ class World(RuleBasedStateMachine):
 
     # -- the relays ----------------------------------------------------------------------------------
 
-    @rule(which=st.integers(0, 4))
-    def a_relay_looks(self, which: int) -> None:
+    @rule(which=st.integers(0, 4), cheaply=st.booleans(), failures=st.integers(0, 4))
+    def a_relay_reconciles(self, which: int, cheaply: bool, failures: int) -> None:
+        """Observe what the decision asks for, until it is one."""
         parent = self.parent(which)
+        seen: StateSeen | Seen = StateSeen(self.state) if cheaply else self.seen(parent, failures)
+        looks: list[What] = []
+        while isinstance(effect := decide(seen, RULES), Look):
+            assert effect.at not in looks, "it has seen that"
+            looks.append(effect.at)
+            if effect.at is What.BOTH:
+                assert self.state not in UNFINISHED, "a look at the state suffices"
+                seen = self.seen(parent, failures)
+            else:
+                assert isinstance(seen, Seen)
+                assert self.owner != parent.id, "it has seen that"
+                seen = replace(seen, owner=self.owned_by().shown(), owner_observed=True)
+        if isinstance(effect, Finish):
+            self.check_finish(parent, effect)
+            assert effect.truncate == (failures >= 3)
+            self.end(parent, effect.status, {"output": "the relay's"})
+        elif isinstance(effect, Cancel):
+            assert self.state in UNFINISHED
+            assert is_unwanted(self.owned_by().shown()), "somebody waits for it"
+            assert self.scope != OTHER, "it belongs to another project"
+            self.state = "CANCELLED"
+        elif isinstance(effect, Refuse):
+            assert self.scope == OTHER or (self.scope == OWN and self.state is None)
+        elif effect.again:
+            assert self.state in UNFINISHED or not parent.named
+
+    @rule(root=st.sampled_from(["CANCELLED", "ERROR", "RUNNING", None]), ours=st.booleans())
+    def a_relay_reconciles_a_sub_workflow(self, root: str | None, ours: bool) -> None:
+        below = {"id": "sub", "state": self.state} if self.state else None
+        if below:
+            below["project_id"] = "own"
+        description = f"StackStorm execution {FIRST}" if ours else "a user's"
+        shown = {"id": ID, "state": root, "description": description} if root else None
+        effect = decide_sub_workflow(below, shown, self.scope)
+        wanted = self.state in UNFINISHED and root == "CANCELLED" and ours
+        expected = (Refuse if self.scope == OTHER else Cancel) if wanted else Wait
+        assert isinstance(effect, expected)
+
+    def seen(self, parent: Parent, failures: int = 0) -> Seen:
         workflow = None
         if self.state is not None:
             context = {"parent": {"execution_id": self.owner}}
@@ -150,24 +209,21 @@ class World(RuleBasedStateMachine):
                 "state": self.state,
                 "description": f"StackStorm execution {FIRST}",
                 "params": {"env": env},
+                "project_id": OWN.project_id,
             }
             parent.missed_since = None
+            parent.workflow_was_seen |= parent.named
         elif parent.missed_since is None:
             parent.missed_since = self.now
-        seen = Seen(
+        since = self.now if parent.missed_since is None else parent.missed_since
+        return Seen(
             parent.shown(),
             workflow,
-            owner=self.owned_by().shown(),
-            age=self.now - (self.now if parent.missed_since is None else parent.missed_since),
+            missing_for=self.now - since,
+            failures=failures,
+            scope=self.scope,
+            was_seen=parent.workflow_was_seen,
         )
-        effect = settle(seen, "here", LOST_AFTER)
-        if isinstance(effect, Finish):
-            self.check_finish(parent, effect)
-            self.end(parent, effect.status, {"output": "the relay's"})
-        elif isinstance(effect, Stop):
-            assert self.state in ("RUNNING", "PAUSED")
-            assert wants_no_more(self.owned_by().shown()), "somebody waits for it"
-            self.state = "CANCELLED"
 
     def check_finish(self, parent: Parent, effect: Finish) -> None:
         assert effect.execution_id == parent.id
@@ -176,6 +232,7 @@ class World(RuleBasedStateMachine):
             assert effect.lost
             assert parent.missed_since is not None
             assert self.now - parent.missed_since >= LOST_AFTER
+            assert self.scope is None or parent.workflow_was_seen
             return
         assert self.state in states.MISTRAL_FINAL
         assert not parent.stranger
@@ -200,17 +257,17 @@ class World(RuleBasedStateMachine):
             self.a_runner_has_started_it(which)
         for _ in range(3):
             for which in everyone:
-                self.a_relay_looks(which)
+                self.a_relay_reconciles(which, cheaply=False, failures=0)
             self.now += 601
         owner = self.owned_by()
         # Whoever else claims it.
-        if wants_no_more(owner.shown()):
-            assert self.state not in ("RUNNING", "PAUSED")
+        if is_unwanted(owner.shown()) and self.scope != OTHER:
+            assert self.state not in UNFINISHED
         if self.state in states.MISTRAL_FINAL:
             assert owner.final
-        if self.state is None:
+        if self.state is None and self.scope is None:
             assert all(parent.final for parent in self.parents)
-        if self.state in ("RUNNING", "PAUSED"):
+        if self.state in UNFINISHED and self.scope != OTHER:
             assert not any(parent.status == "canceled" for parent in [owner])
 
 

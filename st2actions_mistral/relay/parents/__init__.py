@@ -1,0 +1,1 @@
+"""Reconcile parent executions with their workflows: completion, cancellation, lost workflows."""

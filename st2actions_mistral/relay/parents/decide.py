@@ -1,0 +1,267 @@
+"""Decide what to do about a parent execution and its workflow. Pure functions of what was observed.
+
+A parent is the StackStorm execution that a workflow runs for. Parent and workflow must name each
+other: anyone who may create executions in StackStorm, or start workflows in Mistral, can name anything.
+A re-run changes the parent that a workflow reports to; only the last one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from st2actions_mistral.model import states
+from st2actions_mistral.model.ids import is_execution_id
+from st2actions_mistral.model.project import Foreign, Scope, foreign
+from st2actions_mistral.model.workflow import RUNNER, WorkflowRef, reports_to, started_for
+
+# Failures in a row after which the result itself counts as the reason. Each takes some seconds, and the
+# pauses between them double.
+_FAILURES_BEFORE_TRUNCATION: Final = 3
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options that decisions depend on."""
+
+    site: str
+    lost_after: float
+    """Seconds after which a workflow that Mistral does not know counts as lost; 0: never."""
+
+
+@dataclass(frozen=True)
+class StateSeen:
+    """The state of a parent's workflow, and nothing else: the cheapest observation."""
+
+    state: str | None
+    """None if Mistral does not know the workflow."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A parent and its workflow, as both systems show them now."""
+
+    parent: Mapping[str, Any] | None
+    """The whole StackStorm execution; None if there is none."""
+    workflow: Mapping[str, Any] | None = None
+    """The workflow execution as Mistral's API shows it, with ``params``; None if there is none."""
+    owner: Mapping[str, Any] | None = None
+    """The execution that the workflow reports to now, if that is another one than the parent; None if
+    StackStorm does not know it, or was not asked."""
+    owner_observed: bool = False
+    """True if StackStorm was asked for ``owner``."""
+    missing_for: float = 0
+    """Seconds since the workflow, or the parent's reference to it, was missed."""
+    scope: Scope | None = None
+    """The project of the relay's token; None if Mistral has no authentication."""
+    was_seen: bool = False
+    """True if this relay has seen the workflow before: if it is missing now, it was deleted."""
+    failures: int = 0
+    """Failures in a row to reconcile this parent."""
+
+
+class What(Enum):
+    """Parts of an observation that a :class:`Look` can ask for."""
+
+    BOTH = "the parent and its workflow"
+    OWNER = "the execution that the workflow reports to"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Observe more, then decide again."""
+
+    at: What
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Write the final status and result of a parent."""
+
+    execution_id: str
+    status: str
+    lost: str | None = None
+    """The reason if there is no workflow to report about."""
+    truncate: bool = False
+    """Truncate the result if StackStorm fails to store it, instead of retrying later."""
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a workflow."""
+
+    workflow_execution_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing now."""
+
+    reason: str
+    again: bool = False
+    """True if the workflow may end before the next resync."""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Do nothing, because the workflow belongs to another project than the relay's token."""
+
+    workflow_execution_id: str
+    foreign: Foreign
+
+
+Effect = Look | Finish | Cancel | Wait | Refuse
+
+
+def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:
+    """Return what to do about one parent and its workflow."""
+    if isinstance(seen, StateSeen):
+        if seen.state is None or seen.state in states.MISTRAL_FINAL:
+            return Look(What.BOTH)
+        return Wait(f"its workflow is {seen.state}", again=True)
+    if seen.parent is None:
+        return Wait("StackStorm does not know the execution")
+    if seen.workflow is None:
+        return _without_workflow(seen, seen.parent, rules)
+    if seen.workflow["state"] in states.MISTRAL_FINAL:
+        return _finished(seen, seen.parent, seen.workflow, rules)
+    return _unfinished(seen, seen.parent, seen.workflow, rules)
+
+
+def decide_sub_workflow(
+    workflow: Mapping[str, Any] | None, root: Mapping[str, Any] | None, scope: Scope | None
+) -> Effect:
+    """Return what to do about a sub-workflow that Mistral left running.
+
+    Mistral cancels sub-workflows with their root, but not one that starts at that moment.
+
+    :param workflow: the sub-workflow as Mistral shows it; None if there is none.
+    :param root: the outermost workflow; None if there is none.
+    :param scope: the project of the relay's token; None if Mistral has no authentication.
+    """
+    if workflow is None or workflow["state"] in states.MISTRAL_FINAL:
+        return Wait("the sub-workflow has ended")
+    if root is None or root["state"] != states.CANCELLED or not started_for(root):
+        return Wait("its outermost workflow is not a cancelled one of StackStorm's")
+    if (other := foreign(workflow, scope)) is not None:
+        return Refuse(workflow["id"], other)
+    return Cancel(workflow["id"], f"its outermost workflow {root['id']} is cancelled")
+
+
+def is_unwanted(execution: Mapping[str, Any]) -> bool:
+    """Return True if nobody in StackStorm waits for an execution's workflow any more.
+
+    The execution was cancelled, or its runner could not learn whether the workflow was started.
+    """
+    if execution["status"] in states.ST2_STOPPING:
+        return True
+    result = execution.get("result")
+    mistral = result.get("mistral") if isinstance(result, Mapping) else None
+    unknown = isinstance(mistral, Mapping) and mistral.get("start") == "unknown"
+    return execution["status"] == states.ST2_FAILED and unknown
+
+
+def ref_of(execution: Mapping[str, Any], site: str) -> WorkflowRef | None:
+    """Return the workflow that an execution names; None if it names none of this site."""
+    ref = WorkflowRef.of(execution.get("context"))
+    return ref if ref and ref.site == site else None
+
+
+def may_be_parent(execution: Mapping[str, Any], site: str) -> bool:
+    """Return True if an execution has a workflow of this site, or may have one soon."""
+    ref = WorkflowRef.of(execution.get("context"))
+    return ref.site == site if ref is not None else _has_our_runner(execution)
+
+
+def parent_of(child: Mapping[str, Any]) -> str | None:
+    """Return the id of the execution that a child execution was created below, from its context."""
+    context = child.get("context")
+    parent = context.get("parent") if isinstance(context, Mapping) else None
+    found = parent.get("execution_id") if isinstance(parent, Mapping) else None
+    return found if is_execution_id(found) else None
+
+
+def _without_workflow(seen: Seen, parent: Mapping[str, Any], rules: Rules) -> Finish | Wait | Refuse:
+    if parent["status"] in states.ST2_FINAL:
+        return Wait(f"it is {parent['status']} already")
+    ref = ref_of(parent, rules.site)
+    if ref is None:
+        return Wait("it has no workflow yet", again=may_be_parent(parent, rules.site))
+    if not _is_lost(seen, rules):
+        return Wait("its workflow is missing")
+    if not seen.was_seen and (other := foreign({}, seen.scope)) is not None:
+        # Mistral hides the workflows of other projects: a missing one need not be deleted.
+        return Refuse(ref.execution_id, other)
+    canceling = parent["status"] == states.ST2_CANCELING
+    status = states.ST2_CANCELED if canceling else states.ST2_FAILED
+    return _finish(
+        seen,
+        parent,
+        status,
+        f"Mistral does not know the workflow execution {ref.execution_id}: it was deleted, or never"
+        " started.",
+    )
+
+
+def _finished(
+    seen: Seen, parent: Mapping[str, Any], workflow: Mapping[str, Any], rules: Rules
+) -> Finish | Wait:
+    if parent["id"] not in (reports_to(workflow), started_for(workflow)):
+        return Wait("its workflow runs for another execution")
+    if parent["status"] in states.ST2_FINAL:
+        return Wait(f"it is {parent['status']} already")
+    if parent["status"] == states.ST2_CANCELING:
+        return _finish(seen, parent, states.ST2_CANCELED)
+    if ref_of(parent, rules.site) is None:
+        # Whoever starts a workflow can name an execution; only the runner makes an execution name it.
+        lost_its_runner = _has_our_runner(parent) and started_for(workflow) == parent["id"]
+        if not (lost_its_runner and _is_lost(seen, rules)):
+            again = may_be_parent(parent, rules.site)
+            return Wait("it does not name its workflow yet", again=again)
+    return _finish(seen, parent, states.st2_status(workflow["state"]))
+
+
+def _unfinished(
+    seen: Seen, parent: Mapping[str, Any], workflow: Mapping[str, Any], rules: Rules
+) -> Look | Cancel | Wait | Refuse:
+    owner_id = reports_to(workflow)
+    owner = parent if owner_id == parent["id"] else seen.owner
+    final = parent["status"] in states.ST2_FINAL
+    if not final and parent["id"] not in (owner_id, started_for(workflow)):
+        return Wait("its workflow runs for another execution")
+    if owner_id and owner_id != parent["id"] and (final or is_unwanted(parent)):
+        if not seen.owner_observed:
+            return Look(What.OWNER)
+        if final and owner is not None:
+            # A re-run whose event was not seen, perhaps: its status decides.
+            parent = owner
+    if parent["id"] not in (owner_id, started_for(workflow)):
+        return Wait("its workflow runs for another execution")
+    if not is_unwanted(parent):
+        again = may_be_parent(parent, rules.site)
+        return Wait(f"its workflow is {workflow['state']}", again=again)
+    if owner is None:
+        return Wait("StackStorm does not know the execution that its workflow runs for")
+    # Other executions that name the workflow do not count, because it does not name them. Mistral runs
+    # tasks again and changes the parent in one step, so there is no moment in between.
+    if not is_unwanted(owner):
+        return Wait(f"its workflow runs for execution {owner['id']}")
+    if (other := foreign(workflow, seen.scope)) is not None:
+        return Refuse(workflow["id"], other)
+    return Cancel(workflow["id"], f"StackStorm execution {owner['id']} is {owner['status']}")
+
+
+def _finish(seen: Seen, parent: Mapping[str, Any], status: str, lost: str | None = None) -> Finish:
+    return Finish(parent["id"], status, lost, seen.failures >= _FAILURES_BEFORE_TRUNCATION)
+
+
+def _is_lost(seen: Seen, rules: Rules) -> bool:
+    return 0 < rules.lost_after <= seen.missing_for
+
+
+def _has_our_runner(execution: Mapping[str, Any]) -> bool:
+    runner = execution.get("runner")
+    return isinstance(runner, Mapping) and runner.get("name") == RUNNER

@@ -1,0 +1,134 @@
+"""Read parents and their workflows from both systems. Nothing is changed, nothing is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.workflow import reports_to, started_for, workflow_execution_id
+from st2actions_mistral.relay.parents.decide import (
+    Look,
+    Seen,
+    StateSeen,
+    Wait,
+    What,
+    decide_sub_workflow,
+    ref_of,
+)
+from st2actions_mistral.relay.view import alively
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The result of comparing all parents and workflows of both systems."""
+
+    waiting: Mapping[str, str]
+    """The id of the workflow execution of each parent that is not final."""
+    doubtful: Collection[str]
+    """The executions to reconcile: parents whose workflow has ended or is missing, parents that are
+    canceling or name no workflow, and executions that became final before their workflow did."""
+    sub_workflows: Collection[str]
+    """Sub-workflows that still run although their outermost workflow is cancelled."""
+
+
+class ParentObserver:
+    """Reads parents and workflows. Safe to share between threads."""
+
+    def __init__(
+        self,
+        st2: St2Client,
+        mistral: MistralClient,
+        site: str,
+        *,
+        heartbeat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        :param heartbeat: called for each row of a listing, because a listing may have many pages.
+        """
+        self._st2 = st2
+        self._mistral = mistral
+        self._site = site
+        self._heartbeat = heartbeat
+
+    def state(self, workflow_id: str) -> StateSeen:
+        """Return the state of one workflow: one small request."""
+        return StateSeen(self._mistral.execution_state(workflow_id))
+
+    def look(self, look: Look, parent_id: str, seen: StateSeen | Seen) -> Seen:
+        """Add what a decision asked for to what was seen."""
+        if look.at is What.BOTH or not isinstance(seen, Seen):
+            return self.both(parent_id)
+        assert seen.workflow is not None
+        owner_id = reports_to(seen.workflow)
+        owner = self._st2.get_execution(owner_id) if owner_id else None
+        return replace(seen, owner=owner, owner_observed=True)
+
+    def both(self, parent_id: str) -> Seen:
+        """Return one execution and its workflow."""
+        parent = self._st2.get_execution(parent_id)
+        if parent is None:
+            return Seen(None)
+        ref = ref_of(parent, self._site)
+        # An execution that was cancelled, or failed, in the middle of the start names no workflow.
+        workflow_id = ref.execution_id if ref else workflow_execution_id(parent_id)
+        workflow = self._mistral.get_execution(workflow_id)
+        return Seen(parent, workflow, scope=self._mistral.scope())
+
+    def sub_workflow(
+        self, workflow_id: str
+    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, Scope | None]:
+        """Return a workflow, its outermost workflow, and the project of the relay's token."""
+        workflow = self._mistral.get_execution(workflow_id)
+        root_id = workflow.get("root_execution_id") if workflow else None
+        root = self._mistral.get_execution(root_id) if root_id else None
+        return workflow, root, self._mistral.scope()
+
+    def compare(self) -> Listing:
+        """List the parents and workflows of both systems and compare them.
+
+        :raises RemoteError: one of the systems did not answer.
+        """
+        # In this order, because a workflow exists before its parent names it.
+        found = list(alively(self._st2.parents(self._site), self._heartbeat))
+        rows = alively(self._mistral.unfinished_executions(), self._heartbeat)
+        unfinished = {row["id"]: row for row in rows}
+        waiting: dict[str, str] = {}
+        doubtful: set[str] = set()
+        claimed: set[str] = set()
+        for parent in alively(self._st2.nameless_parents(), self._heartbeat):
+            # Its runner may have died before it could name the workflow, perhaps one of this Mistral.
+            waiting[parent["id"]] = workflow_execution_id(parent["id"])
+            doubtful.add(parent["id"])
+        for parent in found:
+            ref = ref_of(parent, self._site)
+            if ref is None:
+                continue
+            waiting[parent["id"]] = ref.execution_id
+            if parent["status"] == states.ST2_CANCELING or ref.execution_id not in unfinished:
+                doubtful.add(parent["id"])
+            else:
+                claimed.add(ref.execution_id)
+        # Unfinished workflows without a waiting parent. Their runner may not have named them yet.
+        started = (started_for(row) for id_, row in unfinished.items() if id_ not in claimed)
+        others = {id_ for id_ in started if id_ is not None} - waiting.keys()
+        statuses = alively(self._st2.statuses(others), self._heartbeat)
+        doubtful |= {id_ for id_, status in statuses if status in states.ST2_REJECTING}
+        return Listing(waiting, doubtful, self._below_cancelled(unfinished))
+
+    def _below_cancelled(self, unfinished: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        below = {id_: row.get("root_execution_id") for id_, row in unfinished.items()}
+        ended = {root_id for root_id in below.values() if root_id and root_id not in unfinished}
+        roots = {root_id: self._mistral.get_execution(root_id) for root_id in ended}
+        scope = self._mistral.scope() if roots else None
+        return {
+            id_
+            for id_, root_id in below.items()
+            if not isinstance(
+                decide_sub_workflow(unfinished[id_], roots.get(root_id or ""), scope), Wait
+            )
+        }

@@ -1,0 +1,123 @@
+"""Read what a workflow did, for the result of its parent."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from st2actions_mistral.bridge.definitions import base_of, required_tasks
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model import report
+from st2actions_mistral.model.workflow import WorkflowRef, decoded, reports_to, started_for
+from st2actions_mistral.relay import reconcile
+
+LOG: Final = logging.getLogger(__name__)
+
+# Rows read from one listing of a workflow's children.
+_MOST_CHILDREN: Final = 10_000
+
+_TOO_LARGE: Final = "(too large to be fetched from Mistral)"
+
+
+class Reporter:
+    """Reads the reports of workflows. Safe to share between threads."""
+
+    def __init__(self, st2: St2Client, mistral: MistralClient, site: str) -> None:
+        self._st2 = st2
+        self._mistral = mistral
+        self._site = site
+
+    def report(self, workflow: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of the parent of a workflow that has ended, see ``model.report``.
+
+        :param workflow: the execution as Mistral's API shows it, with ``output``.
+        :raises RemoteError: one of the systems did not answer.
+        """
+        ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
+        listed = report.in_order(self._mistral.tasks(workflow["id"]), self._required(workflow))
+        tasks = [self._task(task["id"]) or task for task in listed[: report.MOST_TASKS]]
+        children = self._children(workflow, tasks)
+        shown = []
+        for task in tasks:
+            calls_workflow = task.get("type") == "WORKFLOW"
+            rows = self._mistral.sub_executions(task["id"]) if calls_workflow else []
+            started = [row["id"] for row in rows]
+            shown.append(report.Task(task, started, children.get(task["id"], ())))
+        return report.workflow_report(workflow, shown, ref, left_out=len(listed) - len(shown))
+
+    def _required(self, workflow: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
+        """Return the tasks that each task of a reverse workflow requires, by name."""
+        params = decoded(workflow.get("params"))
+        # Only a reverse workflow is started with the name of a task.
+        if not isinstance(params, Mapping) or not params.get("task_name"):
+            return {}
+        return required_tasks(self._mistral, str(workflow.get("workflow_name") or ""))
+
+    def _children(
+        self, workflow: Mapping[str, Any], tasks: Collection[Mapping[str, Any]]
+    ) -> dict[str, list[str]]:
+        """Return the child executions of the tasks whose results do not name them.
+
+        :return: by task, the oldest first.
+        """
+        task_of = self._unnamed(tasks)
+        if not task_of:
+            return {}
+        first: dict[str, str] = {}
+        try:
+            for child in islice(self._listed_for(workflow), _MOST_CHILDREN):
+                action_id = reconcile.action_of(child, self._site)
+                if action_id in task_of:
+                    first.setdefault(action_id, child["id"])
+        except (Answered, OutcomeUnknown) as error:
+            # The parent must be finished, with or without the ids of these children.
+            LOG.warning(
+                "The result of workflow execution %s lacks the ids of some child executions: %s",
+                workflow["id"],
+                error.log_text(),
+            )
+        children: dict[str, list[str]] = {}
+        for action_id, child_id in first.items():
+            children.setdefault(task_of[action_id], []).append(child_id)
+        return children
+
+    def _unnamed(self, tasks: Collection[Mapping[str, Any]]) -> dict[str, str]:
+        """Return the ``st2.action`` executions whose children are missing in the results.
+
+        :return: the task of each action execution.
+        """
+        task_of: dict[str, str] = {}
+        bases: dict[str, str] = {}
+        for task in tasks:
+            if not report.lacks_children(task):
+                continue
+            for action in self._mistral.attempts(task["id"]):
+                name = str(action["name"])
+                if name not in bases:
+                    usual = name == reconcile.ACTION_NAME
+                    bases[name] = name if usual else base_of(self._mistral, name)
+                if bases[name] == reconcile.ACTION_NAME:
+                    task_of[action["id"]] = task["id"]
+        return task_of
+
+    def _listed_for(self, workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        parent = reports_to(workflow)
+        if parent is not None and parent == started_for(workflow):
+            return self._st2.children_of(workflow["id"], below=parent)
+        # After a re-run the children are below several executions.
+        return self._st2.children_of(workflow["id"], since=reconcile.made_at(workflow))
+
+    def _task(self, id_: str) -> dict[str, Any] | None:
+        try:
+            return self._mistral.get_task(id_)
+        except OutcomeUnknown as error:
+            if error.status is not None:
+                raise
+            # The result may be too large to read: a task has the results of all its items together.
+            task = self._mistral.task_summary(id_)
+            return {**task, "result": json.dumps(_TOO_LARGE)} if task else None

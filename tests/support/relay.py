@@ -1,0 +1,229 @@
+"""Stand-ins for the two systems, for tests of the relay's controllers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.errors import Answered
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
+
+SITE = "here"
+SETTINGS = RelaySettings(
+    site=SITE,
+    resync_interval=30,
+    reschedule_after=0,
+    lost_after=600,
+    cancel_orphans=True,
+    workers=2,
+    field_size_limit_kb=1024,
+)
+
+PARENT = "6b03c160746e6986596007f7"
+"""The id of an execution."""
+WORKFLOW = workflow_execution_id(PARENT)
+"""The id of the workflow that runs for it."""
+
+Hook = Callable[..., Any]
+
+
+class Recorded:
+    """Counts requests, and lets a test answer or fail one kind of them."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        """Requests so far, by the name of the client's method."""
+        self.hooks: dict[str, Hook] = {}
+        """Called with the arguments of the method of that name, before it; may raise, or answer."""
+
+    def asked(self, name: str, *args: Any) -> Any:
+        self.requests[name] += 1
+        hook = self.hooks.get(name)
+        return hook(*args) if hook else None
+
+
+class St2(Recorded):
+    """Stands in for ``St2Client``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.executions: dict[str, dict[str, Any]] = {}
+        self.results: list[Mapping[str, Any]] = []
+        """Results that were offered for parents, also those that failed."""
+        self.asks_runner = False
+        """True: a parent that is to be canceled becomes canceling first."""
+
+    def add(self, *executions: dict[str, Any]) -> None:
+        self.executions.update((execution["id"], execution) for execution in executions)
+
+    def parents(self, site: str) -> Iterator[dict[str, Any]]:
+        self.asked("parents")
+        for row in self.executions.values():
+            ref = WorkflowRef.of(row.get("context"))
+            if row["status"] not in states.ST2_FINAL and ref and ref.site == site:
+                yield row
+
+    def nameless_parents(self) -> Iterator[dict[str, Any]]:
+        self.asked("nameless_parents")
+        for row in self.executions.values():
+            unfinished = row["status"] not in states.ST2_FINAL
+            if unfinished and row.get("runner") and not WorkflowRef.of(row.get("context")):
+                yield row
+
+    def statuses(self, ids: Collection[str]) -> Iterator[tuple[str, str]]:
+        self.asked("statuses", set(ids))
+        for id_ in ids:
+            if id_ in self.executions:
+                yield id_, self.executions[id_]["status"]
+
+    def get_execution(self, execution_id: str, **_: Any) -> dict[str, Any] | None:
+        self.asked("get_execution", execution_id)
+        found = self.executions.get(execution_id)
+        return dict(found) if found else None
+
+    def children_of(self, workflow_id: str, **given: Any) -> Iterator[dict[str, Any]]:
+        self.asked("children_of", workflow_id, given)
+        for row in self.executions.values():
+            context = row.get("context")
+            ids = context.get("mistral") if isinstance(context, dict) else None
+            if isinstance(ids, dict) and ids.get("workflow_execution_id") == workflow_id:
+                yield row
+
+    def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        self.results.append(result)
+        self.asked("finish", execution_id, status, result)
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            raise Answered("PUT", "x", 404, "no")
+        if execution["status"] not in states.ST2_FINAL:
+            ask = status == "canceled" and self.asks_runner
+            execution["status"] = "canceling" if ask else status
+            if not ask:
+                execution["result"] = result
+        return dict(execution)
+
+
+class Mistral(Recorded):
+    """Stands in for ``MistralClient``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workflows: dict[str, dict[str, Any]] = {}
+        self.tasks_of: dict[str, list[dict[str, Any]]] = {}
+        """By workflow."""
+        self.actions_of: dict[str, list[dict[str, Any]]] = {}
+        """By task."""
+        self.definitions: dict[str, str] = {}
+        """Of workflows and ad-hoc actions."""
+        self.token: Scope | None = None
+        """What the token is for; None: there is no authentication."""
+
+    def add(self, *workflows: dict[str, Any]) -> None:
+        self.workflows.update((workflow["id"], workflow) for workflow in workflows)
+
+    def scope(self) -> Scope | None:
+        return self.token
+
+    def unfinished_executions(self) -> Iterator[dict[str, Any]]:
+        self.asked("unfinished_executions")
+        yield from (w for w in self.workflows.values() if w["state"] not in states.MISTRAL_FINAL)
+
+    def get_execution(self, execution_id: str) -> dict[str, Any] | None:
+        self.asked("get_execution", execution_id)
+        found = self.workflows.get(execution_id)
+        return dict(found) if found else None
+
+    def execution_state(self, execution_id: str) -> str | None:
+        self.asked("execution_state", execution_id)
+        found = self.workflows.get(execution_id)
+        return str(found["state"]) if found else None
+
+    def change_state(self, execution_id: str, state: str) -> dict[str, Any]:
+        self.asked("change_state", execution_id, state)
+        workflow = self.workflows.get(execution_id)
+        if workflow is None:
+            raise Answered("PUT", "x", 404, "no")
+        if workflow["state"] not in states.MISTRAL_FINAL:
+            workflow["state"] = state
+        return dict(workflow)
+
+    def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
+        self.asked("tasks", workflow_id)
+        return [
+            {k: v for k, v in t.items() if k != "result"} for t in self.tasks_of.get(workflow_id, [])
+        ]
+
+    def get_task(self, task_id: str) -> dict[str, Any] | None:
+        self.asked("get_task", task_id)
+        every = (task for tasks in self.tasks_of.values() for task in tasks)
+        return next((task for task in every if task["id"] == task_id), None)
+
+    def task_summary(self, task_id: str) -> dict[str, Any] | None:
+        self.asked("task_summary", task_id)
+        every = (task for tasks in self.tasks_of.values() for task in tasks)
+        found = next((task for task in every if task["id"] == task_id), None)
+        return {k: v for k, v in found.items() if k != "result"} if found else None
+
+    def sub_executions(self, task_id: str) -> list[dict[str, Any]]:
+        self.asked("sub_executions", task_id)
+        below = self.workflows.values()
+        return [{"id": w["id"], "state": w["state"]} for w in below if w.get("task") == task_id]
+
+    def attempts(self, task_id: str) -> list[dict[str, Any]]:
+        self.asked("attempts", task_id)
+        return self.actions_of.get(task_id, [])
+
+    def definition(self, name: str, kind: str = "workbook") -> str | None:
+        self.asked("definition", name, kind)
+        return self.definitions.get(name)
+
+    def action_definition(self, name: str) -> str | None:
+        self.asked("action_definition", name)
+        return self.definitions.get(name)
+
+
+class Systems:
+    """Both systems, with one parent and its workflow if wanted."""
+
+    def __init__(self, *executions: dict[str, Any], workflows: Collection[dict[str, Any]] = ()) -> None:
+        self.st2 = St2()
+        self.mistral = Mistral()
+        self.st2.add(*executions)
+        self.mistral.add(*workflows)
+
+
+def parent(
+    id_: str = PARENT, workflow: str = WORKFLOW, status: str = "running", site: str = SITE, **given: Any
+) -> dict[str, Any]:
+    """Return an execution that names its workflow."""
+    context = WorkflowRef(site, workflow, "n").as_context()
+    return {"id": id_, "status": status, "context": context, "runner": {"name": "mistral-v2"}, **given}
+
+
+def workflow(
+    id_: str = WORKFLOW, parent_id: str = PARENT, state: str = states.RUNNING, **given: Any
+) -> dict[str, Any]:
+    """Return a workflow execution that was started for a parent."""
+    return {
+        "id": id_,
+        "state": state,
+        "workflow_name": "n",
+        "description": f"StackStorm execution {parent_id}",
+        "root_execution_id": None,
+        "params": "{}",
+        "output": "{}",
+        **given,
+    }
+
+
+def child(
+    id_: str = "c", parent_id: str = PARENT, status: str = "running", site: str = SITE, **ids: Any
+) -> dict[str, Any]:
+    """Return an execution that was created for an action."""
+    mistral = {"site": site, "action_execution_id": f"action-of-{id_}", **ids}
+    context = {"parent": {"execution_id": parent_id}, "mistral": mistral}
+    return {"id": id_, "status": status, "context": context}

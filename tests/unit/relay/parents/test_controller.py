@@ -1,0 +1,450 @@
+"""Test when parents are looked at, and what is done then."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from support.clock import Clock
+from support.relay import PARENT, SETTINGS, WORKFLOW, Systems, child, parent, workflow
+from support.waiting import eventually
+
+from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.parents.controller import ParentController
+
+OTHER = "a" * 24
+OTHER_WORKFLOW = workflow_execution_id(OTHER)
+
+
+class Bench:
+    """A controller whose keys are worked on when a test says so, by a clock that stands still."""
+
+    def __init__(self, systems: Systems | None = None, **given: Any) -> None:
+        self.systems = systems or Systems(parent(), workflows=[workflow()])
+        self.st2, self.mistral = self.systems.st2, self.systems.mistral
+        self.clock = Clock()
+        self.metrics = Metrics()
+        self.resync = threading.Event()
+        self.projects = ForeignProjects()
+        self.controller = ParentController(
+            self.st2,  # type: ignore[arg-type]
+            self.mistral,  # type: ignore[arg-type]
+            SETTINGS,
+            metrics=self.metrics,
+            projects=self.projects,
+            resync=self.resync,
+            clock=self.clock,
+            **given,
+        )
+
+    @property
+    def parent(self) -> dict[str, Any]:
+        return self.st2.executions[PARENT]
+
+    @property
+    def workflow(self) -> dict[str, Any]:
+        return self.mistral.workflows[WORKFLOW]
+
+    def work(self) -> None:
+        """Reconcile all keys that are due."""
+        self.controller.work(timeout=0)
+
+    def reconcile(self) -> None:
+        self.controller.add(PARENT)
+        self.work()
+
+    def after(self, seconds: float) -> None:
+        """Let time pass, and do what becomes due meanwhile."""
+        for _ in range(round(seconds * 100)):
+            self.clock.advance(0.01)
+            self.work()
+
+    def total(self, name: str) -> float:
+        return self.metrics.registry.get_sample_value(f"st2_relay_{name}_total") or 0
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_parent_finishes_after_last_result(bench: Bench) -> None:
+    bench.controller.on_child_completed(child())
+    bench.after(0.06)
+    assert bench.parent["status"] == "running"
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(0.1)
+    assert bench.parent["status"] == "succeeded"
+    assert bench.parent["result"]["state"] == "SUCCESS"
+    assert bench.total("finished") == 1
+
+
+@pytest.mark.parametrize(
+    "orphan", [{"id": "c", "context": {}}, {"id": "c", "context": {"parent": {"execution_id": OTHER}}}]
+)
+def test_child_of_unknown_parent_causes_one_look_at_most(bench: Bench, orphan: dict[str, Any]) -> None:
+    bench.controller.on_child_completed(orphan)
+    bench.after(60)
+    assert bench.st2.requests["get_execution"] <= 1
+    assert not bench.mistral.requests
+
+
+def test_canceled_parent_cancels_its_workflow(bench: Bench) -> None:
+    bench.parent["status"] = "canceled"
+    bench.controller.on_execution_event(parent(OTHER, status="canceled", site="elsewhere"))
+    bench.controller.on_execution_event({**child(OTHER), "status": "canceled"})
+    bench.work()
+    assert not bench.st2.requests
+    bench.controller.on_execution_event(bench.parent)
+    bench.work()
+    assert bench.workflow["state"] == states.CANCELLED
+    assert bench.total("stopped") == 1
+    assert bench.resync.is_set(), "its children are to be found"
+    bench.after(1)
+    assert bench.st2.results == []
+
+
+def test_running_parent_is_looked_at_and_final_one_is_not(bench: Bench) -> None:
+    bench.controller.on_execution_event(bench.parent)
+    bench.controller.on_execution_event({**bench.parent, "status": "succeeded"})
+    bench.after(60)
+    assert not bench.st2.requests
+    bench.controller.on_execution_event(bench.parent)
+    bench.after(1)
+    assert bench.st2.requests["get_execution"]
+
+
+def test_canceling_parent_is_canceled_with_its_workflow(bench: Bench) -> None:
+    bench.parent["status"] = "canceling"
+    bench.reconcile()
+    bench.after(0.1)
+    assert bench.workflow["state"] == states.CANCELLED
+    assert bench.parent["status"] == "canceled"
+    assert bench.total("finished") == 1
+
+
+def test_parent_stays_canceling_until_its_runner_responds(bench: Bench) -> None:
+    bench.workflow["state"] = states.CANCELLED
+    bench.st2.asks_runner = True
+    bench.reconcile()
+    assert bench.parent["status"] == "canceling"
+    bench.after(1)
+    assert len(bench.st2.results) >= 2
+    assert bench.total("finished") == 0
+    bench.st2.asks_runner = False
+    bench.after(5)
+    assert bench.parent["status"] == "canceled"
+    assert bench.total("finished") == 1
+
+
+def test_result_of_callback_is_kept(bench: Bench) -> None:
+    bench.workflow["state"] = states.SUCCESS
+
+    def callback_is_faster(*_: Any) -> None:
+        bench.parent["status"] = "failed"
+
+    bench.st2.hooks["finish"] = callback_is_faster
+    bench.reconcile()
+    bench.after(60)
+    assert bench.parent["status"] == "failed"
+    assert len(bench.st2.results) == 1
+    assert bench.total("finished") == 0
+
+
+def fail(*_: Any) -> None:
+    raise OutcomeUnknown("GET", "x", "no")
+
+
+def test_failure_is_retried_after_backoff(bench: Bench) -> None:
+    bench.st2.hooks["get_execution"] = fail
+    bench.reconcile()
+    for _ in range(10):
+        bench.controller.add(PARENT)
+        bench.controller.on_child_completed(child())
+    bench.after(0.4)
+    assert bench.st2.requests["get_execution"] == 1
+    assert bench.total("retried") == 1
+    assert bench.controller.failing()[PARENT].times == 1
+    bench.st2.hooks.clear()
+    bench.workflow["state"] = states.ERROR
+    bench.after(1)
+    assert bench.parent["status"] == "failed"
+    assert bench.controller.failing() == {}
+
+
+def test_failed_cancel_is_retried_although_workflow_runs(bench: Bench) -> None:
+    bench.reconcile()
+    bench.parent["status"] = "canceled"
+    bench.mistral.hooks["change_state"] = fail
+    bench.reconcile()
+    bench.mistral.hooks.clear()
+    bench.after(1)
+    assert bench.workflow["state"] == states.CANCELLED
+
+
+def test_result_is_truncated_only_after_several_failures(bench: Bench) -> None:
+    bench.workflow["state"] = states.SUCCESS
+
+    def reject_whole(_id: str, _status: str, result: Any) -> None:
+        if "cut" not in result["mistral"]:
+            raise OutcomeUnknown("PUT", "x", "500", status=500)
+
+    bench.st2.hooks["finish"] = reject_whole
+    for failures in (1, 2, 3):
+        bench.reconcile()
+        assert bench.total("retried") == failures
+        assert len(bench.st2.results) == failures
+        bench.clock.advance(10)
+    bench.reconcile()
+    assert bench.parent["status"] == "succeeded"
+    assert ["cut" in result["mistral"] for result in bench.st2.results] == [False] * 4 + [True]
+
+
+def test_unexpected_error_is_retried_too(bench: Bench) -> None:
+    def break_(*_: Any) -> None:
+        raise ValueError("ours")
+
+    bench.st2.hooks["get_execution"] = break_
+    bench.reconcile()
+    assert bench.controller.failing()[PARENT].reason == "ValueError"
+    bench.st2.hooks.clear()
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(1)
+    assert bench.parent["status"] == "succeeded"
+
+
+def test_deleted_parent_is_no_failure(bench: Bench) -> None:
+    bench.workflow["state"] = states.SUCCESS
+
+    def gone(*_: Any) -> None:
+        raise Answered("PUT", "x", 404, "no")
+
+    bench.st2.hooks["finish"] = gone
+    bench.reconcile()
+    bench.after(60)
+    assert len(bench.st2.results) == 1
+    assert bench.total("retried") == bench.total("finished") == 0
+
+
+def test_missing_workflow_is_lost_after_lost_after(bench: Bench) -> None:
+    del bench.mistral.workflows[WORKFLOW]
+    bench.reconcile()
+    bench.clock.advance(599)
+    bench.reconcile()
+    assert bench.st2.results == []
+    bench.clock.advance(1)
+    bench.reconcile()
+    assert bench.parent["status"] == "failed"
+    assert "does not know" in bench.parent["result"]["mistral"]["state_info"]
+
+
+def test_lost_after_begins_anew_when_workflow_reappears(bench: Bench) -> None:
+    whole = bench.mistral.workflows.pop(WORKFLOW)
+    bench.reconcile()
+    bench.clock.advance(400)
+    bench.mistral.add(whole)
+    bench.reconcile()
+    del bench.mistral.workflows[WORKFLOW]
+    for _ in range(2):
+        bench.clock.advance(400)
+        bench.reconcile()
+    assert bench.st2.results == []
+
+
+def test_key_added_during_look_is_looked_at_once_more(bench: Bench) -> None:
+    def add(*_: Any) -> None:
+        del bench.st2.hooks["get_execution"]
+        for _ in range(5):
+            bench.controller.add(PARENT)
+
+    bench.st2.hooks["get_execution"] = add
+    bench.reconcile()
+    assert bench.st2.requests["get_execution"] == 2
+
+
+def test_number_of_waiting_keys_is_bounded() -> None:
+    bench = Bench(limit=5)
+    for number in range(20):
+        bench.controller.add(f"{number:024x}")
+    bench.work()
+    assert bench.st2.requests["get_execution"] == 5
+
+
+def test_resync_finishes_parents_and_cancels_sub_workflows_left_running() -> None:
+    below = workflow("sub", description="", root_execution_id=OTHER_WORKFLOW)
+    root = workflow(OTHER_WORKFLOW, OTHER, states.CANCELLED)
+    workflows = [workflow(state="SUCCESS"), root, below]
+    bench = Bench(Systems(parent(), parent(OTHER, "gone"), workflows=workflows))
+    assert bench.controller.resync() == 2
+    bench.work()
+    assert bench.parent["status"] == "succeeded"
+    assert bench.mistral.workflows["sub"]["state"] == states.CANCELLED
+    assert bench.total("stopped") == 1
+    bench.after(60)
+    assert bench.mistral.requests["change_state"] == 1
+
+
+def test_sub_workflow_that_cannot_be_cancelled_delays_no_other_key() -> None:
+    below = workflow("sub", description="", root_execution_id=OTHER_WORKFLOW)
+    root = workflow(OTHER_WORKFLOW, OTHER, states.CANCELLED)
+    bench = Bench(Systems(parent(), workflows=[workflow(state="SUCCESS"), root, below]))
+    bench.mistral.hooks["change_state"] = fail
+    bench.controller.resync()
+    bench.work()
+    assert bench.parent["status"] == "succeeded"
+    assert "sub" in bench.controller.failing()
+    del bench.mistral.workflows["sub"]
+    bench.controller.resync()
+    assert not bench.controller.failing()
+
+
+def test_resync_drops_failures_of_executions_that_do_not_wait(bench: Bench) -> None:
+    bench.st2.hooks["get_execution"] = fail
+    bench.reconcile()
+    bench.controller.resync()
+    assert PARENT in bench.controller.failing()
+    bench.parent["status"] = "succeeded"
+    bench.controller.resync()
+    assert not bench.controller.failing()
+
+
+def test_workflow_of_other_project_is_reported_and_not_cancelled(bench: Bench) -> None:
+    bench.mistral.token = Scope("own")
+    bench.workflow["project_id"] = "other"
+    bench.parent["status"] = "canceled"
+    bench.reconcile()
+    assert bench.workflow["state"] == states.RUNNING
+    assert "project 'other'" in bench.projects.failing()
+
+
+@pytest.mark.parametrize(("was_seen", "status"), [(True, "failed"), (False, "running")])
+def test_missing_workflow_is_lost_only_if_it_was_seen_where_projects_are_hidden(
+    bench: Bench, was_seen: bool, status: str
+) -> None:
+    bench.mistral.token = Scope("own")
+    if was_seen:
+        bench.reconcile()
+    del bench.mistral.workflows[WORKFLOW]
+    bench.reconcile()
+    bench.clock.advance(600)
+    bench.reconcile()
+    assert bench.parent["status"] == status
+    assert bool(bench.projects.failing()) != was_seen
+
+
+def test_workers_finish_what_they_have_begun(bench: Bench) -> None:
+    bench.workflow["state"] = states.SUCCESS
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def wait(*_: Any) -> None:
+        begun.set()
+        assert may_go_on.wait(10)
+
+    bench.st2.hooks["finish"] = wait
+    bench.controller.start()
+    bench.controller.add(PARENT)
+    assert begun.wait(10)
+    closing = threading.Thread(target=bench.controller.close)
+    closing.start()
+    may_go_on.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert bench.parent["status"] == "succeeded"
+    bench.controller.add(OTHER)
+    assert bench.st2.requests["get_execution"] == 1
+
+
+def test_workers_take_what_becomes_due(bench: Bench) -> None:
+    bench.workflow["state"] = states.SUCCESS
+    controller = ParentController(
+        bench.st2,  # type: ignore[arg-type]
+        bench.mistral,  # type: ignore[arg-type]
+        SETTINGS,
+        metrics=bench.metrics,
+        projects=bench.projects,
+        resync=bench.resync,
+    )
+    controller.start()
+    controller.on_child_completed(child())
+    eventually(lambda: bench.parent["status"] == "succeeded")
+    controller.close()
+
+
+def looks(bench: Bench) -> int:
+    """Return the number of times that Mistral was asked for a workflow."""
+    return bench.mistral.requests["execution_state"] + bench.mistral.requests["get_execution"]
+
+
+def test_quiet_workflow_is_looked_at_no_more_than_seven_times_a_minute(bench: Bench) -> None:
+    bench.controller.on_child_completed(child())
+    bench.after(60)
+    assert looks(bench) == 7
+    assert bench.mistral.requests["get_execution"] == bench.st2.requests["get_execution"] == 1
+
+
+def test_workflow_with_running_child_is_looked_at_less() -> None:
+    bench = Bench()
+    bench.controller.on_child_completed(child("first"))
+    bench.controller.on_execution_event(child("second"))
+    bench.after(60)
+    assert looks(bench) == 5
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.1, 0.25, 1.0])
+def test_burst_of_known_children_causes_no_look_per_result(bench: Bench, pause: float) -> None:
+    children = [child(f"c{number}") for number in range(300)]
+    for one in children:
+        bench.controller.on_execution_event(one)
+    for one in children[:-1]:
+        bench.controller.on_child_completed(one)
+        bench.after(pause)
+    # A pause above 0.3 s is long enough for one look.
+    assert looks(bench) <= (1 if pause < 0.3 else 300)
+    bench.controller.on_child_completed(children[-1])
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(0.06)
+    assert bench.parent["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("pause", [0.06, 0.1, 0.25])
+def test_burst_of_unknown_children_causes_bounded_looks(bench: Bench, pause: float) -> None:
+    for number in range(300):
+        bench.controller.on_child_completed(child(f"c{number}"))
+        bench.after(pause)
+    # Ten, and one per second.
+    assert looks(bench) <= 12 + 300 * pause
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(0.4)
+    assert bench.parent["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_burst_of_children_of_other_executions_causes_bounded_looks(known: bool) -> None:
+    bench = Bench(Systems({"id": PARENT, "status": "running", "context": {}}))
+    children = [child(f"c{number}") for number in range(300)]
+    for one in children if known else ():
+        bench.controller.on_execution_event(one)
+    for one in children:
+        bench.controller.on_child_completed(one)
+        bench.after(0.06)
+    bench.after(60)
+    assert bench.st2.requests["get_execution"] <= (1 if known else 12 + 300 * 0.06)
+
+
+def test_chain_of_tasks_causes_no_look_while_next_child_starts_in_time(bench: Bench) -> None:
+    for number in range(300):
+        one = child(f"c{number}")
+        bench.controller.on_execution_event(one)
+        bench.after(0.1)
+        bench.controller.on_child_completed(one)
+        bench.after(0.03)
+    assert looks(bench) == 0
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(0.1)
+    assert bench.parent["status"] == "succeeded"

@@ -1,0 +1,263 @@
+"""Test the decisions about a parent and its workflow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support.relay import PARENT, SITE, WORKFLOW, parent
+
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Foreign, Scope
+from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
+from st2actions_mistral.relay.parents.decide import (
+    Cancel,
+    Effect,
+    Finish,
+    Look,
+    Refuse,
+    Rules,
+    Seen,
+    StateSeen,
+    Wait,
+    What,
+    decide,
+    decide_sub_workflow,
+    is_unwanted,
+    may_be_parent,
+    parent_of,
+)
+
+OTHER = "6b03c160746e6986596007ff"
+UNFINISHED = ["RUNNING", "PAUSED", "IDLE"]
+OWN = Scope("own")
+OTHER_PROJECT = Foreign("other", OWN)
+START_UNKNOWN = {"error": "x", "mistral": {"start": "unknown"}}
+
+
+def execution(status: str = "running", id_: str = PARENT, **given: Any) -> dict[str, Any]:
+    return parent(id_, status=status, **given)
+
+
+def workflow(state: str = "RUNNING", owner: str = PARENT, **given: Any) -> dict[str, Any]:
+    context = {"parent": {"execution_id": owner}}
+    env = {"__actions": {"st2.callback": {"st2_context": context}}}
+    return {
+        "id": WORKFLOW,
+        "state": state,
+        "description": f"StackStorm execution {PARENT}",
+        "params": json.dumps({"env": env}),
+        **given,
+    }
+
+
+def decided(*given: Any, lost_after: float = 600, **more: Any) -> Effect:
+    return decide(Seen(*given, **more), Rules(SITE, lost_after))
+
+
+@pytest.mark.parametrize("state", UNFINISHED)
+def test_state_of_unfinished_workflow_suffices(state: str) -> None:
+    assert decide(StateSeen(state), Rules(SITE, 600)) == Wait(f"its workflow is {state}", again=True)
+
+
+@pytest.mark.parametrize("state", [None, *sorted(states.MISTRAL_FINAL)])
+def test_final_or_unknown_state_needs_a_whole_look(state: str | None) -> None:
+    assert decide(StateSeen(state), Rules(SITE, 600)) == Look(What.BOTH)
+
+
+@pytest.mark.parametrize("status", ["running", "pausing", "paused", "resuming"])
+@pytest.mark.parametrize(
+    ("state", "expected"), [("SUCCESS", "succeeded"), ("ERROR", "failed"), ("CANCELLED", "canceled")]
+)
+def test_parent_finishes_with_its_workflow(status: str, state: str, expected: str) -> None:
+    assert decided(execution(status), workflow(state)) == Finish(PARENT, expected)
+
+
+@pytest.mark.parametrize("state", sorted(states.MISTRAL_FINAL))
+def test_canceling_parent_is_canceled(state: str) -> None:
+    assert decided(execution("canceling"), workflow(state)) == Finish(PARENT, "canceled")
+    # Also in the middle of the start, where it cannot name the workflow.
+    nameless = execution("canceling", context={})
+    assert decided(nameless, workflow(state)) == Finish(PARENT, "canceled")
+
+
+@pytest.mark.parametrize("status", sorted(states.ST2_FINAL))
+@pytest.mark.parametrize("state", sorted(states.MISTRAL_FINAL))
+def test_final_parent_is_never_changed(status: str, state: str) -> None:
+    assert isinstance(decided(execution(status), workflow(state)), Wait)
+    assert isinstance(decided(execution(status), None, missing_for=1e9), Wait)
+
+
+@pytest.mark.parametrize("state", UNFINISHED)
+@pytest.mark.parametrize("status", ["running", "paused", "succeeded", "failed", "timeout", "abandoned"])
+def test_running_workflow_is_waited_for(status: str, state: str) -> None:
+    effect = decided(execution(status), workflow(state))
+    assert effect == Wait(f"its workflow is {state}", again=True)
+
+
+@pytest.mark.parametrize("state", UNFINISHED)
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        execution("canceling"),
+        execution("canceled"),
+        execution("failed", result=START_UNKNOWN),
+        execution("canceled", context={}),
+    ],
+)
+def test_unwanted_workflow_is_cancelled(unwanted: dict[str, Any], state: str) -> None:
+    effect = decided(unwanted, workflow(state))
+    assert isinstance(effect, Cancel)
+    assert effect.workflow_execution_id == WORKFLOW
+    assert PARENT in effect.reason
+
+
+@pytest.mark.parametrize("status", ["canceling", "canceled"])
+def test_owner_is_looked_at_before_workflow_is_cancelled(status: str) -> None:
+    rerun = workflow(owner=OTHER)
+    assert decided(execution(status), rerun) == Look(What.OWNER)
+    assert isinstance(decided(execution("running"), rerun), Wait)
+
+
+@pytest.mark.parametrize("status", ["running", "succeeded", "failed", "paused"])
+@pytest.mark.parametrize("old", ["canceling", "canceled"])
+def test_owner_decides_after_rerun(old: str, status: str) -> None:
+    owner = execution(status, OTHER)
+    effect = decided(execution(old), workflow(owner=OTHER), owner, owner_observed=True)
+    assert isinstance(effect, Wait)
+
+
+def test_rerun_is_cancelled_with_its_new_parent() -> None:
+    old, new = execution("failed"), execution("canceling", OTHER)
+    assert isinstance(decided(new, workflow(owner=OTHER)), Cancel)
+    assert decided(old, workflow(owner=OTHER)) == Look(What.OWNER)
+    assert isinstance(decided(old, workflow(owner=OTHER), new, owner_observed=True), Cancel)
+    running = execution("running")
+    assert isinstance(decided(running, workflow(owner=OTHER), new, owner_observed=True), Wait)
+
+
+def test_unknown_parent_cancels_nothing() -> None:
+    assert isinstance(decided(None, workflow()), Wait)
+    rerun = workflow(owner=OTHER)
+    assert isinstance(decided(execution("canceled"), rerun, None, owner_observed=True), Wait)
+
+
+@pytest.mark.parametrize("status", ["running", "canceling", "canceled"])
+@pytest.mark.parametrize("state", ["RUNNING", "SUCCESS"])
+def test_execution_that_only_claims_a_workflow_does_not_count(status: str, state: str) -> None:
+    claimant = execution(status, OTHER)
+    effect = decided(claimant, workflow(state))
+    if isinstance(effect, Look):
+        effect = decided(claimant, workflow(state), execution("running"), owner_observed=True)
+        assert effect == Wait("its workflow is RUNNING", again=True)
+    else:
+        assert effect == Wait("its workflow runs for another execution")
+
+
+def test_execution_that_is_only_claimed_by_a_workflow_is_not_finished() -> None:
+    """Whoever may start workflows in Mistral chooses id, description and environment."""
+    victim = execution(context={"user": "x"})
+    assert decided(victim, workflow("SUCCESS")) == Wait("it does not name its workflow yet", again=True)
+    elsewhere = execution(context=WorkflowRef("elsewhere", WORKFLOW, "n").as_context())
+    assert isinstance(decided(elsewhere, workflow("SUCCESS")), Wait)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("running", "failed"), ("canceling", "canceled")])
+def test_missing_workflow_is_lost_after_lost_after(status: str, expected: str) -> None:
+    assert isinstance(decided(execution(status), None, missing_for=599), Wait)
+    effect = decided(execution(status), None, missing_for=600)
+    assert isinstance(effect, Finish)
+    assert effect.status == expected
+    assert WORKFLOW in str(effect.lost)
+
+
+def test_lost_after_zero_means_never() -> None:
+    assert isinstance(decided(execution(), None, missing_for=1e9, lost_after=0), Wait)
+
+
+def test_parent_without_workflow_is_looked_at_again() -> None:
+    effect = decided(execution(context={}), None, missing_for=1e9)
+    assert effect == Wait("it has no workflow yet", again=True)
+    other = execution(context={}, runner={"name": "noop"})
+    assert decided(other, None) == Wait("it has no workflow yet")
+
+
+@pytest.mark.parametrize(("failures", "truncate"), [(0, False), (2, False), (3, True), (9, True)])
+def test_result_is_truncated_after_three_failures(failures: int, truncate: bool) -> None:
+    effect = decided(execution(), workflow("SUCCESS"), failures=failures)
+    assert effect == Finish(PARENT, "succeeded", truncate=truncate)
+
+
+@pytest.mark.parametrize("result", [None, [], {}, {"mistral": 5}, {"mistral": {"start": "done"}}])
+def test_failed_execution_alone_is_not_unwanted(result: Any) -> None:
+    assert not is_unwanted(execution("failed", result=result))
+    assert not is_unwanted(execution("succeeded", result=START_UNKNOWN))
+
+
+def test_may_be_parent_by_context_or_runner() -> None:
+    assert may_be_parent(execution(), SITE)
+    assert may_be_parent(execution(context={}), SITE)
+    assert not may_be_parent(execution(), "elsewhere")
+    assert not may_be_parent({"id": "x", "context": {}, "runner": {"name": "noop"}}, SITE)
+    assert not may_be_parent({"id": "x"}, SITE)
+
+
+@pytest.mark.parametrize(
+    "context", [None, {}, {"parent": 5}, {"parent": {}}, {"parent": {"execution_id": "last"}}]
+)
+def test_parent_of_reads_any_context(context: Any) -> None:
+    assert parent_of({"context": context}) is None
+    assert parent_of({"context": {"parent": {"execution_id": PARENT}}}) == PARENT
+
+
+def test_parent_whose_runner_died_finishes_after_lost_after() -> None:
+    nameless = execution(context={})
+    ended = workflow("SUCCESS")
+    assert isinstance(decided(nameless, ended, missing_for=599), Wait)
+    assert decided(nameless, ended, missing_for=600) == Finish(PARENT, "succeeded")
+    # The word of whoever starts a workflow never suffices.
+    other_runner = {**nameless, "runner": {"name": "noop"}}
+    assert isinstance(decided(other_runner, ended, missing_for=600), Wait)
+    other_id = workflow("SUCCESS", id=workflow_execution_id(OTHER))
+    assert isinstance(decided(nameless, other_id, missing_for=600), Wait)
+    assert isinstance(decided(nameless, ended, missing_for=10**6, lost_after=0), Wait)
+
+
+def test_sub_workflow_is_cancelled_with_its_outermost_workflow() -> None:
+    below = {"id": "sub", "state": "RUNNING"}
+    assert isinstance(decide_sub_workflow(below, workflow("CANCELLED"), None), Cancel)
+    for root in (None, workflow("ERROR"), workflow("CANCELLED", description="a user's")):
+        assert isinstance(decide_sub_workflow(below, root, None), Wait)
+    for ended in (None, {**below, "state": "SUCCESS"}):
+        assert isinstance(decide_sub_workflow(ended, workflow("CANCELLED"), None), Wait)
+
+
+def test_workflow_of_other_project_is_not_cancelled() -> None:
+    canceled = execution("canceled")
+    other = workflow(project_id="other")
+    assert isinstance(decided(canceled, workflow(project_id="own"), scope=OWN), Cancel)
+    assert isinstance(decided(canceled, other), Cancel)
+    assert decided(canceled, other, scope=OWN) == Refuse(WORKFLOW, OTHER_PROJECT)
+
+
+def test_sub_workflow_of_other_project_is_not_cancelled() -> None:
+    below = {"id": "sub", "state": "RUNNING", "project_id": "other"}
+    refused = Refuse("sub", OTHER_PROJECT)
+    assert decide_sub_workflow(below, workflow("CANCELLED"), OWN) == refused
+    own = {**below, "project_id": "own"}
+    assert isinstance(decide_sub_workflow(own, workflow("CANCELLED"), OWN), Cancel)
+
+
+def test_parent_of_workflow_of_other_project_finishes() -> None:
+    """That writes nothing to Mistral."""
+    other = workflow("SUCCESS", project_id="other")
+    assert decided(execution(), other, scope=OWN) == Finish(PARENT, "succeeded")
+
+
+def test_missing_workflow_is_lost_only_if_it_was_seen_where_projects_are_hidden() -> None:
+    lost = decided(execution(), None, missing_for=700)
+    assert isinstance(lost, Finish)
+    assert decided(execution(), None, missing_for=700, scope=OWN, was_seen=True) == lost
+    refused = Refuse(WORKFLOW, Foreign(None, OWN))
+    assert decided(execution(), None, missing_for=700, scope=OWN) == refused

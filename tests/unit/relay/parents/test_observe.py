@@ -1,0 +1,182 @@
+"""Test what is read of parents and workflows, and what a comparison of both systems finds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support.relay import SITE, Systems, parent, workflow
+
+from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.relay.parents.decide import (
+    Cancel,
+    Effect,
+    Look,
+    Rules,
+    Seen,
+    StateSeen,
+    What,
+    decide,
+)
+from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
+
+FIRST, SECOND = "a" * 24, "b" * 24
+W1, W2 = workflow_execution_id(FIRST), workflow_execution_id(SECOND)
+
+
+def observer(systems: Systems, **given: Any) -> ParentObserver:
+    return ParentObserver(systems.st2, systems.mistral, SITE, **given)  # type: ignore[arg-type]
+
+
+def compare(executions: list[Any], workflows: list[Any]) -> Listing:
+    return observer(Systems(*executions, workflows=workflows)).compare()
+
+
+def rerun(owner: str = SECOND) -> dict[str, Any]:
+    context = {"parent": {"execution_id": owner}}
+    params = {"env": {"__actions": {"st2.callback": {"st2_context": context}}}}
+    return workflow(W1, FIRST, params=json.dumps(params))
+
+
+def test_parent_of_running_workflow_is_not_doubtful() -> None:
+    listing = compare([parent(FIRST, W1)], [workflow(W1, FIRST)])
+    assert listing.waiting == {FIRST: W1}
+    assert not listing.doubtful
+    assert not listing.sub_workflows
+
+
+@pytest.mark.parametrize(
+    "workflows", [[], [workflow(W1, FIRST, "SUCCESS")], [workflow(W1, FIRST, "CANCELLED")]]
+)
+def test_parent_of_final_or_missing_workflow_is_doubtful(workflows: list[Any]) -> None:
+    assert compare([parent(FIRST, W1)], workflows).doubtful == {FIRST}
+
+
+@pytest.mark.parametrize("status", ["canceling", "canceled", "failed"])
+def test_parent_that_ends_before_its_workflow_is_doubtful(status: str) -> None:
+    assert compare([parent(FIRST, W1, status)], [workflow(W1, FIRST)]).doubtful == {FIRST}
+
+
+def test_execution_canceled_before_it_named_its_workflow_is_doubtful() -> None:
+    nameless = {"id": FIRST, "status": "canceled", "context": {}}
+    assert compare([nameless], [workflow(W1, FIRST)]).doubtful == {FIRST}
+
+
+@pytest.mark.parametrize("executions", [[], [{"id": FIRST, "status": "succeeded", "context": {}}]])
+def test_succeeded_or_deleted_parent_is_not_doubtful(executions: list[Any]) -> None:
+    assert not compare(executions, [workflow(W1, FIRST)]).doubtful
+
+
+def test_running_execution_without_workflow_is_doubtful() -> None:
+    """Its runner may have died before it could name the workflow."""
+    nameless = {"id": FIRST, "status": "running", "context": {}, "runner": {"name": "mistral-v2"}}
+    listing = compare([nameless], [])
+    assert listing.waiting == {FIRST: W1}
+    assert listing.doubtful == {FIRST}
+
+
+def test_workflow_with_invalid_parent_id_does_not_hide_others() -> None:
+    """Whoever may start workflows in Mistral chooses both id and description."""
+    name = "x" * 70_000
+    systems = Systems(
+        parent(FIRST, W1, "canceled"),
+        workflows=[workflow(workflow_execution_id(name), name), workflow(W1, FIRST)],
+    )
+    asked: list[set[str]] = []
+    systems.st2.hooks["statuses"] = asked.append
+    assert observer(systems).compare().doubtful == {FIRST}
+    assert asked == [{FIRST}]
+
+
+def test_workflow_that_is_run_again_is_not_doubtful() -> None:
+    executions = [parent(FIRST, W1, "canceled"), parent(SECOND, W1)]
+    assert not compare(executions, [workflow(W1, FIRST)]).doubtful
+
+
+def test_parents_of_other_sites_are_ignored() -> None:
+    listing = compare([parent(FIRST, W1, site="elsewhere")], [])
+    assert not listing.waiting
+    assert not listing.doubtful
+
+
+@pytest.mark.parametrize(
+    ("state", "found"), [("CANCELLED", {"sub"}), ("ERROR", set()), ("RUNNING", set())]
+)
+def test_sub_workflow_below_cancelled_workflow_is_found(state: str, found: set[str]) -> None:
+    below = workflow("sub", description="sub-workflow execution", root_execution_id=W1)
+    assert compare([], [workflow(W1, FIRST, state), below]).sub_workflows == found
+
+
+def test_sub_workflow_of_unknown_workflow_is_ignored() -> None:
+    below = workflow("sub", description="sub-workflow execution", root_execution_id=W1)
+    assert not compare([], [below]).sub_workflows
+    users = workflow(W1, description="a user's", state="CANCELLED")
+    assert not compare([], [users, below]).sub_workflows
+
+
+def test_sub_workflow_is_read_with_its_outermost_workflow() -> None:
+    below = workflow("sub", root_execution_id=W1)
+    looking = observer(Systems(workflows=[workflow(W1, FIRST), below]))
+    assert looking.sub_workflow("sub") == (below, workflow(W1, FIRST), None)
+    assert looking.sub_workflow(W1) == (workflow(W1, FIRST), None, None)
+    assert looking.sub_workflow("gone") == (None, None, None)
+
+
+def test_every_row_of_a_comparison_is_a_heartbeat() -> None:
+    beats: list[None] = []
+    systems = Systems(parent(FIRST, W1), workflows=[workflow(W1, FIRST)])
+    observer(systems, heartbeat=lambda: beats.append(None)).compare()
+    assert len(beats) >= 2
+
+
+def test_state_is_one_request() -> None:
+    systems = Systems(workflows=[workflow(W1, FIRST)])
+    assert observer(systems).state(W1) == StateSeen("RUNNING")
+    assert observer(systems).state("gone") == StateSeen(None)
+    assert systems.mistral.requests == {"execution_state": 2}
+
+
+def observed(systems: Systems, parent_id: str) -> tuple[Seen, Effect]:
+    """Observe until a decision needs nothing more."""
+    looking = observer(systems)
+    seen = looking.look(Look(What.BOTH), parent_id, StateSeen(None))
+    while isinstance(effect := decide(seen, Rules(SITE, 600)), Look):
+        seen = looking.look(effect, parent_id, seen)
+    return seen, effect
+
+
+def test_running_parent_needs_no_owner() -> None:
+    systems = Systems(parent(FIRST, W1), workflows=[rerun()])
+    seen, _ = observed(systems, FIRST)
+    assert (seen.parent, seen.workflow) == (parent(FIRST, W1), rerun())
+    assert systems.st2.requests["get_execution"] == 1
+
+
+@pytest.mark.parametrize(
+    "owner", [None, parent(SECOND, W1), parent(SECOND, W1, "canceled")], ids=["none", "run", "end"]
+)
+def test_owner_of_canceled_parents_workflow_is_read(owner: dict[str, Any] | None) -> None:
+    executions = [parent(FIRST, W1, "canceled"), *([owner] if owner else [])]
+    seen, effect = observed(Systems(*executions, workflows=[rerun()]), FIRST)
+    assert seen.owner == owner
+    assert isinstance(effect, Cancel) == (owner is not None and owner["status"] == "canceled")
+
+
+def test_execution_that_claims_a_workflow_does_not_keep_it_running() -> None:
+    """Whoever may create executions in StackStorm writes any context, also that of a re-run."""
+    claimant = parent(SECOND, W1)
+    claimant["context"]["re-run"] = {"ref": FIRST}
+    systems = Systems(parent(FIRST, W1, "canceled"), claimant, workflows=[workflow(W1, FIRST)])
+    assert observed(systems, FIRST)[1] == Cancel(W1, f"StackStorm execution {FIRST} is canceled")
+
+
+def test_workflow_of_execution_that_names_none_is_found() -> None:
+    nameless = {"id": FIRST, "status": "canceled", "context": {}}
+    seen, effect = observed(Systems(nameless, workflows=[workflow(W1, FIRST)]), FIRST)
+    assert seen.workflow
+    assert isinstance(effect, Cancel)
+
+
+def test_unknown_parent_is_none() -> None:
+    assert observed(Systems(), FIRST)[0] == Seen(None)
