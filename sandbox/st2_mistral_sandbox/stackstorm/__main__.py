@@ -1,4 +1,7 @@
-"""``python -m st2_mistral_sandbox.stackstorm``: the stand-in alone, until SIGTERM or SIGINT."""
+"""Run the stand-in alone, until SIGTERM or SIGINT.
+
+python -m st2_mistral_sandbox.stackstorm --port 9101
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,22 @@ from st2_mistral_sandbox.stackstorm.server import StackStorm
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="A StackStorm stand-in for tests and demos.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=9101, help="0 for a free one")
-    parser.add_argument("--api-key", help="accept this key instead of a generated one")
-    parser.add_argument("--action-dir", action="append", default=[], metavar="FOLDER")
+    """Start the stand-in, print its URLs and credentials, and wait for a signal."""
+    parser = argparse.ArgumentParser(
+        description="Run a StackStorm stand-in for tests and demonstrations."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
+    parser.add_argument(
+        "--port", type=int, default=9101, help="port to listen on, 0 for a free one (default: 9101)"
+    )
+    parser.add_argument("--api-key", help="API key to accept (default: a new one)")
+    parser.add_argument(
+        "--action-dir",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="register the actions whose metadata is here; may be repeated",
+    )
     options = parser.parse_args(arguments)
 
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Who may come in: users with a password, tokens, API keys. Everybody who may is an administrator."""
+"""Authenticate users by password, token or API key. Every user is an administrator."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ MAX_TTL = 86_400
 
 @dataclass(repr=False)
 class Token:
+    """A token of a user."""
+
     user: str
     value: str
     expiry: datetime
@@ -30,6 +32,7 @@ class Token:
     id: str = field(default_factory=new_id)
 
     def view(self) -> dict[str, Any]:
+        """Return the token as ``/auth/v1/tokens`` shows it."""
         return {
             "user": self.user,
             "token": self.value,
@@ -42,6 +45,8 @@ class Token:
 
 @dataclass(repr=False)
 class ApiKey:
+    """An API key of a user, of which only the hash is stored."""
+
     user: str
     hash: str
     metadata: dict[str, Any]
@@ -50,6 +55,7 @@ class ApiKey:
     id: str = field(default_factory=new_id)
 
     def view(self, *, masked: bool = True) -> dict[str, Any]:
+        """Return the key as ``/v1/apikeys`` shows it."""
         return {
             "uid": MASK if masked else f"api_key:{self.hash}",
             "user": self.user,
@@ -63,7 +69,11 @@ class ApiKey:
 
 @dataclass(frozen=True, repr=False)
 class Credential:
-    """What a request brought, and where it was found: header, cookie or query parameter."""
+    """The credential of a request.
+
+    :ivar kind: ``token``, ``key`` or ``none``.
+    :ivar location: ``header``, ``cookie`` or ``query_parameters``.
+    """
 
     kind: str
     value: str
@@ -72,18 +82,19 @@ class Credential:
 
 NO_CREDENTIAL = Credential("none", "", "")
 SYSTEM_USER = "stanley"
-"""Who everybody is where nobody is asked who he is."""
+"""The user of every request if authentication is off."""
 
 
 @dataclass(frozen=True, repr=False)
 class Principal:
-    """Somebody who was let in."""
+    """An authenticated user."""
 
     user: str
     credential: Credential
     expiry: datetime | None = None
 
     def view(self) -> dict[str, Any]:
+        """Return the user as ``/v1/user`` shows it."""
         token = self.credential.kind == "token"
         authentication = {
             "method": "authentication token" if token else "API key",
@@ -99,7 +110,10 @@ class Principal:
 
 
 class Authenticator:
-    """``required=False`` is StackStorm with authentication turned off."""
+    """Users, tokens and API keys.
+
+    :param required: False accepts every request, as StackStorm does if authentication is off.
+    """
 
     def __init__(self, username: str, password: str, *, required: bool = True) -> None:
         self._required = required
@@ -109,7 +123,10 @@ class Authenticator:
         self._keys: dict[str, ApiKey] = {}
 
     def authenticate_password(self, authorization: str | None) -> str:
-        """The user of a basic ``Authorization`` header. Raises Fault 401."""
+        """Return the user of a basic ``Authorization`` header.
+
+        :raises Fault: 401.
+        """
         scheme, _, encoded = (authorization or "").partition(" ")
         try:
             decoded = base64.b64decode(encoded, validate=True).decode()
@@ -124,6 +141,10 @@ class Authenticator:
         return user
 
     def create_token(self, user: str, ttl: float | None = None, *, service: bool = False) -> Token:
+        """Create a token that expires after ``ttl`` seconds.
+
+        :raises Fault: 400, ``ttl`` is above :data:`MAX_TTL`.
+        """
         ttl = MAX_TTL if ttl is None else ttl
         if ttl > MAX_TTL:
             raise bad_request(f"TTL specified {ttl} is greater than max allowed {MAX_TTL}.")
@@ -133,16 +154,21 @@ class Authenticator:
         return token
 
     def revoke_token(self, value: str) -> None:
+        """Delete a token, if it exists."""
         with self._lock:
             self._tokens.pop(value, None)
 
     def token_is_valid(self, value: str) -> bool:
+        """Return whether a token exists and has not expired."""
         with self._lock:
             token = self._tokens.get(value)
         return token is not None and token.expiry > now()
 
     def authenticate(self, credential: Credential | None) -> Principal:
-        """Raises Fault 401 with StackStorm's sentence."""
+        """Return the user whose credential this is.
+
+        :raises Fault: 401, with StackStorm's message.
+        """
         if not self._required:
             return Principal(SYSTEM_USER, NO_CREDENTIAL)
         if credential is None:
@@ -166,7 +192,7 @@ class Authenticator:
     def create_key(
         self, user: str, metadata: dict[str, Any] | None = None, *, value: str | None = None
     ) -> tuple[ApiKey, str]:
-        """A new key and its value, which is not kept."""
+        """Create an API key; return it and its value, which is not stored."""
         value = value or secrets.token_urlsafe(48)
         key = ApiKey(user, _hash(value), metadata or {})
         with self._lock:
@@ -174,10 +200,15 @@ class Authenticator:
         return key, value
 
     def api_keys(self) -> list[ApiKey]:
+        """Return all API keys."""
         with self._lock:
             return list(self._keys.values())
 
     def key(self, key_id: str) -> ApiKey:
+        """Return an API key.
+
+        :raises Fault: 404.
+        """
         with self._lock:
             key = self._keys.get(key_id)
         if key is None:
@@ -185,7 +216,10 @@ class Authenticator:
         return key
 
     def change_key(self, key_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
-        """What is not named in ``wanted`` is lost, but for the hash. Raises Fault."""
+        """Replace an API key but for its hash; what ``wanted`` omits is reset.
+
+        :raises Fault: 404 unknown key, 400 another hash.
+        """
         key = self.key(key_id)
         given = wanted.get("key_hash")
         if given and given not in (MASK, key.hash):
@@ -194,10 +228,14 @@ class Authenticator:
         key.enabled = bool(wanted.get("enabled", True))
         key.metadata = wanted.get("metadata") or {}
         key.created = now()
-        # StackStorm derives the uid from what it was sent.
+        # StackStorm derives the uid from the request.
         return {**key.view(masked=False), "uid": f"api_key:{given or ''}"}
 
     def delete_key(self, key_id: str) -> None:
+        """Delete an API key.
+
+        :raises Fault: 404.
+        """
         self.key(key_id)
         with self._lock:
             self._keys.pop(key_id, None)

@@ -1,4 +1,4 @@
-"""Actions and runner types, as ``/v1/actions`` and ``/v1/runnertypes`` show them."""
+"""Store actions and runner types, as ``/v1/actions`` and ``/v1/runnertypes`` show them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ Document = dict[str, Any]
 
 
 class Catalog:
-    """``packs`` is the folder of all packs: an action that is made over the API has its entry point in
-    ``PACK/actions`` below it."""
+    """The registered actions and runner types.
+
+    :param packs: the folder of all packs. An action that is created over the API has its entry point in
+        ``PACK/actions`` below it.
+    """
 
     def __init__(self, packs: Path | None = None) -> None:
         self._packs = packs
@@ -41,7 +44,7 @@ class Catalog:
             self.add_action(action)
 
     def add_runner(self, metadata: Mapping[str, Any]) -> Document:
-        """A runner type; only ``name`` is needed. One of the same name is replaced."""
+        """Register a runner type, or replace the one of this name; only ``name`` is required."""
         name = str(metadata["name"])
         runner: Document = {
             "name": name,
@@ -68,9 +71,12 @@ class Catalog:
         replace: bool = True,
         instead_of: Document | None = None,
     ) -> Document:
-        """Register an action. Raises Fault: bad metadata or unknown runner 400, existing 409.
+        """Register an action.
 
-        ``instead_of`` is an action that it takes the id of, also under a new name.
+        :param folder: the folder with its entry point.
+        :param replace: replace an action with the same ref; otherwise that is an error.
+        :param instead_of: the action that it replaces, whose id it gets, also under a new name.
+        :raises Fault: 400 invalid metadata or unknown runner, 409 the action exists.
         """
         validate(dict(metadata), ACTION_CREATE)
         pack, name = str(metadata.get("pack") or "default"), str(metadata["name"])
@@ -114,9 +120,9 @@ class Catalog:
         return copy.deepcopy(action)
 
     def add_folder(self, folder: Path) -> None:
-        """Register every ``*.json``, ``*.yaml`` and ``*.yml`` of a folder that describes an action.
+        """Register the action of every ``*.json``, ``*.yaml`` and ``*.yml`` in a folder.
 
-        One that cannot be used is skipped, with a warning: it may be half written, or somebody else's.
+        A file that cannot be used is skipped with a warning: it may be half written, or no metadata.
         """
         for path in sorted(folder.iterdir()):
             if path.suffix not in (".json", ".yaml", ".yml"):
@@ -126,25 +132,28 @@ class Catalog:
                 if isinstance(metadata, dict) and {"name", "runner_type"} <= metadata.keys():
                     self.add_action(metadata, folder=folder)
             except (OSError, ValueError, RecursionError, yaml.YAMLError, Fault) as error:
-                LOG.warning("%s is skipped: %s", path, error)
+                LOG.warning("Skipping %s: %s", path, error)
 
     def delete_action(self, ref: str) -> None:
+        """Delete an action, if it exists."""
         with self._lock:
             self._actions.pop(ref, None)
             self._folders.pop(ref, None)
 
     def action(self, ref_or_id: str) -> Document | None:
+        """Return an action, or None."""
         with self._lock:
             found = self._actions.get(ref_or_id) or _by_id(self._actions.values(), ref_or_id)
             return copy.deepcopy(found)
 
     def runner(self, name_or_id: str) -> Document | None:
+        """Return a runner type, or None."""
         with self._lock:
             found = self._runners.get(name_or_id) or _by_id(self._runners.values(), name_or_id)
             return copy.deepcopy(found)
 
     def parameters(self, ref_or_id: str) -> Document | None:
-        """The parameters of an action, its runner's included; None where there is no such action."""
+        """Return the parameters of an action and its runner, or None for an unknown action."""
         action = self.action(ref_or_id)
         if action is None:
             return None
@@ -152,16 +161,19 @@ class Catalog:
         return merged(action["parameters"], runner.get("runner_parameters", {}))
 
     def folder(self, ref: str) -> Path | None:
-        """Where the action's entry point is looked for; None where there are no files."""
+        """Return the folder of an action's entry point; None without a folder of packs."""
         with self._lock:
             return self._folders.get(ref) or self.pack_folder(ref.partition(".")[0])
 
     def pack_folder(self, pack: str) -> Path | None:
-        """Where the files of a pack's actions are; None where there are no packs."""
+        """Return the folder of a pack's actions; None without a folder of packs."""
         return self._packs / pack / "actions" if self._packs else None
 
     def must_be_changeable(self, pack: str) -> None:
-        """Raises Fault 400 for a pack that the API changes no actions of."""
+        """Check that the API may change actions of a pack.
+
+        :raises Fault: 400.
+        """
         if pack == "core":
             raise bad_request("Resources belonging to system level packs can't be manipulated")
         folder = self.pack_folder(pack)
@@ -172,10 +184,12 @@ class Catalog:
             )
 
     def actions(self) -> list[Document]:
+        """Return all actions by ref."""
         with self._lock:
             return sorted(copy.deepcopy(list(self._actions.values())), key=lambda a: str(a["ref"]))
 
     def runners(self) -> list[Document]:
+        """Return all runner types by name."""
         with self._lock:
             return sorted(copy.deepcopy(list(self._runners.values())), key=lambda r: str(r["name"]))
 

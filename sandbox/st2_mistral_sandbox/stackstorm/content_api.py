@@ -1,4 +1,4 @@
-"""The rest of the API that clients and the ``st2`` command line need beside executions."""
+"""Serve the API that clients and the ``st2`` command line need beside executions."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from st2_mistral_sandbox.stackstorm.store import Document, Execution
 
 
 class ContentApi:
+    """The handlers for actions, runner types, keys, API keys, traces and inquiries."""
+
     def __init__(self, state: State) -> None:
         self._state = state
 
@@ -37,7 +39,7 @@ class ContentApi:
         return json_response({"version": "3.9.0", "docs_url": "http://docs.stackstorm.com/3.9"})
 
     def current_user(self, request: ApiRequest) -> Response:
-        assert request.principal is not None, "only an open route has no principal"
+        assert request.principal is not None, "this route requires a credential"
         if request.principal.credential is NO_CREDENTIAL:
             raise Fault(500, "Internal Server Error")
         return json_response(request.principal.view())
@@ -171,7 +173,7 @@ class ContentApi:
             raise not_found(f'Unable to identify resource with id "{trace_id}".')
         return json_response(found)
 
-    # Inquiries: executions that wait for an answer.
+    # Inquiries.
 
     def inquiries(self, request: ApiRequest) -> Response:
         pending = [e for e in self._state.executions.objects() if _is_inquiry(e)]

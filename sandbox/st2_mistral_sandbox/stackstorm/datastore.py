@@ -1,4 +1,4 @@
-"""Keys and values, and how a template reaches them (``st2kv.system.some.key``)."""
+"""Store keys and values, and give templates access to them (``st2kv.system.some.key``)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _ALLOWED = ["system", "user", SYSTEM, USER]
 
 @dataclass(repr=False)
 class Item:
+    """A key with its value."""
+
     scope: str
     name: str
     value: str = field(repr=False)
@@ -28,6 +30,7 @@ class Item:
     id: str = field(default_factory=new_id)
 
     def view(self, *, decrypt: bool) -> dict[str, Any]:
+        """Return the item as ``/v1/keys`` shows it."""
         owner = f"{self.user}:" if self.user else ""
         shown: dict[str, Any] = {
             "uid": f"key_value_pair:{self.scope}:{owner}{self.name}",
@@ -46,6 +49,8 @@ class Item:
 
 
 class Datastore:
+    """All keys of the system and of the users."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._items: dict[tuple[str, str, str], Item] = {}
@@ -60,6 +65,11 @@ class Datastore:
         secret: bool = False,
         ttl: int | None = None,
     ) -> Item:
+        """Set a key.
+
+        :param ttl: seconds until it expires.
+        :raises Fault: 400, unknown scope.
+        """
         scope = full_scope(scope)
         owner = user if scope == USER else None
         with self._lock:
@@ -75,26 +85,36 @@ class Datastore:
             return item
 
     def find(self, scope: str, user: str, name: str) -> Item | None:
+        """Return a key of a full scope, or None if it is unknown or expired."""
         with self._lock:
             item = self._items.get((scope, user if scope == USER else "", name))
         return None if item is None or (item.expires and item.expires < now()) else item
 
     def get(self, name: str, *, scope: str, user: str) -> Item:
+        """Return a key.
+
+        :raises Fault: 400 unknown scope, 404 unknown key.
+        """
         item = self.find(full_scope(scope), user, name)
         if item is None:
             raise _missing(name)
         return item
 
     def delete(self, name: str, *, scope: str, user: str) -> None:
+        """Delete a key.
+
+        :raises Fault: 400 unknown scope, 404 unknown key.
+        """
         scope = full_scope(scope)
         with self._lock:
             if self._items.pop((scope, user if scope == USER else "", name), None) is None:
                 raise _missing(name)
 
     def list(self, *, scope: str, user: str, prefix: str = "") -> list[Item]:
+        """Return the keys of a scope, or of both for ``all``, that begin with a prefix."""
         wanted = [SYSTEM, USER] if scope == "all" else [full_scope(scope)]
         with self._lock:
-            # What belongs to everybody first.
+            # The keys of the system first.
             items = sorted(self._items.values(), key=lambda item: item.scope == USER)
         return [
             item
@@ -106,7 +126,10 @@ class Datastore:
         ]
 
     def decrypt(self, ciphertext: str) -> str:
-        """The plain value behind a ciphertext of this store. Raises ValueError."""
+        """Return the value of a ciphertext of this store.
+
+        :raises ValueError: the ciphertext is unknown.
+        """
         with self._lock:
             for item in self._items.values():
                 if item.secret and item.ciphertext == ciphertext:
@@ -114,18 +137,19 @@ class Datastore:
         raise ValueError("Non-hexadecimal or unknown ciphertext")
 
     def lookups(self, user: str) -> dict[str, Lookup]:
+        """Return the value of ``st2kv`` in the templates of a user."""
         return {"system": Lookup(self, SYSTEM, user), "user": Lookup(self, USER, user)}
 
 
 class Lookup:
-    """One step of ``st2kv.system.a.b``; its text is the value of key ``a.b``, or empty."""
+    """A part of ``st2kv.system.a.b``; as a string, the value of the key ``a.b``, or empty."""
 
     def __init__(self, store: Datastore, scope: str, user: str, key: str = "") -> None:
         self._store, self._scope, self._user, self._key = store, scope, user, key
 
     def __getattr__(self, name: str) -> Lookup:
         if name.startswith("__"):
-            # jinja2 asks every value for such names; they are no keys.
+            # jinja2 reads such attributes of every value; they are not keys.
             raise AttributeError(name)
         return self[name]
 
@@ -147,6 +171,10 @@ class Lookup:
 
 
 def full_scope(scope: str) -> str:
+    """Return ``st2kv.system`` or ``st2kv.user``.
+
+    :raises Fault: 400, unknown scope.
+    """
     full = scope if scope.startswith("st2kv.") else f"st2kv.{scope}"
     if full not in _ALLOWED:
         raise bad_request(f"Scope {full} is not in allowed scopes list: {_ALLOWED}.")
@@ -154,7 +182,7 @@ def full_scope(scope: str) -> str:
 
 
 def _ciphertext(value: str) -> str:
-    """Of the length that StackStorm's has: header, vector, blocks of 16, signature."""
+    """Return random digits as long as StackStorm's: header, vector, blocks of 16, signature."""
     length = 16 + 16 * (len(value.encode()) // 16 + 1) + 20
     return "3030303030" + secrets.token_hex(length).upper()
 

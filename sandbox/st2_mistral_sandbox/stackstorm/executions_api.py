@@ -1,4 +1,4 @@
-"""``/v1/executions``: post, show, list, change, cancel."""
+"""Serve ``/v1/executions``: create, read, list, update, cancel and re-run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from st2_mistral_sandbox.stackstorm.statuses import CANCELABLE, FINAL
 from st2_mistral_sandbox.stackstorm.store import Document, Execution
 
 MAX_DOCUMENT = 16_793_598
-"""Bytes that StackStorm's database takes at once. The parameters are stored twice in one document."""
+"""Maximum bytes of a document in MongoDB. StackStorm stores the parameters twice in one document."""
 
 
 class ExecutionsApi:
+    """The handlers for executions."""
+
     def __init__(self, state: State) -> None:
         self._state = state
         self._store = state.executions
@@ -47,7 +49,7 @@ class ExecutionsApi:
         return json_response(show(document))
 
     def filters(self, request: ApiRequest) -> Response:
-        """The distinct values that st2web offers for filtering."""
+        """Return the distinct values that st2web offers for filtering."""
         executions = self._store.objects()
         values: dict[str, list[str]] = {
             "action": [e.action["ref"] for e in executions],
@@ -101,10 +103,10 @@ class ExecutionsApi:
         if any(task not in tasks for task in reset):
             raise bad_request("List of tasks to reset does not match the tasks to rerun.")
         old = self._store.find(execution_id)
-        # A workflow of another runner is sent its tasks as parameters, if that runner takes any.
+        # Other runners get the tasks as parameters, if they have such parameters.
         if tasks and old.runner["name"] != "orquesta":
             raise bad_request("Task option is only supported for Orquesta workflows.")
-        kept = {} if request.flag("no_merge") else old.parameters
+        inherited = {} if request.flag("no_merge") else old.parameters
         named = {name: names for name, names in (("tasks", tasks), ("reset", reset)) if names}
         context: Document = {"re-run": {"ref": execution_id, **named}}
         trace = self._state.traces.id_of(old.id)
@@ -114,7 +116,7 @@ class ExecutionsApi:
             request,
             {
                 "action": old.action["ref"],
-                "parameters": {**kept, **(body.get("parameters") or {})},
+                "parameters": {**inherited, **(body.get("parameters") or {})},
                 "context": context,
                 "delay": body.get("delay"),
                 "user": body.get("user"),
@@ -128,7 +130,7 @@ class ExecutionsApi:
         if action is None or action["ref"] != body["action"]:
             raise bad_request(f'Action "{body["action"]}" cannot be found.')
         runner = catalog.runner(action["runner_type"])
-        assert runner is not None, "no action is registered without its runner"
+        assert runner is not None, "every registered action has a runner"
         context = {
             **body.get("context", {}),
             "user": body.get("user") or request.user,
@@ -149,12 +151,12 @@ class ExecutionsApi:
         try:
             execution.parameters = self._rendered(execution)
         except RenderingError as error:
-            self._enter(execution, publish=False)
+            self._add(execution, publish=False)
             self._store.set_status(
                 execution.id, "failed", result={"error": str(error), "traceback": ""}, set_size=False
             )
             raise bad_request(str(error)) from error
-        self._enter(execution, check=True)
+        self._add(execution, check=True)
         shown = execution.view(show_secrets=request.flag("show_secrets"))
         self._state.worker.schedule(execution.id)
         return json_response(shown, 201)
@@ -172,8 +174,11 @@ class ExecutionsApi:
         except (TypeError, SyntaxError) as error:
             raise Fault(500, str(error)) from error
 
-    def _enter(self, execution: Execution, *, check: bool = False, publish: bool = True) -> None:
-        """Into the store, with parent and trace. Raises Fault if StackStorm would refuse it now."""
+    def _add(self, execution: Execution, *, check: bool = False, publish: bool = True) -> None:
+        """Store an execution with its parent and trace.
+
+        :raises Fault: StackStorm rejects it at this point.
+        """
         parent = execution.context.get("parent") or {}
         if not isinstance(parent, dict):
             raise Fault(500, f"'{type(parent).__name__}' object has no attribute 'get'")
@@ -185,7 +190,7 @@ class ExecutionsApi:
         execution.context["pack"] = execution.action["pack"]
         if check:
             parameters_.check(execution.parameters, execution.action, execution.runner)
-        trace = self._state.traces.choose(execution.context, execution.liveaction_id)
+        trace = self._state.traces.trace_for(execution.context, execution.liveaction_id)
         execution.parent = parent.get("execution_id")
         self._store.add(execution, publish=publish)
         self._state.traces.add(trace, execution.id, ref, execution.parent)
@@ -229,10 +234,10 @@ class ExecutionsApi:
         return json_response(self._cancel(request, execution))
 
     def _cancel(self, request: ApiRequest, execution: Execution) -> Document:
-        at_once = execution.status != "running" and "parent" not in execution.context
+        immediately = execution.status != "running" and "parent" not in execution.context
         moved = self._store.set_status(
             execution.id,
-            "canceled" if at_once else "canceling",
+            "canceled" if immediately else "canceling",
             only_from={execution.status},
             result={"message": "Action canceled by user.", "user": request.user},
             context={"cancelled_by": request.user},
@@ -240,9 +245,9 @@ class ExecutionsApi:
         )
         if not moved:
             raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
-        # The view first: the worker may be done before the answer is written.
+        # Before the worker is told: it may finish before the response is written.
         shown = self._store.get(execution.id, show_secrets=request.flag("show_secrets"))
-        if not at_once:
+        if not immediately:
             self._state.worker.cancel(execution.id)
         return shown
 
@@ -270,13 +275,13 @@ def _header_context(text: str) -> Document:
     return context
 
 
-def _notify(asked: Document) -> Document:
-    """As StackStorm gives it back: in its own order, without what is empty."""
-    kept: Document = {}
+def _notify(given: Document) -> Document:
+    """Return ``notify`` as StackStorm shows it: in its own order, without empty values."""
+    shown: Document = {}
     for event in ("on-complete", "on-success", "on-failure"):
-        route = asked.get(event)
+        route = given.get(event)
         if route:
-            told = {name: route[name] for name in ("message", "data") if route.get(name)}
+            content = {name: route[name] for name in ("message", "data") if route.get(name)}
             routes = route.get("routes") or route.get("channels")
-            kept[event] = {**told, **({"routes": routes} if routes else {})}
-    return kept
+            shown[event] = {**content, **({"routes": routes} if routes else {})}
+    return shown

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on real sockets: kept connections, chunked streams, hundreds of clients at once.
+"""Serve HTTP/1.1 on real sockets: persistent connections, chunked streams, hundreds of clients.
 
-werkzeug's own development server closes every connection after one answer, which a client of the
-real StackStorm does not see; hence this handler around werkzeug's Request and Response.
+werkzeug's development server closes each connection after one response, StackStorm's does not. So this
+is a handler of its own around werkzeug's Request and Response.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from werkzeug.wrappers import Request, Response
 
 LOG = logging.getLogger(__name__)
 MAX_HEADER_LINE = 8192
-"""Bytes, with name and line end; StackStorm's server answers a longer one with 400 and no body."""
+"""Bytes, with name and line end. StackStorm's server answers 400 without a body to a longer one."""
 
 Application = Callable[[Request], Response]
 
 
 class HttpServer(ThreadingHTTPServer):
-    """One thread per connection; ``close`` leaves neither threads nor sockets."""
+    """A server with one thread per connection. ``close`` ends all threads and sockets."""
 
     request_queue_size = 1024
     daemon_threads = True
@@ -41,12 +41,14 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def start(self) -> None:
+        """Accept connections in a thread."""
         self._acceptor = threading.Thread(
             target=self.serve_forever, args=(0.05,), name="st2-acceptor", daemon=True
         )
         self._acceptor.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own."""
         thread = threading.Thread(
             target=self.process_request_thread,
             args=(request, client_address),
@@ -58,19 +60,22 @@ class HttpServer(ThreadingHTTPServer):
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        LOG.debug("A connection ended badly", exc_info=True)
+        """Log an error of a connection."""
+        LOG.debug("A connection failed", exc_info=True)
 
     def server_bind(self) -> None:
-        # Without HTTPServer's reverse lookup of the host name, which can take seconds.
+        """Bind the socket without HTTPServer's reverse lookup, which can take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def close(self, timeout: float = 5.0) -> None:
+        """Close all connections and wait up to ``timeout`` seconds for each thread."""
         if self._acceptor is not None:
             self.shutdown()
             self._acceptor.join(timeout)
@@ -87,12 +92,12 @@ class HttpServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    # Buffered, so that head and body of an answer leave in one packet.
+    # Buffered, so that head and body of a response are one packet.
     wbufsize = -1
     server: HttpServer
 
     def handle(self) -> None:
-        # A client that goes away is the end of a connection, not an error.
+        # A client that disconnects is no error.
         with contextlib.suppress(ConnectionError, TimeoutError):
             super().handle()
 
@@ -104,20 +109,20 @@ class _Handler(BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the server itself refuses, before the application sees it."""
-        self._refuse(400 if code == 431 else code)
+        """Reject a request that is no HTTP."""
+        self._reject(400 if code == 431 else code)
 
-    def _refuse(self, code: int) -> None:
+    def _reject(self, code: int) -> None:
         self.close_connection = True
         self.wfile.write(f"HTTP/1.0 {code} Bad Request\r\n".encode())
         self.wfile.write(b"Connection: close\r\nContent-length: 0\r\n\r\n")
         self.wfile.flush()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         if any(len(name) + len(value) + 4 > MAX_HEADER_LINE for name, value in self.headers.items()):
-            return self._refuse(400)
+            return self._reject(400)
         if self.headers.get("Transfer-Encoding"):
-            return self._refuse(411)
+            return self._reject(411)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         response = self.server.application(Request(self._environment(body)))
         try:
@@ -126,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             response.close()
         return None
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_HEAD = _answer  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_HEAD = _respond  # noqa: N815
 
     def _environment(self, body: bytes) -> dict[str, Any]:
         path, _, query = self.path.partition("?")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def to_json(value: Any) -> str:
-    """Compact and unescaped, as StackStorm's encoder (orjson) writes it; NaN becomes null."""
+    """Encode compactly and without escapes; NaN becomes null."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -15,14 +15,17 @@ def to_json(value: Any) -> str:
 
 
 def from_json(text: str | bytes) -> Any:
-    """Strict: NaN, Infinity and half a surrogate pair are no JSON. Raises ValueError."""
-    value = json.loads(text, parse_constant=_refuse_constant)
+    """Decode JSON.
+
+    :raises ValueError: the text is not JSON. NaN, Infinity and lone surrogates are not.
+    """
+    value = json.loads(text, parse_constant=_reject_constant)
     if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
         json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
-def _refuse_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 

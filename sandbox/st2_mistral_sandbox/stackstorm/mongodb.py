@@ -1,4 +1,4 @@
-"""A replica set of three that never existed, for the upgrade example: its state really changes."""
+"""Simulate a MongoDB replica set with three members, for the upgrade example."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class _Node:
 
 
 class ReplicaSet:
-    """mongo1 (primary at first), mongo2 and mongo3.
+    """mongo1 (the first primary), mongo2 and mongo3.
 
-    Elections are decided when somebody looks, from the times that have passed, so there is no
-    thread to stop. ``clock`` is in seconds and only ever rises.
+    An election is held when the state is read, from the time that has passed: there is no thread.
+
+    :param clock: the time in seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,12 +39,12 @@ class ReplicaSet:
 
     @property
     def primary(self) -> str | None:
-        """None while there is no primary."""
+        """The primary; None during an election."""
         with self._lock:
             return self._elect()
 
     def members(self) -> list[dict[str, str]]:
-        """``[{"name", "state", "version"}]``, state PRIMARY or SECONDARY."""
+        """Return ``[{"name", "state", "version"}]``, with state PRIMARY or SECONDARY."""
         with self._lock:
             primary = self._elect()
             return [
@@ -56,39 +57,58 @@ class ReplicaSet:
             ]
 
     def check_status(self, primary: str) -> dict[str, Any]:
+        """Return the members.
+
+        :raises ActionFailed: ``primary`` is not the primary.
+        """
         with self._lock:
             self._must_be_primary(primary)
         return {"primary": primary, "members": self.members()}
 
     def elect_primary(self, members: list[Any]) -> dict[str, str]:
-        """From some members, the secondary to become primary and another one."""
+        """Choose from some members the next primary and another secondary.
+
+        :raises ActionFailed: an unknown member, or too few secondaries.
+        """
         with self._lock:
             current = self._elect()
             names = [str(m["name"] if isinstance(m, dict) else m) for m in members]
             for name in names:
                 self._node(name)
             secondaries = sorted(set(names) - {current})
-            fit = [name for name in secondaries if self._eligible(name)]
-            if len(secondaries) < 2 or not fit:
+            eligible = [name for name in secondaries if self._is_eligible(name)]
+            if len(secondaries) < 2 or not eligible:
                 raise ActionFailed(
                     f"at least two secondaries are needed, one of them eligible; got {names}"
                 )
-            other = next(name for name in secondaries if name != fit[0])
-            return {"candidate": fit[0], "secondary": other}
+            other = next(name for name in secondaries if name != eligible[0])
+            return {"candidate": eligible[0], "secondary": other}
 
     def upgrade(self, name: str) -> dict[str, str]:
+        """Upgrade a secondary to :data:`NEW_VERSION`.
+
+        :raises ActionFailed: it is unknown or the primary.
+        """
         with self._lock:
             node = self._must_be_secondary(name, "cannot be upgraded")
             node.version = NEW_VERSION
             return {"node": name, "version": node.version}
 
     def freeze(self, name: str, duration: float) -> dict[str, Any]:
+        """Make a secondary ineligible for ``duration`` seconds.
+
+        :raises ActionFailed: it is unknown or the primary.
+        """
         with self._lock:
             node = self._must_be_secondary(name, "cannot be frozen")
             node.ineligible_until = self._clock() + duration
             return {"node": name, "frozen_for": duration}
 
     def step_down(self, name: str, duration: float) -> dict[str, Any]:
+        """Make the primary a secondary that is ineligible for ``duration`` seconds.
+
+        :raises ActionFailed: it is unknown or not the primary.
+        """
         with self._lock:
             self._must_be_primary(name)
             self._nodes[name].ineligible_until = self._clock() + duration
@@ -97,21 +117,21 @@ class ReplicaSet:
             return {"node": name, "state": "SECONDARY", "ineligible_for": duration}
 
     def _elect(self) -> str | None:
-        """The primary; elects one if that fell due since somebody looked.
+        """Return the primary; hold an election if one is due.
 
-        Whoever could stand first became it then, and not who can stand now.
+        The member that became eligible first is elected, not one that is eligible now.
         """
         if self._primary is None:
 
-            def stands_at(name: str) -> float:
+            def eligible_at(name: str) -> float:
                 return max(self._election_at, self._nodes[name].ineligible_until)
 
-            first = min(self._nodes, key=stands_at)
-            if stands_at(first) <= self._clock():
+            first = min(self._nodes, key=eligible_at)
+            if eligible_at(first) <= self._clock():
                 self._primary = first
         return self._primary
 
-    def _eligible(self, name: str) -> bool:
+    def _is_eligible(self, name: str) -> bool:
         return self._nodes[name].ineligible_until <= self._clock()
 
     def _node(self, name: str) -> _Node:
@@ -132,7 +152,7 @@ class ReplicaSet:
         return node
 
     def actions(self) -> dict[str, PythonAction]:
-        """The pack ``mongodb``, for the Python runner."""
+        """Return the actions of the pack ``mongodb`` for the Python runner."""
 
         def named(request: RunRequest, key: str) -> str:
             return str(request.parameters[key])

@@ -11,5 +11,5 @@ _PROCESS = secrets.token_hex(5)
 
 
 def new_id() -> str:
-    """24 hexadecimal digits that sort by time, as MongoDB's object ids do."""
+    """Return 24 hexadecimal digits that sort by time."""
     return f"{int(time.time()):08x}{_PROCESS}{next(_counter) & 0xFFFFFF:06x}"

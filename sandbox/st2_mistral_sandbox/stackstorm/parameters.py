@@ -1,4 +1,4 @@
-"""Parameters of an action: their schema, the casts before validation, and the masking of secrets."""
+"""Validate, cast and mask the parameters of an action."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from st2_mistral_sandbox.stackstorm.schema import (
 
 MASK = "********"
 NONE_MARK = "%*****__%NONE%__*****%"
-"""What the filter ``use_none`` renders null to, since a template yields text only."""
+"""The text that the filter ``use_none`` makes of null, since a template renders text only."""
 
 
 def check(parameters: dict[str, Any], action: Schema, runner: Schema) -> None:
-    """Validate what is to run against action and runner. Raises Fault 400."""
+    """Validate parameters against an action and its runner.
+
+    :raises Fault: 400.
+    """
     schema = _schema_of(action["parameters"], runner["runner_parameters"])
     if schema:
         schema = allow_none(schema)
@@ -35,13 +38,15 @@ def check(parameters: dict[str, Any], action: Schema, runner: Schema) -> None:
 
 
 def merged(action: Schema, runner: Schema) -> Schema:
-    """The parameters of an action with those of its runner, as the views show them: what both say of a
-    parameter is the action's, but what the runner makes immutable stays so."""
+    """Return the parameters of an action with those of its runner, as the views show them.
+
+    The action's attributes win, but a parameter that is immutable in the runner stays so.
+    """
     shown: Schema = {}
     for name in {**runner, **action}:
-        ours, theirs = action.get(name) or {}, runner.get(name) or {}
-        shown[name] = {**theirs, **ours}
-        if theirs.get("immutable"):
+        of_action, of_runner = action.get(name) or {}, runner.get(name) or {}
+        shown[name] = {**of_runner, **of_action}
+        if of_runner.get("immutable"):
             shown[name]["immutable"] = True
     return shown
 
@@ -72,10 +77,11 @@ def _immutable(schemas: Schema) -> list[str]:
 
 
 def cast(value: Any, prop: Mapping[str, Any]) -> Any:
-    """The value in its parameter's type, where it can be had.
+    """Convert a value to the type of its parameter.
 
-    Raises ValueError, TypeError or SyntaxError; the caller tells them apart, because StackStorm
-    answers the first with 400 and the others with 500.
+    :raises ValueError: StackStorm answers 400.
+    :raises TypeError: StackStorm answers 500, as for SyntaxError.
+    :raises SyntaxError: the text is neither JSON nor a Python literal.
     """
     kind = prop.get("type") if prop else None
     convert = _CASTS.get(kind) if isinstance(kind, str) else None
@@ -116,7 +122,7 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
 
 
 def masked(parameters: dict[str, Any], *schemas: Schema) -> dict[str, Any]:
-    """A copy in which every parameter that some schema calls secret reads ``********``."""
+    """Return a copy with every parameter masked that is secret in one of the schemas."""
     shown = dict(parameters)
     for schema in schemas:
         for name, prop in schema.items():

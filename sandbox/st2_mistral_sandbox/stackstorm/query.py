@@ -1,4 +1,4 @@
-"""Query parameters of ``/v1/executions``: filters, order, page, and which attributes are wanted."""
+"""Evaluate the query of ``/v1/executions``: filters, order, page and attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Query = Mapping[str, str]
 
 DEFAULT_LIMIT = 100
 EXCLUDABLE = ("result", "trigger_instance", "status")
-# The fields of StackStorm's document; those that are objects can be searched into.
+# The fields of StackStorm's document. Filters may name the fields of those that are objects.
 _OBJECTS = {
     "action",
     "runner",
@@ -58,14 +58,20 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Page:
+    """One page of the executions that match."""
+
     executions: list[Execution]
     total: int
+    """The number of executions on all pages."""
     limit: int
-    """0 means no limit."""
+    """The maximum number on a page; 0: no limit."""
 
 
 def select_page(executions: Iterable[Execution], query: Query) -> Page:
-    """The page that a query asks for. Raises Fault 400."""
+    """Return the page that a query requests.
+
+    :raises Fault: 400.
+    """
     limit, offset = limit_of(query), _integer(query.get("offset") or "0")
     projection(query)
     matchers = [*_plain_filters(query), *_advanced_filters(query.get("filter") or "")]
@@ -76,6 +82,10 @@ def select_page(executions: Iterable[Execution], query: Query) -> Page:
 
 
 def limit_of(query: Query, default: int = DEFAULT_LIMIT) -> int:
+    """Return the limit of a query; 0: no limit.
+
+    :raises Fault: 400.
+    """
     text = query.get("limit")
     if text is None or text == "":
         return default
@@ -183,7 +193,10 @@ def _value_of(execution: Execution, keys: list[str]) -> Any:
 
 
 def projection(query: Query) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What to leave of a document. Raises Fault 400 for unknown names or both kinds at once."""
+    """Return the function that reduces a document to the attributes that a query requests.
+
+    :raises Fault: 400, an unknown attribute, or both includes and excludes.
+    """
     include = [name for name in (query.get("include_attributes") or "").split(",") if name]
     exclude = [name for name in (query.get("exclude_attributes") or "").split(",") if name]
     if include and exclude:

@@ -1,14 +1,13 @@
-"""Parameters as Jinja, the way StackStorm renders them when an execution is posted.
+"""Render parameters with Jinja, as StackStorm does when an execution is created.
 
-This is the part that clients have to defend themselves against, so it follows the real thing to
-the last newline:
+Clients must protect their values against this, so it follows StackStorm exactly:
 
-* a text that holds ``{{`` or ``{%`` is a template; so is a list or an object whose Python text
-  form holds one of them (and it is that text form that is parsed to find its variables);
-* what does not parse is no template and stays as it is;
-* a list or object is encoded as compact JSON, its ``"{{name}}"`` become ``{{name | to_complex}}``,
-  the whole is rendered as one text and decoded again;
-* every variable must be known: a parameter, ``action_context``, ``config_context`` or ``st2kv``.
+* A string with ``{{`` or ``{%`` is a template. So is a list or an object whose Python representation
+  contains one of them; that representation is parsed to find the variables.
+* A template that does not parse is left unchanged.
+* A list or object is encoded as compact JSON, each ``"{{name}}"`` becomes ``{{name | to_complex}}``,
+  and the rendered text is decoded again.
+* Every variable must be known: a parameter, ``action_context``, ``config_context`` or ``st2kv``.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ _WHOLE_VARIABLE = re.compile(r'"{{([A-z0-9_-]+)}}"')
 
 
 class RenderingError(Exception):
-    """A parameter cannot be rendered; the text is StackStorm's."""
+    """A parameter cannot be rendered. The text is StackStorm's message."""
 
 
 class _Node:
-    """A name in the graph of dependencies; a template wins over a value.
+    """A variable in the dependency graph. If it has a template and a value, the template is used.
 
-    Both can be there: StackStorm adds the default of a parameter to the node of a template that
-    a user gave. Where that default is a template itself, the user's is lost.
+    It can have both: StackStorm adds a parameter's default to the node of a template that a user gave.
+    If the default is a template too, it replaces the user's.
     """
 
     def __init__(self) -> None:
@@ -51,6 +50,8 @@ class _Node:
 
 
 class Renderer:
+    """Renders parameters with the values of a datastore."""
+
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
         self._environment = jinja2.sandbox.SandboxedEnvironment(
@@ -74,9 +75,10 @@ class Renderer:
         action_schemas: Schemas,
         runner_schemas: Schemas,
     ) -> dict[str, Any]:
-        """What the execution shows as its parameters: those given, and defaults that are templates.
+        """Return the parameters that an execution shows: the given ones, and defaults with templates.
 
-        Raises RenderingError, and what ``parameters.cast`` raises.
+        :raises RenderingError: a template fails or a variable is unknown. ``parameters.cast`` raises
+            others.
         """
         nodes = self._base(context)
         for name, value in parameters.items():
@@ -91,7 +93,10 @@ class Renderer:
         action_schemas: Schemas,
         runner_schemas: Schemas,
     ) -> dict[str, Any]:
-        """What the runner gets: live parameters, taken as plain values, and every default."""
+        """Return the parameters for the runner: the live ones, not rendered again, and every default.
+
+        :raises RenderingError: a default fails or needs an unknown variable.
+        """
         nodes = self._base(context)
         for name, value in parameters.items():
             node = nodes.setdefault(name, _Node())
@@ -156,7 +161,7 @@ class Renderer:
         text = str(node.template)
         if structured:
             text = _WHOLE_VARIABLE.sub(r"{{\1 | to_complex}}", to_json(node.template))
-        # A template is user code: it may raise anything.
+        # A template is user code and may raise any error.
         try:
             result = self._environment.from_string(text).render(rendered)
             return from_json(result) if structured else result
@@ -171,6 +176,7 @@ class Renderer:
 
 
 def is_template(value: Any) -> bool:
+    """Return whether StackStorm takes a value for a template."""
     text = str(value) if isinstance(value, (list, dict)) else value
     return isinstance(text, str) and any(marker in text for marker in _MARKERS)
 

@@ -1,7 +1,7 @@
-"""The three services behind one port, laid out as StackStorm's own nginx does it.
+"""Route requests to StackStorm's three services, with the paths of StackStorm's nginx.
 
-``/api/…`` (also without the prefix) is the API, ``/auth/…`` hands out tokens, ``/stream/…``
-streams events; each knows its paths with and without ``/v1``.
+``/api/…``, also without the prefix, is the API; ``/auth/…`` issues tokens; ``/stream/…`` streams
+events. Each accepts its paths with and without ``/v1``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _CORS = {
 
 
 class Service:
-    """One of the three: a map of paths to handlers, and who may use them."""
+    """One of the three services: its paths and their handlers.
+
+    :param public: the handlers that need no credential.
+    """
 
     def __init__(self, state: State, routes: list[Route], *, public: tuple[Handler, ...] = ()) -> None:
         self._state, self._public = state, public
@@ -48,12 +51,16 @@ class Service:
         self._map = Map(rules, strict_slashes=False, merge_slashes=False)
 
     def handle(self, request: Request, path: str) -> Response:
+        """Call the handler of a path.
+
+        :raises Fault: 401 or 404, or from the handler.
+        """
         if request.method == "OPTIONS":
             return Response(content_type="text/html; charset=UTF-8")
         try:
             handler, arguments = self._map.bind("st2").match(path, method=request.method)
         except HTTPException:
-            # Also for a known path and another method, as StackStorm does.
+            # StackStorm answers 404, not 405, also for another method of a known path.
             raise not_found() from None
         if handler in self._public:
             return cast(Response, handler(ApiRequest(request), **arguments))
@@ -64,7 +71,7 @@ class Service:
 
 
 def services(state: State) -> dict[str, Service]:
-    """By their prefix; ``""`` is the API."""
+    """Return the services by prefix; ``""`` is the API."""
     executions, content = ExecutionsApi(state), ContentApi(state)
 
     def create_token(request: ApiRequest) -> Response:
@@ -144,7 +151,6 @@ def services(state: State) -> dict[str, Service]:
                 ("POST", "/tokens", create_token),
                 ("POST", "/tokens/validate", validate_token),
             ],
-            # It takes a password instead.
             public=(create_token,),
         ),
         "/stream": Service(state, [("GET", "/stream", stream)]),
@@ -152,12 +158,13 @@ def services(state: State) -> dict[str, Service]:
 
 
 class Router:
-    """Request in, response out, for every path of the one port."""
+    """Handle the requests of all services on one port."""
 
     def __init__(self, state: State) -> None:
         self._services = services(state)
 
     def __call__(self, request: Request) -> Response:
+        """Return the response to a request; a fault becomes a response too."""
         path = request.path
         first = f"/{path.split('/')[1]}" if path.count("/") else ""
         if first in ("/auth", "/stream", "/api"):

@@ -1,8 +1,8 @@
-"""Runners: what carries out an action, and the ones that the stand-in has.
+"""Run actions: the interface of a runner, and the built-in runners.
 
-A runner is a callable that takes a RunRequest and returns a RunResult, in a worker thread. With
-the status ``running`` the execution stays running until somebody PUTs a final status: that is
-StackStorm's asynchronous runner.
+A runner is a callable that gets a :class:`RunRequest` and returns a :class:`RunResult`, in a worker
+thread. After a result with status ``running`` the execution runs until a client PUTs a final status, as
+with StackStorm's asynchronous runners.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run of one action."""
+    """The execution that a runner is to run."""
 
     execution: dict[str, Any]
-    """As the API shows it at this moment, with status ``running`` and secrets in plain."""
+    """As the API shows it now, with status ``running`` and without masks."""
     parameters: dict[str, Any]
-    """Every parameter of action and runner, defaults included."""
+    """Every parameter of action and runner, with defaults."""
     action: dict[str, Any]
     """The action as ``/v1/actions`` shows it."""
     action_dir: Path | None
-    """The folder of its pack's actions, or that it was registered from; its entry point is in it."""
+    """The folder with its entry point; None without files."""
     api_url: str
     auth_token: str = field(repr=False)
-    """Of the user of the execution. Revoked when a run ends, unless it ends as ``running``."""
+    """A token of the execution's user, revoked after the run unless the result is ``running``."""
     cancelled: threading.Event
-    """Set when the execution is cancelled or the stand-in stops; a runner that waits waits on it."""
+    """Set when the execution is cancelled or the stand-in stops: a runner that waits must wait on
+    it."""
     write: Callable[[str, str], None]
-    """``write("stdout", text)``: what ``/v1/executions/{id}/output`` shows."""
+    """``write("stdout", text)`` adds text to ``/v1/executions/{id}/output``."""
     parameters_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
-    """The parameters of any action by its ref, its runner's included; None where there is none."""
+    """Returns the parameters of an action and its runner by ref; None for an unknown action."""
     context_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
-    """The context of any execution by its id; None where there is none."""
+    """Returns the context of an execution by id; None for an unknown one."""
 
     @property
     def entry_point(self) -> Path | None:
-        """The path of the action's entry point, if it has one and there are files."""
+        """The path of the action's entry point; None without one."""
         if self.action_dir is None or not self.action["entry_point"]:
             return None
         return self.action_dir / str(self.action["entry_point"])
@@ -48,10 +49,12 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunResult:
+    """The outcome of a run."""
+
     status: str
     """``succeeded``, ``failed``, ``timeout``, ``pending`` or ``running``."""
     result: dict[str, Any]
-    """Must not be empty, or the execution fails, as in StackStorm."""
+    """If it is empty, the execution fails, as in StackStorm."""
     context: dict[str, Any] = field(default_factory=dict)
     """Added to the execution's context."""
 
@@ -61,37 +64,40 @@ Run = Callable[[RunRequest], RunResult]
 
 @dataclass(frozen=True)
 class Runner:
-    """A runner with more to it than a callable."""
+    """A runner with a cancellation or metadata."""
 
     run: Run
     cancel: Run | None = None
-    """Called when an execution that stayed running is cancelled. Status ``canceling`` leaves it
-    so, until somebody PUTs a final one, and so does an exception; without this callable it becomes
-    ``canceled``."""
+    """Cancels an execution that stayed running; without it the execution becomes ``canceled``.
+
+    If it returns the status ``canceling`` or raises an error, the execution stays ``canceling`` until a
+    client PUTs a final status.
+    """
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """As in StackStorm's runner.yaml: description, runner_parameters, output_key …"""
+    """The keys of StackStorm's runner.yaml: description, runner_parameters, output_key …"""
 
 
 class ActionFailed(Exception):
-    """A Python action gave up; the text is what it would have written to stderr."""
+    """A Python action failed. The text is its standard error."""
 
 
 PythonAction = Callable[[RunRequest], Any]
 
 
 class PythonRunner:
-    """``python-script`` for actions that are functions here.
+    """The runner ``python-script``, for actions that are functions of this package.
 
-    The result has the shape of StackStorm's: ``{"stdout", "stderr", "exit_code", "result"}``.
+    The result has StackStorm's keys: ``{"stdout", "stderr", "exit_code", "result"}``.
     """
 
     def __init__(self, actions: Mapping[str, PythonAction]) -> None:
         self._actions = actions
 
     def __call__(self, request: RunRequest) -> RunResult:
+        """Run the function of an action."""
         action = self._actions.get(str(request.action["ref"]))
         if action is None:
-            return _python_result(1, None, "This stand-in runs no Python files.")
+            return _python_result(1, None, "The StackStorm stand-in does not run Python files.")
         try:
             return _python_result(0, action(request), "")
         except ActionFailed as error:
@@ -107,16 +113,18 @@ def _python_result(exit_code: int, result: Any, stderr: str) -> RunResult:
 
 
 def noop(request: RunRequest) -> RunResult:
+    """Succeed."""
     return RunResult("succeeded", {"failed": False, "succeeded": True, "return_code": 0})
 
 
 def inquirer(request: RunRequest) -> RunResult:
-    """Asks, and stays pending until ``PUT /v1/inquiries/{id}``."""
-    asked = {key: request.parameters[key] for key in ("schema", "roles", "users", "route", "ttl")}
-    return RunResult("pending", asked)
+    """Stay pending until ``PUT /v1/inquiries/{id}``."""
+    inquiry = {key: request.parameters[key] for key in ("schema", "roles", "users", "route", "ttl")}
+    return RunResult("pending", inquiry)
 
 
 def sleep(request: RunRequest) -> Any:
+    """Sleep for ``seconds`` or until the execution is cancelled."""
     seconds = float(request.parameters["seconds"] or 0)
     if request.cancelled.wait(seconds):
         raise ActionFailed("interrupted")
@@ -124,10 +132,12 @@ def sleep(request: RunRequest) -> Any:
 
 
 def fail(request: RunRequest) -> Any:
+    """Fail with ``message``."""
     raise ActionFailed(str(request.parameters["message"]))
 
 
 def echo(request: RunRequest) -> Any:
+    """Return ``value``."""
     return {"value": request.parameters["value"]}
 
 

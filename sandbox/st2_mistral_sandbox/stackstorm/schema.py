@@ -1,4 +1,4 @@
-"""JSON schema as StackStorm uses it: draft 4, but ``required`` stands at the property (draft 3)."""
+"""Validate with StackStorm's JSON schema: draft 4, but ``required`` at the property, as in draft 3."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Validator = create(
 )
 
 TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"]
-"""What a parameter of an action may be; unlike elsewhere, a list of these is refused."""
+"""The types of a parameter. StackStorm accepts no list of types here."""
 ANY_TYPE: Schema = {"anyOf": [{"type": name} for name in TYPES if name != "null"]}
 
 _ROUTE: Schema = {
@@ -113,17 +113,20 @@ KEY_PUT: Schema = {
 
 
 def validate(instance: Any, schema: Schema) -> None:
-    """Raises Fault 400 with the validator's own sentence."""
+    """Validate a value.
+
+    :raises Fault: 400 with the validator's message.
+    """
     error = best_match(_Validator(schema).iter_errors(instance))
     if error is not None:
         raise bad_request(str(error.message))
 
 
 def allow_none(schema: Schema) -> Schema:
-    """A copy in which null is a value of whatever is optional and has no default.
+    """Return a copy that also allows null for optional properties without a default.
 
-    A property without a type counts as a string here, so an optional parameter that is to take
-    anything has to say so; this is StackStorm's own trap.
+    As in StackStorm, a property without a type becomes a string: an optional parameter of any type must
+    list the types.
     """
     schema = copy.deepcopy(schema)
     for name, prop in schema.get("properties", {}).items():
@@ -151,7 +154,7 @@ def _make_nullable(prop: Schema) -> None:
 
 
 def with_defaults(instance: Any, schema: Schema) -> Any:
-    """A copy of the object with the schema's defaults where it has nothing or null."""
+    """Return a copy with the schema's defaults for missing and null properties."""
     if not isinstance(instance, dict):
         return instance
     filled = dict(instance)

@@ -1,4 +1,4 @@
-"""The stand-in as a whole: made, started, stopped."""
+"""Create, start and stop a StackStorm stand-in."""
 
 from __future__ import annotations
 
@@ -20,14 +20,24 @@ from st2_mistral_sandbox.stackstorm.stream import Broadcaster
 
 
 class StackStorm:
-    """A StackStorm in this process; see the package's docstring for what it is and is not.
+    """A StackStorm in this process: a test double for clients of its API.
 
-    ``runners`` maps the names of further runner types to what runs them; ``action_dirs`` are
-    folders with action metadata to register. ``packs`` is the folder of all packs, in whose
-    ``PACK/actions`` the files of an action are that is made over the API. ``heartbeat`` is in
-    seconds, ``backlog`` the number of events that a slow listener of the stream may have waiting.
-    ``auth=False`` lets everybody in, as StackStorm with authentication turned off. The port is
-    bound at once, so the URLs are known before ``start``.
+    It is a context manager, which calls :meth:`start` and :meth:`stop`. The constructor binds the port,
+    so that the URLs are known before the start. Actions run in worker threads of this process. The
+    package's docstring lists the limits.
+
+    :param host: the address to listen on. Anybody who reaches it can run commands.
+    :param port: 0 takes a free one.
+    :param runners: further runner types by name.
+    :param action_dirs: folders with metadata of actions to register.
+    :param packs: the folder of all packs. An action that is created over the API has its entry point in
+        ``PACK/actions`` below it.
+    :param heartbeat: seconds between two empty lines on an idle event stream.
+    :param backlog: unread events after which a stream is closed.
+    :param auth: False accepts requests without a credential, as StackStorm does if authentication is
+        off.
+    :ivar username: the user whose password is ``password``.
+    :ivar base_url: the URL of all services; :attr:`api_url` and the others are below it.
     """
 
     def __init__(
@@ -59,35 +69,40 @@ class StackStorm:
 
     @property
     def api_url(self) -> str:
+        """The URL of the API, with version: ``http://HOST:PORT/api/v1``."""
         return f"{self.base_url}/api/v1"
 
     @property
     def auth_url(self) -> str:
+        """The URL of the authentication service, with version."""
         return f"{self.base_url}/auth/v1"
 
     @property
     def stream_url(self) -> str:
+        """The URL of the event stream."""
         return f"{self.base_url}/stream/v1/stream"
 
     @property
     def executions(self) -> ExecutionStore:
+        """The executions: ``get``, ``all``, ``wait``, ``set_status`` and ``remove``."""
         return self._state.executions
 
     @property
     def replica_set(self) -> ReplicaSet:
-        """What the pack ``mongodb`` works on."""
+        """The simulated replica set of the pack ``mongodb``."""
         return self._state.replica_set
 
     @property
     def listeners(self) -> int:
-        """How many streams are open."""
+        """The number of open event streams."""
         return self._state.broadcaster.listeners
 
     def start(self) -> None:
+        """Accept requests."""
         self._server.start()
 
     def stop(self) -> None:
-        """End every stream, kill every process, join every thread. Cannot be started again."""
+        """Close all streams, kill all processes and join all threads. It cannot be started again."""
         self._state.broadcaster.close()
         self._state.worker.stop()
         self._server.close()
@@ -105,15 +120,19 @@ class StackStorm:
         self.stop()
 
     def create_api_key(self, value: str | None = None) -> str:
-        """A key for ``username``; with ``value`` that very key."""
+        """Create an API key of ``username`` and return it; ``value`` sets the key."""
         return self._state.authenticator.create_key(self.username, value=value)[1]
 
     def create_token(self, ttl_seconds: float = 86_400, *, user: str | None = None) -> str:
-        """A token of ``username``, or of somebody else."""
+        """Create a token of ``username``, or of another user, and return it."""
         return self._state.authenticator.create_token(user or self.username, ttl_seconds).value
 
     def register_runner(self, name: str, runner: Run | Runner) -> None:
-        """Add a runner type, or replace one of the stand-in's own."""
+        """Add a runner type, or replace a built-in one.
+
+        :param runner: a function that gets a :class:`RunRequest` and returns a :class:`RunResult`, or a
+            :class:`Runner` if it needs a cancellation or metadata.
+        """
         if not isinstance(runner, Runner):
             runner = Runner(runner)
         self._state.worker.add_runner(name, runner)
@@ -122,10 +141,15 @@ class StackStorm:
             self._state.catalog.add_runner({**(known or {}), **runner.metadata, "name": name})
 
     def register_action(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """As ``st2 action create``: pack, name, runner_type; parameters, entry_point, description,
-        enabled. Returns it as ``/v1/actions`` shows it. Raises Fault."""
+        """Register an action, or replace the one with the same ref, as ``st2 action create`` does.
+
+        :param metadata: ``pack``, ``name``, ``runner_type``; optional ``parameters``, ``entry_point``,
+            ``description``, ``enabled``.
+        :return: the action as ``/v1/actions`` shows it.
+        :raises Fault: 400, invalid metadata or unknown runner type.
+        """
         return self._state.catalog.add_action(metadata)
 
     def put_key(self, name: str, value: str, *, secret: bool = False) -> None:
-        """Put a value into the datastore (``st2kv.system.<name>``)."""
+        """Set a value of the datastore (``st2kv.system.NAME``)."""
         self._state.datastore.put(name, value, user=self.username, secret=secret)

@@ -1,4 +1,4 @@
-"""``local-shell-cmd``: a command in a shell, in a process group of its own."""
+"""Run ``local-shell-cmd``: a command in a shell, in a process group of its own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from st2_mistral_sandbox.stackstorm.json_format import from_json
 from st2_mistral_sandbox.stackstorm.runners import RunRequest, RunResult
 
 _POLL = 0.02
-"""Seconds between two looks at process, deadline and cancellation."""
+"""Seconds between two checks of the process, the deadline and the cancellation."""
 
 
 def local_shell(request: RunRequest) -> RunResult:
+    """Run the parameter ``cmd`` until it ends, is cancelled or exceeds ``timeout`` seconds."""
     parameters = request.parameters
     timeout = parameters.get("timeout") or 60
     process = subprocess.Popen(  # noqa: S603 - running commands is what this action is for
@@ -43,8 +44,8 @@ def local_shell(request: RunRequest) -> RunResult:
         "failed": code != 0,
         "succeeded": code == 0,
         "return_code": int(code),
-        "stdout": _presented(texts["stdout"]),
-        "stderr": _presented(texts["stderr"]),
+        "stdout": _decoded(texts["stdout"]),
+        "stderr": _decoded(texts["stderr"]),
     }
     if timed_out:
         result["error"] = f"Action failed to complete in {timeout} seconds"
@@ -55,7 +56,7 @@ def local_shell(request: RunRequest) -> RunResult:
 class _Reader:
     """Reads a pipe to its end in a thread, so that neither pipe can block the process.
 
-    ``write`` is called with every line as it comes.
+    :param write: called with each line when it is read.
     """
 
     def __init__(self, stream: IO[bytes] | None, write: Callable[[str], None]) -> None:
@@ -77,7 +78,7 @@ class _Reader:
 
 
 def _wait(process: subprocess.Popen[bytes], cancelled: threading.Event, deadline: float) -> bool:
-    """Until the process ends, is cancelled (killed) or is out of time. True for the last."""
+    """Wait until the process ends, is cancelled or exceeds its deadline; return True for the last."""
     while process.poll() is None:
         if time.monotonic() >= deadline:
             _kill_group(process)
@@ -90,7 +91,7 @@ def _wait(process: subprocess.Popen[bytes], cancelled: threading.Event, deadline
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Also after a normal end: what the command left in the background would keep the pipes open.
+    # Also after a normal exit: processes in the background would keep the pipes open.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -99,7 +100,7 @@ def _environment(request: RunRequest) -> dict[str, str]:
     extra = request.parameters.get("env") or {}
     return {
         **os.environ,
-        # As they come, for StackStorm makes no text of them either: a number fails the execution.
+        # Not converted, as in StackStorm: a number fails the execution.
         **extra,
         "ST2_ACTION_PACK_NAME": str(request.action["pack"]),
         "ST2_ACTION_EXECUTION_ID": str(request.execution["id"]),
@@ -109,8 +110,8 @@ def _environment(request: RunRequest) -> dict[str, str]:
     }
 
 
-def _presented(text: str) -> Any:
-    """Without the last line end, and decoded if it happens to be JSON (``echo 5`` gives 5)."""
+def _decoded(text: str) -> Any:
+    """Strip the last line end, and decode a text that is JSON (``echo 5`` gives 5)."""
     text = text[:-1] if text.endswith("\n") else text
     text = text[:-1] if text.endswith("\r") else text
     try:

@@ -1,4 +1,4 @@
-"""Everything that one stand-in consists of, apart from its socket."""
+"""Assemble the parts of a stand-in, without its socket."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from st2_mistral_sandbox.stackstorm.worker import Worker
 
 @dataclass
 class State:
+    """The parts of a stand-in."""
+
     authenticator: Authenticator
     broadcaster: Broadcaster = field(default_factory=Broadcaster)
     catalog: Catalog = field(default_factory=Catalog)

@@ -1,4 +1,4 @@
-"""Executions: their documents, the steps from one status to the next, and who is told of them."""
+"""Store executions, change their status, and publish each change."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from st2_mistral_sandbox.stackstorm.timestamps import iso, milliseconds, now
 
 Document = dict[str, Any]
 Publish = Callable[[str, Callable[[], Document]], None]
-"""Name of the event, and its body, which is made only if somebody listens."""
+"""Takes the name of an event, and a function that makes its body, called only for a listener."""
 PROCESS = {"hostname": socket.gethostname(), "pid": os.getpid()}
 
 
 @dataclass
 class Execution:
-    """One execution with its live action; StackStorm keeps two documents, they never differ here."""
+    """An execution with its live action. StackStorm stores two documents; here they never differ."""
 
     action: Document
     runner: Document
@@ -48,16 +48,16 @@ class Execution:
     log: list[tuple[datetime, str]] = field(default_factory=list)
     runner_info: Document = field(default_factory=dict)
     output: list[tuple[str, str]] = field(default_factory=list)
-    """What the action wrote, as (stdout or stderr, text)."""
+    """The output of the action, as (``stdout`` or ``stderr``, text)."""
 
     def __post_init__(self) -> None:
-        # In this order, as StackStorm does: the live action is written first.
+        # StackStorm creates the live action first: its id is the smaller one.
         self.liveaction_id = self.liveaction_id or new_id()
         self.id = self.id or new_id()
         self.log = self.log or [(now(), "requested")]
 
     def view(self, *, show_secrets: bool = False) -> Document:
-        """The body of ``GET /v1/executions/{id}``; what is not known yet is absent, not null."""
+        """Return the body of ``GET /v1/executions/{id}``. Unknown values are absent, not null."""
         parameters = self._parameters(show_secrets)
         live: Document = {
             "action": self.action["ref"],
@@ -95,7 +95,7 @@ class Execution:
         return copy.deepcopy(shown)
 
     def liveaction_view(self) -> Document:
-        """The body of the ``st2.liveaction__*`` events, in which the result is JSON in a string."""
+        """Return the body of ``st2.liveaction__*`` events, with the result as JSON in a string."""
         shown: Document = {"status": self.status, "start_timestamp": iso(self.start)}
         if self.end:
             shown["end_timestamp"] = iso(self.end)
@@ -119,7 +119,7 @@ class Execution:
 
 
 class ExecutionStore:
-    """Every execution of this stand-in, by id and in order of creation."""
+    """All executions, by id and in order of creation. Thread-safe."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
@@ -127,6 +127,7 @@ class ExecutionStore:
         self._executions: dict[str, Execution] = {}
 
     def add(self, execution: Execution, *, publish: bool = True) -> Document:
+        """Store a new execution and return it as the API shows it."""
         with self._lock:
             self._executions[execution.id] = execution
             parent = self._executions.get(execution.parent or "")
@@ -138,12 +139,19 @@ class ExecutionStore:
             return execution.view()
 
     def remove(self, execution_id: str) -> None:
-        """Forget an execution that nothing works on, as StackStorm forgets old ones. Fault 404."""
+        """Delete an execution that no runner works on, as StackStorm's garbage collection does.
+
+        :raises Fault: 404.
+        """
         with self._lock:
             del self._executions[self.find(execution_id).id]
 
     def find(self, execution_id: str) -> Execution:
-        """Raises Fault 404. The object is live: read it, change it through this store only."""
+        """Return the stored object, which only this store may change.
+
+        :param execution_id: an id, or ``last``.
+        :raises Fault: 404.
+        """
         with self._lock:
             if execution_id == "last" and self._executions:
                 return next(reversed(self._executions.values()))
@@ -153,25 +161,33 @@ class ExecutionStore:
         return execution
 
     def get(self, execution_id: str, *, show_secrets: bool = False) -> Document:
-        """As the API would show it. Raises Fault 404."""
+        """Return an execution as the API shows it.
+
+        :raises Fault: 404.
+        """
         execution = self.find(execution_id)
         with self._lock:
             return execution.view(show_secrets=show_secrets)
 
     def all(self, *, show_secrets: bool = False) -> list[Document]:
-        """Every execution as the API would show it, oldest first."""
+        """Return all executions as the API shows them, oldest first."""
         with self._lock:
             return [execution.view(show_secrets=show_secrets) for execution in self.objects()]
 
     def objects(self) -> list[Execution]:
+        """Return the stored objects, oldest first; only this store may change them."""
         with self._lock:
             return list(self._executions.values())
 
     def status(self, execution_id: str) -> str:
+        """Return the status of an execution.
+
+        :raises Fault: 404.
+        """
         return self.find(execution_id).status
 
     def context(self, execution_id: str) -> Document | None:
-        """The context of an execution; None where there is none."""
+        """Return a copy of the context of an execution, or None for an unknown one."""
         with self._lock:
             execution = self._executions.get(execution_id)
             return copy.deepcopy(execution.context) if execution else None
@@ -188,10 +204,15 @@ class ExecutionStore:
         set_size: bool = True,
         set_end: bool = True,
     ) -> bool:
-        """Set a status and tell the stream. False, and nothing done, if it was not in ``only_from``.
+        """Set the status of an execution and publish the change.
 
-        An empty result keeps the old one, as StackStorm does. ``set_size=False`` leaves result_size,
-        ``set_end=False`` the end timestamp, for the few steps where StackStorm forgets them.
+        :param only_from: change nothing unless the present status is one of these.
+        :param result: the new result; an empty one keeps the old one, as in StackStorm.
+        :param context: values to add to the context.
+        :param set_size: False leaves ``result_size``, as StackStorm does in some transitions.
+        :param set_end: False leaves ``end_timestamp``, as StackStorm does in some transitions.
+        :return: False if the status was not in ``only_from``.
+        :raises Fault: 404.
         """
         with self._lock:
             execution = self.find(execution_id)
@@ -221,15 +242,22 @@ class ExecutionStore:
     def wait(
         self, execution_id: str, statuses: Collection[str] = FINAL, *, timeout: float = 10.0
     ) -> Document:
-        """The execution once it has one of the statuses. Raises TimeoutError after ``timeout`` s."""
+        """Wait until an execution has one of the statuses, by default a final one, and return it.
+
+        :param timeout: in seconds.
+        :raises TimeoutError: it has none of them in time.
+        :raises Fault: 404.
+        """
         with self._lock:
             execution = self.find(execution_id)
             if not self._lock.wait_for(lambda: execution.status in statuses, timeout):
-                raise TimeoutError(f"{execution_id} is still {execution.status}")
+                raise TimeoutError(
+                    f"execution {execution_id} is {execution.status} after {timeout:g} s"
+                )
             return execution.view()
 
     def write(self, execution_id: str, kind: str, text: str) -> None:
-        """Keep what an action wrote to ``kind`` (stdout or stderr)."""
+        """Add output of an action to ``stdout`` or ``stderr``."""
         with self._lock:
             execution = self.find(execution_id)
             execution.output.append((kind, text))
@@ -245,7 +273,10 @@ class ExecutionStore:
             self._publish("st2.execution.output__create", lambda: event)
 
     def children(self, execution_id: str, depth: int = -1) -> list[Execution]:
-        """Descendants, each before its own children; ``depth=-1`` is all of them."""
+        """Return the descendants, each before its own children.
+
+        :param depth: the number of levels; -1: all.
+        """
         with self._lock:
             found: list[Execution] = []
             for child_id in self.find(execution_id).children:

@@ -1,4 +1,4 @@
-"""The event stream: who listens, what each of them wants, and what happens to the slow ones."""
+"""Publish events to the clients of the event stream."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_EVENTS = (
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a listener asked for; an empty tuple means everything."""
+    """The events that a client requests. An empty tuple means all."""
 
     events: tuple[str, ...] = DEFAULT_EVENTS
     action_refs: tuple[str, ...] = ()
@@ -34,6 +34,7 @@ class Subscription:
     end_execution_id: str = ""
 
     def matches(self, event: Event) -> bool:
+        """Return whether the client requests an event."""
         return (
             any(fnmatch.fnmatch(event.name, pattern) for pattern in self.events)
             and (not self.action_refs or event.action_ref in self.action_refs)
@@ -41,6 +42,7 @@ class Subscription:
         )
 
     def ends_at(self, event: Event) -> bool:
+        """Return whether the stream ends after an event."""
         return (
             event.name == self.end_event
             and event.execution_id == self.end_execution_id
@@ -50,15 +52,19 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Event:
+    """An event and its encoding."""
+
     name: str
     action_ref: str
     execution_id: str
-    """Empty for a live action, which StackStorm does not tie to an execution here."""
+    """Empty for a live action, as in StackStorm."""
     status: str
-    frame: bytes
+    encoded: bytes
+    """As server-sent event."""
 
     @classmethod
     def of(cls, name: str, body: dict[str, Any]) -> Event:
+        """Make an event from its name and body."""
         if name.startswith("st2.execution__"):
             action_ref, execution_id = body["action"]["ref"], body["id"]
         elif name.startswith("st2.liveaction__"):
@@ -75,10 +81,12 @@ class Event:
 
 
 class Broadcaster:
-    """Hands events to listeners without ever waiting for one.
+    """Sends events to the listeners without waiting for any of them.
 
-    Who does not read in time fills his queue and is disconnected; StackStorm itself has no such
-    limit, but a stand-in in a test process must not eat its memory.
+    StackStorm has no ``backlog``, but a stand-in must not fill the memory of a test process.
+
+    :param heartbeat: seconds without an event after which an empty line is sent.
+    :param backlog: unread events after which a listener is disconnected.
     """
 
     def __init__(self, *, heartbeat: float = 25.0, backlog: int = 10_000) -> None:
@@ -90,10 +98,15 @@ class Broadcaster:
 
     @property
     def listeners(self) -> int:
+        """The number of open streams."""
         with self._lock:
             return len(self._listeners)
 
     def publish(self, name: str, body: Callable[[], dict[str, Any]]) -> None:
+        """Send an event to every listener that requests it.
+
+        :param body: makes the body; called only if there is a listener.
+        """
         with self._lock:
             if not self._listeners:
                 return
@@ -113,7 +126,7 @@ class Broadcaster:
         listener.put_nowait(None)
 
     def listen(self, subscription: Subscription) -> Iterator[bytes]:
-        """Chunks for one listener, who is subscribed when this returns, not at the first chunk."""
+        """Subscribe a listener and return its chunks. No event after this call is missed."""
         listener: queue.Queue[Event | None] = queue.Queue()
         with self._lock:
             if not self._closed:
@@ -136,7 +149,7 @@ class Broadcaster:
                 if event is None:
                     return
                 if subscription.matches(event):
-                    yield event.frame
+                    yield event.encoded
                 if subscription.ends_at(event):
                     return
         finally:
@@ -144,7 +157,7 @@ class Broadcaster:
                 self._listeners.pop(listener, None)
 
     def close(self) -> None:
-        """End every stream, and every one that is opened from now on."""
+        """Close all streams, also those that are opened later."""
         with self._lock:
             self._closed = True
             for listener in list(self._listeners):

@@ -11,20 +11,25 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?\s*(?:Z|[+-
 
 
 def now() -> datetime:
+    """Return the current time."""
     return datetime.now(timezone.utc)
 
 
 def iso(moment: datetime) -> str:
+    """Format a timestamp with microseconds, in UTC."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def milliseconds(moment: datetime) -> datetime:
-    """What is left of a timestamp inside a stored document: MongoDB keeps milliseconds."""
+    """Truncate a timestamp to milliseconds, as MongoDB does."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def parse(text: str) -> datetime:
-    """Raises Fault 400 in StackStorm's words."""
+    """Parse a timestamp.
+
+    :raises Fault: 400, with StackStorm's message.
+    """
     match = _ISO.match(text.strip())
     if match is None:
         raise bad_request("Datetime value does not match expected format.")

@@ -1,4 +1,4 @@
-"""From requested to a final status: a bounded pool of threads that runs actions."""
+"""Run requested executions in a bounded pool of threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Job = Callable[[], None]
 
 
 class ThreadPool:
-    """Daemon threads that are made as they are needed, up to ``size``, and wait for jobs."""
+    """Daemon threads that run jobs; up to ``size`` are started on demand."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name, self._size = name, size
@@ -31,6 +31,7 @@ class ThreadPool:
         self._closed = False
 
     def submit(self, job: Job) -> None:
+        """Run a job in a thread; after ``close``, drop it."""
         with self._lock:
             if self._closed:
                 return
@@ -48,12 +49,12 @@ class ThreadPool:
             try:
                 job()
             except Exception:
-                LOG.exception("A job of the stand-in failed")
+                LOG.exception("A job of the StackStorm stand-in failed")
             with self._lock:
                 self._unfinished -= 1
 
     def close(self, timeout: float) -> None:
-        """Drop what waits, and wait for what runs."""
+        """Drop the queued jobs, and wait up to ``timeout`` seconds for each thread."""
         with self._lock:
             self._closed = True
             while not self._jobs.empty():
@@ -65,7 +66,10 @@ class ThreadPool:
 
 
 class Worker:
-    """Scheduler and action runner in one."""
+    """StackStorm's scheduler and action runner.
+
+    :param threads: the number of executions that run at once.
+    """
 
     def __init__(
         self,
@@ -85,14 +89,15 @@ class Worker:
         self._stopping = False
         self.api_url = ""
         self._pool = ThreadPool("st2-worker", threads)
-        # Of their own, so that cancelling works while every worker is busy.
+        # A pool of its own, so that cancelling works while every worker is busy.
         self._cancellers = ThreadPool("st2-canceller", 4)
 
     def add_runner(self, name: str, runner: Runner) -> None:
+        """Add or replace a runner."""
         self._runners[name] = runner
 
     def schedule(self, execution_id: str) -> None:
-        """Take up a requested execution, after its delay if it has one."""
+        """Queue a requested execution, after its delay if it has one."""
         delay = self._store.find(execution_id).delay
         if not delay:
             self._pool.submit(partial(self._execute, execution_id))
@@ -111,7 +116,7 @@ class Worker:
         self._pool.submit(partial(self._execute, execution_id))
 
     def cancel(self, execution_id: str) -> None:
-        """See to it that a ``canceling`` execution gets ``canceled``."""
+        """Cancel the run of a ``canceling`` execution, which then becomes ``canceled``."""
         with self._lock:
             running = self._cancellations.get(execution_id)
         if running is not None:
@@ -120,6 +125,7 @@ class Worker:
             self._cancellers.submit(partial(self._finish_cancelling, execution_id))
 
     def stop(self) -> None:
+        """Cancel all runs and join all threads."""
         with self._lock:
             self._stopping = True
             delays, self._delays = self._delays, set()
@@ -153,7 +159,7 @@ class Worker:
 
     def _run(self, execution_id: str, cancelled: threading.Event) -> None:
         token = self._token(execution_id)
-        done = self._attempt(self._runner(execution_id).run, execution_id, token, cancelled)
+        done = self._call(self._runner(execution_id).run, execution_id, token, cancelled)
         if done.status != "running":
             self._authenticator.revoke_token(token)
         if done.result:
@@ -166,21 +172,23 @@ class Worker:
             only_from={"running"},
             result=result,
             context=done.context,
-            # StackStorm leaves this one failure without an end.
+            # StackStorm sets no end timestamp after this failure.
             set_end=bool(done.result),
         )
 
     def _finish_cancelling(self, execution_id: str) -> None:
-        kept = self._store.find(execution_id).result
+        result = self._store.find(execution_id).result
         cancel = self._runner(execution_id).cancel
         if cancel is not None:
             token = self._token(execution_id)
-            done = self._attempt(cancel, execution_id, token, threading.Event())
+            done = self._call(cancel, execution_id, token, threading.Event())
             self._authenticator.revoke_token(token)
             if done.status in ("canceling", "failed"):
-                self._store.set_status(execution_id, "canceling", only_from={"canceling"}, result=kept)
+                self._store.set_status(
+                    execution_id, "canceling", only_from={"canceling"}, result=result
+                )
                 return
-        self._store.set_status(execution_id, "canceled", only_from={"canceling"}, result=kept)
+        self._store.set_status(execution_id, "canceled", only_from={"canceling"}, result=result)
 
     def _runner(self, execution_id: str) -> Runner:
         name = self._store.find(execution_id).runner["name"]
@@ -190,13 +198,11 @@ class Worker:
         user = str(self._store.find(execution_id).context.get("user") or "")
         return self._authenticator.create_token(user, service=True).value
 
-    def _attempt(
-        self, run: Run, execution_id: str, token: str, cancelled: threading.Event
-    ) -> RunResult:
+    def _call(self, run: Run, execution_id: str, token: str, cancelled: threading.Event) -> RunResult:
         try:
             return run(self._request(execution_id, token, cancelled))
-        except Exception as error:  # noqa: BLE001 - an action may raise anything; its name is logged
-            LOG.warning("Action of execution %s failed: %s", execution_id, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a runner may raise any error
+            LOG.warning("The runner of execution %s failed: %s", execution_id, type(error).__name__)
             lines = traceback.format_tb(error.__traceback__, 20)
             return RunResult("failed", {"error": str(error), "traceback": "".join(lines)})
 
@@ -223,4 +229,6 @@ class Worker:
 
 
 def _no_runner(name: str, request: RunRequest) -> RunResult:
-    return RunResult("failed", {"error": f'The stand-in has no runner "{name}".', "traceback": ""})
+    return RunResult(
+        "failed", {"error": f'The StackStorm stand-in has no runner "{name}".', "traceback": ""}
+    )

@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_used_is_skipped_and_named(
     catalog = Catalog()
     catalog.add_folder(tmp_path)
     assert catalog.action("p.whole")
-    assert f"{tmp_path / name} is skipped: " in caplog.text
+    assert f"Skipping {tmp_path / name}: " in caplog.text
 
 
 def test_a_runner_that_raises(tmp_path: Path) -> None:
