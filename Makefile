@@ -47,7 +47,7 @@ lint: $(VENV)/.test
 
 # The documentation site. It needs the sandbox's commands, to show their help.
 docs: $(VENV)/.docs
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs build/docs
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/docs
 	@echo "The documentation is in build/docs/index.html."
 
 bench: $(VENV)/.test
