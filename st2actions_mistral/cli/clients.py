@@ -1,4 +1,4 @@
-"""The two systems as a command asks them: once, and an error names the options to look at."""
+"""The clients of both systems for a command: they do not retry, and errors name the options."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from st2actions_mistral.errors import (
     RemoteError,
 )
 
-_WHERE: Final = (
-    "[st2] api_url and [st2_relay] mistral_url say where the two systems are, and no [st2] api_key is"
-    " set. (Is this the right --config-file?)"
+_NO_CREDENTIAL: Final = (
+    "No [st2] api_key is set. [st2] api_url and [st2_relay] mistral_url say where the two systems are."
+    " (Is this the right --config-file?)"
 )
 
-# Methods of the calls that change something.
-_CHANGES: Final = ("POST", "PUT", "DELETE")
+_CHANGING_METHODS: Final = ("POST", "PUT", "DELETE")
 
 
 @contextmanager
-def both(settings: Settings) -> Iterator[tuple[St2Client, MistralClient]]:
-    """Clients that try each call once: a system that is away is told at once, and not after a minute.
+def open_clients(settings: Settings) -> Iterator[tuple[St2Client, MistralClient]]:
+    """Open clients that do not retry: a command reports at once that a system does not respond.
 
-    :raises ConfigError: an option has to be why a system does not answer.
+    :raises ConfigError: an option is the likely reason for an error.
     """
     st2_settings = without_retries(settings.st2)
     mistral_settings = without_retries(settings.mistral)
@@ -46,55 +45,57 @@ def both(settings: Settings) -> Iterator[tuple[St2Client, MistralClient]]:
         try:
             yield st2, mistral
         except RemoteError as error:
-            absent = isinstance(error, Answered) and error.status == 404
-            if absent and error.url.startswith(f"{mistral_settings.url}/"):
-                needs_mistral(mistral_settings, credential)
+            if error.status == 404 and error.url.startswith(f"{mistral_settings.url}/"):
+                require_mistral(mistral_settings, credential)
             if not _has_credential(st2_settings):
-                raise ConfigError(f"{error} {_WHERE}") from error
+                raise ConfigError(f"{error} {_NO_CREDENTIAL}") from error
             raise
 
 
 @contextmanager
-def safe_to_repeat() -> Iterator[None]:
-    """Around what is done once, however often it is asked for: an error says so where it is in doubt.
+def advise_repeating() -> Iterator[None]:
+    """Say that a command may be repeated where the outcome of a change is unknown.
 
-    :raises OutcomeUnknown: a call that changes something, or a look at what became of it, has failed.
+    :raises OutcomeUnknown: a changing request, or the request for its outcome, failed.
     """
     try:
         yield
     except RemoteError as error:
-        if not _in_doubt(error):
+        if not _is_in_doubt(error):
             raise
         raise OutcomeUnknown(
             error.method,
             error.url,
-            f"{error.reason} It may have been done all the same. Run this again, which is safe.",
+            f"{error.reason} The change may have happened. It is safe to run the command again.",
         ) from error
 
 
-def _in_doubt(error: BaseException | None) -> bool:
-    # The failure of a look has in its context what made the look necessary.
+def _is_in_doubt(error: BaseException | None) -> bool:
+    # The failed request for an outcome has the failed change as its context.
     while error is not None:
-        if isinstance(error, OutcomeUnknown) and error.method in _CHANGES:
+        if isinstance(error, OutcomeUnknown) and error.method in _CHANGING_METHODS:
             return True
         error = error.__context__
     return False
 
 
-def needs_credential(settings: St2Settings) -> None:
-    """:raises ConfigError: there is none, most likely because this is no configuration of ours."""
+def require_credential(settings: St2Settings) -> None:
+    """Check that there is a credential: without one, this is most likely the wrong configuration.
+
+    :raises ConfigError: there is none.
+    """
     if not _has_credential(settings):
         raise ConfigError(
-            "no credential: set [st2] api_key, as 'st2 apikey create -k' prints it. (Is this the"
-            " right --config-file?)"
+            "There is no credential for StackStorm: set [st2] api_key, as 'st2 apikey create -k' prints"
+            " it. (Is this the right --config-file?)"
         )
 
 
-def needs_mistral(settings: MistralSettings, credential: MistralCredential | None) -> None:
-    """Ask whoever did not know something that Mistral should know whether it is Mistral.
+def require_mistral(settings: MistralSettings, credential: MistralCredential | None) -> None:
+    """Check that a server is Mistral, after it did not know something that Mistral knows.
 
-    :raises ConfigError: it is not: its root gives no ``uri``.
-    :raises RemoteError: it does not answer at all.
+    :raises ConfigError: it is not Mistral: the response for its root has no ``uri``.
+    :raises RemoteError: it does not respond.
     """
     with closing(
         Api(settings.url, new_session(settings.tls), credential or Anonymous(""), settings.timeouts)
@@ -102,22 +103,22 @@ def needs_mistral(settings: MistralSettings, credential: MistralCredential | Non
         try:
             api.once("GET", "/", texts=["uri"])
         except (Answered, OutcomeUnknown) as error:
-            # 401 and the like tell nothing: Mistral's own are no different.
+            # A 401 or 403 tells nothing: Mistral sends them too.
             if isinstance(error, Answered) and error.status != 404:
                 return
             raise ConfigError(
-                f"{settings.url} does not answer as Mistral does: is [st2_relay] mistral_url Mistral's,"
-                " such as http://127.0.0.1:8989/v2?"
+                f"{settings.url} does not respond as Mistral does. Set [st2_relay] mistral_url to"
+                " Mistral's URL, such as http://127.0.0.1:8989/v2."
             ) from error
 
 
 def unknown_to_mistral(settings: Settings, given: str, reason: str) -> InputError:
-    """The error to raise for an id that Mistral does not know.
+    """Return the error for an id that Mistral does not know.
 
-    :raises ConfigError: whoever does not know it is not Mistral.
-    :raises RemoteError: it does not answer at all.
+    :raises ConfigError: the server is not Mistral.
+    :raises RemoteError: it does not respond.
     """
-    needs_mistral(without_retries(settings.mistral), settings.credential)
+    require_mistral(without_retries(settings.mistral), settings.credential)
     return InputError(given, reason)
 
 

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""What several commands share: signals, the option --config-file, and optional dependencies."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from contextlib import contextmanager
 from st2actions_mistral.errors import ConfigError
 
 
-def ends_by_interrupt() -> None:
-    """Have whatever asks this process to end raise KeyboardInterrupt, so that it tidies up.
+def interrupt_on_signals() -> None:
+    """Raise KeyboardInterrupt on SIGTERM, SIGINT and SIGHUP, so that the process cleans up.
 
-    Also in a shell's background, where it would ignore SIGINT.
+    A shell starts background processes with SIGINT ignored; this undoes it.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 
 
 def add_config_file(parser: argparse.ArgumentParser) -> None:
-    """The option that names configuration files."""
+    """Add the option --config-file."""
     parser.add_argument(
         "--config-file",
         action="append",
         default=[],
         metavar="FILE",
-        help="a configuration file; may be repeated (default: those that Mistral itself reads)",
+        help="a configuration file; may be repeated (default: the files that Mistral reads)",
     )
 
 
 @contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
-    """Turn a missing module into the command that installs it.
+def require_extra(extra: str) -> Iterator[None]:
+    """Turn a missing module into an error with the command that installs it.
 
     :param extra: an extra of this distribution, such as "relay".
     :raises ConfigError: a module is missing.
@@ -41,6 +41,6 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"this command needs {error.name}: pip install '.[{extra}]' in the checkout, or the same"
-            " with the path of the wheel or the sdist in place of the dot."
+            f"This command needs the module {error.name}. Install it: pip install '.[{extra}]' in the"
+            " checkout, or the same with the path of the wheel or the sdist in place of the dot."
         ) from error

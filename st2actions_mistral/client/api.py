@@ -73,6 +73,16 @@ class Api:
         response = self._response(method, path, params=params, headers=headers, json=json, data=data)
         return http.json_body(response, method, self.url + path, expect, texts)
 
+    def counts(self, path: str, params: Mapping[str, Any]) -> tuple[int, int | None]:
+        """Return how many rows one page of a listing shows, and how many rows the server counts.
+
+        The count is the header ``X-Total-Count``; None where there is none. One request, no retry.
+        """
+        response = self._response("GET", path, params=params)
+        rows = http.json_body(response, "GET", f"{self.url}{path}", list)
+        total = response.headers.get("X-Total-Count", "")
+        return len(rows), int(total) if total.isdecimal() else None
+
     def clock(self, path: str) -> datetime | None:
         """What time it is where the service is, in whole seconds; None where it does not say.
 

@@ -37,6 +37,10 @@ CLOCK_MARGIN: Final = timedelta(hours=24)
 # Ids that are asked for at once: one more would be a full page, after which there may be another.
 _FEWER: Final = _PAGE - 1
 
+# Comparisons before executions count as hidden: one that is created between StackStorm's list and its
+# count looks like a hidden one, once.
+_LOOKS: Final = 3
+
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
@@ -310,6 +314,19 @@ class St2Client:
             if error.status != 400 or "st2_mistral_check" not in error.message:
                 raise
         return True
+
+    def hides_executions(self) -> bool:
+        """Tell whether StackStorm shows fewer of the newest executions than it counts.
+
+        With ``[rbac] permission_isolation`` it shows the executions of other users to admins only.
+        False also where no other user has one among the newest.
+        """
+        return all(self._shows_fewer() for _ in range(_LOOKS))
+
+    def _shows_fewer(self) -> bool:
+        query = {"include_attributes": "status", "limit": _PAGE}
+        shown, total = self._api.counts("/executions", query)
+        return total is not None and shown < min(_PAGE, total)
 
     def clock(self) -> datetime | None:
         """StackStorm's time, in whole seconds."""

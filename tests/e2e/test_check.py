@@ -1,4 +1,4 @@
-"""``st2-mistral check`` against real servers, and each failing state made to fail for real."""
+"""``st2-mistral check`` with a real Mistral: a working installation, and each failure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Check = Callable[..., dict[str, tuple[str, str]]]
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox whose relay a test may stop."""
+    """A sandbox of this module: tests stop its relay."""
     yield from new_bench(tmp_path_factory.mktemp("checked"))
 
 
 @pytest.fixture
 def check(checked: Bench, tmp_path: Path) -> Check:
-    """Run the command on the sandbox's configuration, changed; result and detail by check."""
+    """Run the command with a changed configuration; return result and detail by check."""
 
     def run(
         *words: str, st2: str = "", relay: str = "", more: str = "", status: int = 1
     ) -> dict[str, tuple[str, str]]:
         settings = checked.sandbox.st2_settings
         file = tmp_path / "mistral.conf"
-        # Of an option that is given twice the later one counts.
+        # The later value of a repeated option counts.
         file.write_text(
             f"[st2]\napi_url = {settings.api_url}\napi_key = {settings.credential.api_key}\n"
             f"connect_timeout = 2\nread_timeout = 5\n{st2}\n"
@@ -53,76 +53,76 @@ def check(checked: Bench, tmp_path: Path) -> Check:
     return run
 
 
-def test_all_is_well(check: Check) -> None:
+def test_a_working_installation_passes_all_checks(check: Check) -> None:
     found = check("--probe", status=0)
     assert {name: result for name, (result, _) in found.items()} == dict.fromkeys(
         [
             "entry points",
             "options",
             "StackStorm",
-            "StackStorm's permission",
-            "StackStorm's stream",
+            "permissions",
+            "event stream",
             "Mistral",
             "project",
-            "sizes",
+            "size limit",
             "clocks",
             "relay",
             "probe",
         ],
         "ok",
     )
-    assert found["StackStorm"][1] == "we are st2admin"
+    assert found["StackStorm"][1] == "authenticated as st2admin"
 
 
-def test_a_person_gets_a_table(checked: Bench) -> None:
+def test_findings_are_printed_as_a_table(checked: Bench) -> None:
     config = checked.sandbox.folder / "relay.conf"
     done = subprocess.run(
         [*COMMAND, "--config-file", str(config)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "ok       StackStorm               we are st2admin" in done.stdout.splitlines()
+    assert "ok       StackStorm    authenticated as st2admin" in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("api_key =", "no credential: set [st2] api_key"),
+        ("api_key =", "There is no credential for StackStorm: set [st2] api_key"),
         ("username = me", "keep one of api_key"),
         ("api_url = ftp://x", "[st2] api_url"),
         ("site = two words", "[st2] site: 'two words'"),
     ],
 )
-def test_options_that_cannot_be(check: Check, options: str, told: str) -> None:
+def test_invalid_options_end_the_checks(check: Check, options: str, told: str) -> None:
     found = check(st2=options)
     assert list(found) == ["entry points", "options"]
     assert found["options"][0] == "failed"
     assert told in found["options"][1]
 
 
-def test_a_wrong_key(check: Check) -> None:
+def test_a_wrong_key_fails_and_skips_what_needs_stackstorm(check: Check) -> None:
     found = check(st2="api_key = nonsense")
     assert found["StackStorm"][0] == "failed"
     assert "StackStorm does not take [st2] api_key" in found["StackStorm"][1]
-    assert found["StackStorm's stream"] == ("skipped", "needs StackStorm")
+    assert found["event stream"] == ("skipped", "needs StackStorm")
 
 
-def test_stackstorm_is_away(check: Check) -> None:
+def test_an_unreachable_stackstorm_fails(check: Check) -> None:
     with refusing() as nobody:
         found = check(st2=f"api_url = {nobody}")
     assert "no connection (Connection refused)" in found["StackStorm"][1]
     assert found["Mistral"][0] == "ok"
 
 
-def test_no_permission(check: Check) -> None:
-    # The stand-in knows no roles: somebody who says no stands in its place.
+def test_missing_permissions_are_named(check: Check) -> None:
+    # The StackStorm stand-in has no roles: this server rejects in its place.
     no = answer(403, {"faultstring": "User lacks action_execute"})
     with BreakingServer(answer(200, {"username": "reader"}), no) as server:
         found = check(st2=f"api_url = {server.url}")
-    assert "Give the user a role with action_execute" in found["StackStorm's permission"][1]
-    assert "may not list executions" in found["StackStorm's permission"][1]
+    assert "Give it a role with action_execute" in found["permissions"][1]
+    assert "may not list executions" in found["permissions"][1]
 
 
-def test_executions_may_be_run_and_not_listed(check: Check, checked: Bench) -> None:
+def test_missing_permission_to_list_executions_is_named(check: Check, checked: Bench) -> None:
     no = answer(403, {"faultstring": 'User lacks permission "execution_list"'})
     allowed = forward(checked.stackstorm.base_url)
 
@@ -135,20 +135,20 @@ def test_executions_may_be_run_and_not_listed(check: Check, checked: Bench) -> N
         found = check(
             st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}"
         )
-    failed, told = found["StackStorm's permission"]
+    failed, told = found["permissions"]
     assert failed == "failed"
     assert "a role with the permission execution_list" in told
     assert "action_execute" not in told
-    assert found["StackStorm's stream"][0] == "ok"
+    assert found["event stream"][0] == "ok"
 
 
 @pytest.mark.parametrize(
     ("counts", "isolated"), [([3], True), ([3, 1], False), ([1], False), ([None], False)]
 )
-def test_executions_of_other_users_are_hidden(
+def test_hidden_executions_of_other_users_fail(
     check: Check, checked: Bench, counts: list[int | None], isolated: bool
 ) -> None:
-    # StackStorm takes those of others out of a page, and counts them all the same.
+    # StackStorm removes the executions of others from a page, but counts them.
     allowed = forward(checked.stackstorm.base_url)
     left = list(counts)
 
@@ -165,64 +165,64 @@ def test_executions_of_other_users_are_hidden(
             st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}",
             status=1 if isolated else 0,
         )
-    result, told = found["StackStorm's permission"]
+    result, told = found["permissions"]
     assert (result, "[rbac] permission_isolation" in told) == (
         ("failed", True) if isolated else ("ok", False)
     )
 
 
-def test_the_stream_is_away(check: Check) -> None:
+def test_an_unreachable_event_stream_fails(check: Check) -> None:
     with refusing() as nobody:
         found = check(st2=f"stream_url = {nobody}/v1/stream")
     assert found["StackStorm"][0] == "ok"
-    assert "no connection" in found["StackStorm's stream"][1]
+    assert "no connection" in found["event stream"][1]
 
 
-def test_the_stream_is_empty(check: Check) -> None:
+def test_an_empty_event_stream_fails(check: Check) -> None:
     with BreakingServer(answer(200, b"", {"Content-Type": "text/event-stream"})) as server:
         found = check(st2=f"stream_url = {server.url}")
-    assert "ends at once: does st2stream run?" in found["StackStorm's stream"][1]
+    assert "ends at once: is st2stream running?" in found["event stream"][1]
 
 
-def test_mistral_is_away(check: Check) -> None:
+def test_an_unreachable_mistral_fails_and_skips_what_needs_it(check: Check) -> None:
     with refusing() as nobody:
         found = check(relay=f"mistral_url = {nobody}/v2")
     assert "no connection" in found["Mistral"][1]
     assert found["relay"] == ("skipped", "needs both systems")
 
 
-def test_mistral_without_the_actions(check: Check) -> None:
-    # Mistral hides a plug-in that its options forbid, with this answer.
+def test_a_mistral_without_the_actions_fails(check: Check) -> None:
+    # Mistral answers like this for a plugin that its options forbid.
     hidden = answer(404, {"faultstring": "Action not found"})
     with BreakingServer(hidden, answer(200, {"uri": "http://mistral/v2"})) as server:
         found = check(relay=f"mistral_url = {server.url}")
-    assert "Mistral has no action st2.action: install the package" in found["Mistral"][1]
+    assert "Mistral has no action st2.action. Install the package" in found["Mistral"][1]
 
 
-def test_mistral_is_somebody_else(check: Check, checked: Bench) -> None:
+def test_a_service_that_is_not_mistral_fails(check: Check, checked: Bench) -> None:
     stackstorm = checked.sandbox.st2_settings.api_url.removesuffix("/api/v1")
     found = check(relay=f"mistral_url = {stackstorm}/v2")
-    assert "is [st2_relay] mistral_url Mistral's" in found["Mistral"][1]
+    assert "does not respond as Mistral does" in found["Mistral"][1]
 
 
-def test_sizes_that_disagree(check: Check) -> None:
+def test_a_size_limit_above_mistrals_fails(check: Check) -> None:
     found = check(
         relay="field_size_limit_kb = 2048", more="[engine]\nexecution_field_size_limit_kb = 512"
     )
-    assert "field_size_limit_kb is 2048" in found["sizes"][1]
-    assert "is 512" in found["sizes"][1]
+    assert "field_size_limit_kb is 2048" in found["size limit"][1]
+    assert "is 512" in found["size limit"][1]
 
 
-def test_a_clock_that_is_off(check: Check) -> None:
+def test_a_wrong_clock_fails(check: Check) -> None:
     early = answer(
         200, {"username": "me"}, {"Date": "Mon, 23 Nov 2020 04:47:03 GMT", "X-Which": "clock"}
     )
     with BreakingServer(early) as server:
         found = check(st2=f"api_url = {server.url}")
-    assert "StackStorm's clock is" in found["clocks"][1]
+    assert "StackStorm's clock differs" in found["clocks"][1]
 
 
-def test_nobody_brings_the_results(checked: Bench, check: Check) -> None:
+def test_undelivered_results_fail(checked: Bench, check: Check) -> None:
     checked.sandbox.relay.stop()
     try:
         workflow = checked.workbook("say: {action: st2.action, input: {ref: core.noop}}")
@@ -242,8 +242,8 @@ def test_nobody_brings_the_results(checked: Bench, check: Check) -> None:
     checked.wait(started)
 
 
-def test_an_entry_point_that_does_not_load(tmp_path: Path, checked: Bench) -> None:
-    # Another distribution that says it has st2.action, and does not.
+def test_an_entry_point_that_does_not_load_fails(tmp_path: Path, checked: Bench) -> None:
+    # Another distribution whose entry point st2.action names a missing module.
     info = tmp_path / "broken-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
@@ -255,4 +255,4 @@ def test_an_entry_point_that_does_not_load(tmp_path: Path, checked: Bench) -> No
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
-    assert "failed   entry points             st2.action cannot be loaded" in done.stdout
+    assert "failed   entry points  st2.action cannot be loaded" in done.stdout

@@ -171,7 +171,7 @@ def test_what_mistral_chokes_on(validate: Validate, tmp_path: Path) -> None:
     done = validate(file)
     assert done.returncode == 1
     [ours, theirs] = sorted(done.stdout.splitlines())
-    assert "cannot make anything of this text" in ours
+    assert "cannot validate this text" in ours
     assert "task say: input is an expression, so output cannot be given in action as well" in theirs
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from st2actions_mistral.cli.common import ends_by_interrupt
+from st2actions_mistral.cli.common import interrupt_on_signals
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     example = examples.named(name)
     parameters = parse_parameters(given, example.parameters)
     st2 = _command(args.st2) if args.st2 else None
-    ends_by_interrupt()
+    interrupt_on_signals()
     with terminal.Progress() as progress:
         if st2:
             outcome = st2_session.run(

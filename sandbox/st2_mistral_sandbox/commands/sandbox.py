@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.common import ends_by_interrupt
+from st2actions_mistral.cli.common import interrupt_on_signals
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, checked_url
 from st2actions_mistral.errors import Answered, ConfigError, OutcomeUnknown, RemoteError
 
@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the sandbox until it is interrupted."""
     from st2_mistral_sandbox.sandbox import Sandbox
 
-    ends_by_interrupt()
+    interrupt_on_signals()
     conf = options_of(args)
     st2 = real_st2(args, conf)
     if st2 is not None:

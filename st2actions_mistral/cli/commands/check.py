@@ -7,16 +7,23 @@ import json
 from typing import Any
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.common import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, require_extra
 
 _DESCRIPTION = """\
-Look at an installation and say what is wrong with it: entry points, options, StackStorm (who are we,
-what may we, the event stream), Mistral, sizes and clocks that disagree, results that nobody brings.
+Check an installation and say how to repair it.
 
-Run it from Mistral's virtualenv on the hosts of executors and of the relay. It changes nothing, but
-for --probe, which runs core.noop through both systems.
+The checks: entry points, options, StackStorm (credential, permissions,
+event stream), Mistral (actions, project of the relay's token), size limits,
+clocks, and results that no relay delivers.
 
-The exit status is 1 if a check failed.
+Run it in Mistral's virtualenv, on the hosts of the executors and of the
+relay. It changes nothing, except that --probe runs core.noop in StackStorm
+as an action of Mistral, and waits for its result.
+
+  st2-mistral check --config-file /etc/mistral/mistral.conf --probe
+
+The exit status is 0, or 1 if a check failed. The JSON is a list of objects
+with "check", "result" (ok, failed or skipped) and "detail".
 """
 
 
@@ -24,7 +31,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "check",
-        help="say what is wrong with an installation",
+        help="check an installation and say how to repair it",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -37,15 +44,16 @@ def add_to(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run all checks; 0 where none failed."""
-    with needs_extra("relay"):
-        from st2actions_mistral.cli.checks import FAILED, Checks
+    """Run all checks; return 1 if one failed, else 0."""
+    with require_extra("relay"):
+        from st2actions_mistral.cli.checks.finding import FAILED
+        from st2actions_mistral.cli.checks.run import run_checks
 
     findings = []
-    for finding in Checks(config.read_files(args.config_file)).run(probe=args.probe):
+    for finding in run_checks(config.read_files(args.config_file), probe=args.probe):
         findings.append(finding)
         if not args.json:
-            print(f"{finding.result:<8} {finding.check:<24} {finding.detail}", flush=True)
+            print(f"{finding.result:<8} {finding.check:<13} {finding.detail}", flush=True)
     if args.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     return 1 if any(finding.result == FAILED for finding in findings) else 0

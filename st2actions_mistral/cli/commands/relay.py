@@ -8,7 +8,7 @@ from typing import Any
 
 from st2actions_mistral import config
 from st2actions_mistral.bridge.request import request_parser
-from st2actions_mistral.cli.common import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, require_extra
 
 _DESCRIPTION = """\
 Bring the results of StackStorm executions to the Mistral actions that wait for them.
@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the relay until it is stopped."""
-    with needs_extra("relay"):
+    with require_extra("relay"):
         from st2actions_mistral.relay.service import Relay, run_until_signalled
 
     logging.basicConfig(

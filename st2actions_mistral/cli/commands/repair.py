@@ -11,7 +11,7 @@ from typing import Any
 
 from st2actions_mistral import config
 from st2actions_mistral.bridge.request import request_parser
-from st2actions_mistral.cli.common import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, require_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import REMEDY
@@ -44,8 +44,8 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Settle it and say how."""
-    with needs_extra("relay"):
-        from st2actions_mistral.cli.clients import both, safe_to_repeat, unknown_to_mistral
+    with require_extra("relay"):
+        from st2actions_mistral.cli.clients import advise_repeating, open_clients, unknown_to_mistral
         from st2actions_mistral.relay.children import Children
         from st2actions_mistral.relay.delivery import Delivery
         from st2actions_mistral.relay.metrics import Metrics
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(
         settings, reschedule_after=settings.reschedule_after or 1, lost_after=settings.lost_after or 1
     )
-    with both(everything) as (st2, mistral):
+    with open_clients(everything) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         action = mistral.get_action(args.action)
         if action is None:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             requested=request_parser(everything.bridge),
             metrics=Metrics(),
         )
-        with closing(delivery), safe_to_repeat():
+        with closing(delivery), advise_repeating():
             child = view.children({args.action: action}).first.get(args.action)
             if child is None and action["state"] == states.RUNNING and not args.force:
                 now = mistral.clock() or datetime.now(timezone.utc)

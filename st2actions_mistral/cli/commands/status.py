@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from typing import Any, Final
 
 from st2actions_mistral import config
-from st2actions_mistral.cli.common import add_config_file, needs_extra
+from st2actions_mistral.cli.common import add_config_file, require_extra
 from st2actions_mistral.client.session import json_body, new_session, send
 from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import RemoteError
@@ -43,16 +43,16 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what waits; 1 where something of it cannot be looked at or settled."""
-    with needs_extra("relay"):
-        from st2actions_mistral.cli.clients import both, needs_credential
+    with require_extra("relay"):
+        from st2actions_mistral.cli.clients import open_clients, require_credential
         from st2actions_mistral.relay import delivery, status
         from st2actions_mistral.relay.view import View
 
     everything = config.load_settings(config.read_files(args.config_file))
     settings = everything.relay
     # Where nothing waits, StackStorm is not asked, and nobody would notice.
-    needs_credential(everything.st2)
-    with both(everything) as (st2, mistral):
+    require_credential(everything.st2)
+    with open_clients(everything) as (st2, mistral):
         view = View(st2, mistral, settings.site)
         rules = delivery.rules(settings)
         failing = _failing(settings.health_port)

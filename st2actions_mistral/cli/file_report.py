@@ -1,4 +1,4 @@
-"""What ``st2-mistral validate`` looks at in one file."""
+"""Report what is wrong in one file with a workbook or a workflow, for ``st2-mistral validate``."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ class Problem:
     """One thing that is wrong in a file."""
 
     line: int | None
-    """From 1; None where it is not known."""
+    """From 1; None where it is unknown."""
     message: str
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of one file."""
+class FileReport:
+    """The problems of one file."""
 
     file: str
     kind: str | None
-    """``workbook`` or ``workflow``; None if the file cannot be parsed."""
+    """``workbook`` or ``workflow``; None where the file cannot be read."""
     name: str | None
-    """The name of the workbook or the workflow."""
+    """Of the workbook or the workflow; None where the file cannot be read."""
     problems: tuple[Problem, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the report as JSON shows it."""
         return {**asdict(self), "valid": not self.problems}
 
 
 def workflows_of(files: Iterable[Path]) -> set[str]:
-    """The full names of all workflows in these files, as far as they can be read."""
+    """Return the full names of all workflows in these files. Unreadable files have none."""
     found: set[str] = set()
     for file in files:
         with suppress(OSError, ValueError, InputError):
@@ -52,25 +52,29 @@ def workflows_of(files: Iterable[Path]) -> set[str]:
     return found
 
 
-def look_at(file: Path, catalogue: Catalogue, mistral: MistralClient) -> Verdict:
-    """All that is wrong with a file.
+def report(file: Path, catalogue: Catalogue, mistral: MistralClient) -> FileReport:
+    """Find everything that is wrong in a file.
 
-    :raises RemoteError: one of the two systems cannot be asked.
+    :raises RemoteError: one of the two systems does not respond.
     """
     try:
         text = file.read_text(encoding="utf-8")
         definition = Definition.parse(text, str(file))
-    except (OSError, ValueError) as error:
-        words = getattr(error, "strerror", None) or "it is not UTF-8"
-        return Verdict(str(file), None, None, (Problem(None, f"cannot be read: {words}."),))
+    except OSError as error:
+        return _unreadable(file, Problem(None, f"cannot be read: {error.strerror}."))
+    except UnicodeDecodeError:
+        return _unreadable(file, Problem(None, "cannot be read: it is not UTF-8."))
     except InputError as error:
-        return Verdict(str(file), None, None, (Problem(error.line, error.reason),))
-    kind, name = definition.kind.value, definition.name
+        return _unreadable(file, Problem(error.line, error.reason))
     try:
         found = sorted(_problems(definition, catalogue, mistral), key=lambda problem: problem.line or 0)
     except InputError as error:
-        return Verdict(str(file), kind, name, (Problem(error.line, error.reason),))
-    return Verdict(str(file), kind, name, tuple(found))
+        found = [Problem(error.line, error.reason)]
+    return FileReport(str(file), definition.kind.value, definition.name, tuple(found))
+
+
+def _unreadable(file: Path, problem: Problem) -> FileReport:
+    return FileReport(str(file), None, None, (problem,))
 
 
 def _problems(
@@ -78,21 +82,22 @@ def _problems(
 ) -> Iterator[Problem]:
     for problem in validate(definition, catalogue):
         yield Problem(line_of(definition.text, problem.path), str(problem))
-    # As it was written first: of an action's input Mistral looks at the outermost values only, and in
-    # an st2.action these are not the author's.
+    # The author's text first: Mistral checks only the outermost values of an action's input, and in a
+    # rewritten st2.action these are not the author's.
     rewritten = rewrite(definition, catalogue, for_start=False)
     for text in dict.fromkeys((definition.text, rewritten.text)):
-        words = _asked(mistral, text, definition.kind.value)
-        if words is not None:
-            line, short = messages.locate(words, definition.text)
+        message = _validated(mistral, text, definition.kind.value)
+        if message is not None:
+            line, short = messages.locate(message, definition.text)
             yield Problem(line, f"Mistral: {short}")
             return
 
 
-def _asked(mistral: MistralClient, text: str, kind: str) -> str | None:
+def _validated(mistral: MistralClient, text: str, kind: str) -> str | None:
+    """Return why Mistral does not accept a text; None where it does."""
     try:
         return mistral.validate(text, kind)
     except OutcomeUnknown as error:
         if error.status != 500:
             raise
-        return "it cannot make anything of this text, and does not say why (500)."
+        return "it cannot validate this text, and gives no reason (500)."

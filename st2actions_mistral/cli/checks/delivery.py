@@ -1,0 +1,86 @@
+"""Check what needs both systems: their clocks, and that results reach Mistral."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from st2actions_mistral.cli.checks.finding import CheckFailedError
+from st2actions_mistral.cli.checks.mistral import pending_actions
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.model import states
+from st2actions_mistral.relay import reconcile
+
+# Seconds that two clocks may differ. Nothing breaks (the relay allows for a day), but times in the two
+# systems no longer tell what came first.
+_CLOCKS_APART: Final = 60.0
+
+# Seconds after which an undelivered result means that no relay runs: the event stream is immediate.
+_UNDELIVERED_AFTER: Final = 10.0
+
+# Seconds for the execution of the probe and its result.
+_PROBE_TIMEOUT: Final = 30.0
+
+_RELAY: Final = "Is 'st2-mistral relay' running? Look into its log."
+
+
+def clocks(st2: St2Client, mistral: MistralClient) -> str:
+    """Check that the clocks of both systems agree with this host's."""
+    now = datetime.now(timezone.utc)
+    for name, clock in (("StackStorm", st2.clock()), ("Mistral", mistral.clock())):
+        apart = abs((clock - now).total_seconds()) if clock else 0
+        if apart > _CLOCKS_APART:
+            raise CheckFailedError(
+                f"{name}'s clock differs from this host's by {apart:.0f} s. Synchronize both with NTP."
+            )
+    return "StackStorm, Mistral and this host agree"
+
+
+def undelivered_results(st2: St2Client, mistral: MistralClient, site: str) -> str:
+    """Check that no result stays in StackStorm that a pending action needs."""
+    pending = pending_actions(mistral)
+    if not pending:
+        return "no pending actions; use --probe to test delivery"
+    late = _with_final_execution(st2, pending, site)
+    if late:
+        time.sleep(_UNDELIVERED_AFTER)
+        late &= set(pending_actions(mistral))
+    if late:
+        raise CheckFailedError(
+            f"{len(late)} results are in StackStorm and not in Mistral, for example that of action"
+            f" execution {min(late)}. {_RELAY}"
+        )
+    return f"{len(pending)} actions pending, no undelivered results"
+
+
+def probe(mistral: MistralClient) -> str:
+    """Run core.noop in StackStorm as an action of Mistral, and wait for its result."""
+    begun = time.monotonic()
+    action = mistral.run_action(reconcile.ACTION_NAME, {"ref": "core.noop"})
+    while action["state"] == states.RUNNING:
+        if time.monotonic() - begun > _PROBE_TIMEOUT:
+            raise CheckFailedError(
+                f"Action execution {action['id']} (core.noop) is still RUNNING after"
+                f" {_PROBE_TIMEOUT:.0f} s. {_RELAY}"
+            )
+        time.sleep(0.2)
+        action = mistral.get_action(action["id"]) or action
+    if action["state"] != states.SUCCESS:
+        raise CheckFailedError(
+            f"Action execution {action['id']} (core.noop) is {action['state']}:"
+            f" {action.get('output')!s:.500}"
+        )
+    return f"core.noop completed in {time.monotonic() - begun:.1f} s"
+
+
+def _with_final_execution(st2: St2Client, pending: dict[str, Any], site: str) -> set[str]:
+    """Return the pending actions whose execution has ended."""
+    since = reconcile.oldest(pending.values())
+    ended = (
+        reconcile.action_of(child, site)
+        for child in st2.children_since(site, since)
+        if child["status"] in states.ST2_FINAL
+    )
+    return {action for action in ended if action in pending and action is not None}

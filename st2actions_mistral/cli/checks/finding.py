@@ -1,0 +1,45 @@
+"""What one check reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from st2actions_mistral.errors import St2MistralError
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+
+
+class CheckFailedError(St2MistralError):
+    """A check found something wrong; the text says what, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check."""
+
+    check: str
+    result: str
+    """``ok``, ``failed`` or ``skipped``."""
+    detail: str
+    """What was seen; where the check failed, what to do about it."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the finding as JSON shows it."""
+        return asdict(self)
+
+
+def find(check: str, look: Callable[[], str]) -> Finding:
+    """Run one check. Every error of the package is a failure."""
+    try:
+        return Finding(check, OK, look())
+    except St2MistralError as error:
+        return Finding(check, FAILED, str(error))
+
+
+def skip(check: str, needed: str) -> Finding:
+    """Return the finding of a check that cannot run, because another one failed."""
+    return Finding(check, SKIPPED, f"needs {needed}")

@@ -1,0 +1,61 @@
+"""Run all checks in order. A check that needs a system that does not respond is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+
+from oslo_config import cfg
+
+from st2actions_mistral.cli.checks import delivery, host, mistral, stackstorm
+from st2actions_mistral.cli.checks.finding import OK, Finding, find, skip
+from st2actions_mistral.cli.clients import require_mistral
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import without_retries
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import load_settings
+
+
+def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding]:
+    """Check the installation from the host that this runs on.
+
+    :param conf: a configuration, see ``config.read_files``.
+    :param probe: also run ``core.noop`` through both systems and the relay.
+    """
+    yield find("entry points", host.entry_points)
+    options = find("options", partial(host.options, conf))
+    yield options
+    if options.result != OK:
+        return
+    settings = load_settings(conf)
+    st2_settings = without_retries(settings.st2)
+    mistral_settings = without_retries(settings.mistral)
+    site = settings.bridge.site
+    with (
+        closing(St2Client(st2_settings)) as st2,
+        closing(MistralClient(mistral_settings, credential=settings.credential)) as mistral_client,
+    ):
+        first = find("StackStorm", partial(stackstorm.credential, st2))
+        yield first
+        for check, look in (
+            ("permissions", partial(stackstorm.permissions, st2, site)),
+            ("event stream", partial(stackstorm.event_stream, st2_settings)),
+        ):
+            yield find(check, look) if first.result == OK else skip(check, "StackStorm")
+        is_mistral = partial(require_mistral, mistral_settings, settings.credential)
+        second = find("Mistral", partial(mistral.actions, mistral_client, is_mistral))
+        yield second
+        both = first.result == second.result == OK
+        if second.result == OK:
+            yield find("project", partial(mistral.project, mistral_client))
+        else:
+            yield skip("project", "Mistral")
+        yield find("size limit", partial(host.size_limit, conf, settings))
+        for check, look in (
+            ("clocks", partial(delivery.clocks, st2, mistral_client)),
+            ("relay", partial(delivery.undelivered_results, st2, mistral_client, site)),
+        ):
+            yield find(check, look) if both else skip(check, "both systems")
+        if probe:
+            yield find("probe", partial(delivery.probe, mistral_client))
