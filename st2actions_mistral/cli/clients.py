@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Final
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Final
 
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.credentials import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import MistralSettings, St2Settings, without_retries
+from st2actions_mistral.client.settings import (
+    MistralSettings,
+    St2Settings,
+    Timeouts,
+    Tls,
+    without_retries,
+)
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import Settings
 from st2actions_mistral.errors import (
@@ -25,6 +31,9 @@ _NO_CREDENTIAL: Final = (
     "No [st2] api_key is set. [st2] api_url and [st2_relay] mistral_url say where the two systems are."
     " (Is this the right --config-file?)"
 )
+
+# Seconds for a relay on this host to respond.
+_HEALTH_TIMEOUT: Final = 2.0
 
 _CHANGING_METHODS: Final = ("POST", "PUT", "DELETE")
 
@@ -110,6 +119,24 @@ def require_mistral(settings: MistralSettings, credential: MistralCredential | N
                 f"{settings.url} does not respond as Mistral does. Set [st2_relay] mistral_url to"
                 " Mistral's URL, such as http://127.0.0.1:8989/v2."
             ) from error
+
+
+def failures_of_relay(port: int) -> dict[str, dict[str, Any]]:
+    """Ask the relay on this host for what it failed to handle.
+
+    :param port: ``[st2_relay] health_port``; 0: there is none to ask.
+    :return: as ``/failing`` shows it, see ``relay.metrics.Health``; empty if no relay responds.
+    """
+    if not port:
+        return {}
+    timeouts = Timeouts(_HEALTH_TIMEOUT, _HEALTH_TIMEOUT, retry_deadline=0)
+    with (
+        closing(Api(f"http://127.0.0.1:{port}", new_session(Tls()), Anonymous(), timeouts)) as api,
+        suppress(RemoteError),
+    ):
+        found: dict[str, dict[str, Any]] = api.once("GET", "/failing")
+        return found
+    return {}
 
 
 def unknown_to_mistral(settings: Settings, given: str, reason: str) -> InputError:

@@ -69,7 +69,7 @@ def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
 
 def test_nothing_waits(quiet: Bench) -> None:
     done = typed(quiet, "status")
-    assert (done.returncode, done.stdout) == (0, "No action waits for StackStorm.\n")
+    assert (done.returncode, done.stdout) == (0, "No pending actions.\n")
     assert rows(quiet) == []
 
 

@@ -4,64 +4,78 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
 from st2actions_mistral.cli.common import add_config_file, require_extra
-from st2actions_mistral.client.session import json_body, new_session, send
-from st2actions_mistral.client.settings import Timeouts, Tls
-from st2actions_mistral.errors import RemoteError
+
+if TYPE_CHECKING:
+    from st2actions_mistral.relay.status import Pending
 
 _DESCRIPTION = """\
-Show the actions that wait for StackStorm: how long, for which execution, in what state it is, and what
-the relay would do next. It changes nothing. With [st2_relay] health_port it also asks the relay on this
-host what went wrong the last time.
+Show the pending actions: how old each is, its execution in StackStorm with
+its status, and what the relay would do next. It changes nothing.
 
-st2-mistral repair ACTION_EXECUTION_ID does it at once.
+With [st2_relay] health_port it also asks the relay on this host for its last
+error with each action.
+
+  st2-mistral status --config-file /etc/mistral/mistral.conf
+
+st2-mistral repair ACTION_EXECUTION_ID does at once what "next" says.
+
+The exit status is 0, or 1 if an action cannot be observed or completed.
 """
 
 _HEADS: Final = ("action execution", "age", "execution", "status", "next", "last error")
-
-# Seconds for a relay on this host to answer.
-_HEALTH_TAKES: Final = 2.0
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "status",
-        help="show what waits for StackStorm, and what the relay would do next",
+        help="show the pending actions, and what the relay would do next",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_file(parser)
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the pending actions as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what waits; 1 where something of it cannot be looked at or settled."""
+    """Print the pending actions; return 1 if one cannot be observed or completed."""
     with require_extra("relay"):
-        from st2actions_mistral.cli.clients import open_clients, require_credential
+        from st2actions_mistral.cli.clients import (
+            failures_of_relay,
+            open_clients,
+            require_credential,
+        )
         from st2actions_mistral.relay import delivery, status
         from st2actions_mistral.relay.view import View
 
-    everything = config.load_settings(config.read_files(args.config_file))
-    settings = everything.relay
-    # Where nothing waits, StackStorm is not asked, and nobody would notice.
-    require_credential(everything.st2)
-    with open_clients(everything) as (st2, mistral):
-        view = View(st2, mistral, settings.site)
-        rules = delivery.rules(settings)
-        failing = _failing(settings.health_port)
-        found = list(status.pending(view, mistral, rules, settings.workers, failing))
+    settings = config.load_settings(config.read_files(args.config_file))
+    relay = settings.relay
+    # Without pending actions no request to StackStorm would report the missing credential.
+    require_credential(settings.st2)
+    with open_clients(settings) as (st2, mistral):
+        view = View(st2, mistral, relay.site)
+        rules = delivery.rules(relay)
+        failing = failures_of_relay(relay.health_port)
+        found = list(status.pending(view, mistral, rules, relay.workers, failing))
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:
-        # Other projects may have thousands of actions: one line for each project.
-        own = [row for row in found if not row.foreign]
+        _print_table(found)
+    else:
+        print("No pending actions.")
+    return 1 if any(row.error for row in found) else 0
+
+
+def _print_table(found: Sequence[Pending]) -> None:
+    """Print one row for each action of the relay's project, and one line for each other project."""
+    own = [row for row in found if not row.foreign]
+    if own:
         cells = [
             (
                 row.action_execution_id,
@@ -73,27 +87,11 @@ def run(args: argparse.Namespace) -> int:
             )
             for row in own
         ]
-        if own:
-            print(_table([_HEADS, *cells]))
-        others = {row.project_id: row for row in found if row.foreign}
-        for project_id, first in others.items():
-            count = sum(row.foreign and row.project_id == project_id for row in found)
-            print(f"{count} pending actions are not completed: each of them: {first.error}")
-    else:
-        print("No action waits for StackStorm.")
-    return 1 if any(row.error for row in found) else 0
-
-
-def _failing(port: int) -> Mapping[str, Any]:
-    """What the relay on this host tells of the actions that it could not settle, if it tells."""
-    if not port:
-        return {}
-    url = f"http://127.0.0.1:{port}/failing"
-    timeouts = Timeouts(_HEALTH_TAKES, _HEALTH_TAKES, 0)
-    with closing(new_session(Tls())) as session, suppress(RemoteError):
-        found: Mapping[str, Any] = json_body(send(session, "GET", url, timeouts), "GET", url)
-        return found
-    return {}
+        print(_table([_HEADS, *cells]))
+    others = [row for row in found if row.foreign]
+    for project_id in dict.fromkeys(row.project_id for row in others):
+        errors = [row.error for row in others if row.project_id == project_id]
+        print(f"{len(errors)} pending actions are not completed. For each of them: {errors[0]}")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
