@@ -1,4 +1,4 @@
-"""``st2-mistral``: the commands and how their errors are told."""
+"""``st2-mistral``: the parser of all commands, and their exit statuses."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from importlib import metadata
 from st2actions_mistral.errors import St2MistralError
 
 _DESCRIPTION = """\
-StackStorm actions as tasks of OpenStack Mistral workflows.
+Connect StackStorm and OpenStack Mistral: StackStorm actions are tasks of
+Mistral workflows, and Mistral workflows are actions of StackStorm.
 
-Try it:     st2-mistral demo examples.mistral-basic cmd=date
-Look round: st2-mistral sandbox
-Run it:     st2-mistral relay --config-file /etc/mistral/mistral.conf
-Check it:   st2-mistral check --config-file /etc/mistral/mistral.conf
-Look first: st2-mistral validate --config-file /etc/mistral/mistral.conf FILE…
-From 2014:  st2-mistral convert FILE
-See it:     st2-mistral status --config-file /etc/mistral/mistral.conf
+Try it in a sandbox (distribution st2-mistral-sandbox):
+  st2-mistral demo examples.mistral-basic cmd=date
+
+Install it, check the installation, and run the relay beside Mistral:
+  st2-mistral check --config-file /etc/mistral/mistral.conf
+  st2-mistral relay --config-file /etc/mistral/mistral.conf
+
+See what is pending, and what the relay would do next:
+  st2-mistral status --config-file /etc/mistral/mistral.conf
+
+Explain one command:
+  st2-mistral COMMAND --help
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
-    # Here, so that Ctrl-C is heeded meanwhile: this is most of a second.
+    """Return the parser of the whole command line."""
+    # Imported here, where main() handles Ctrl-C: it takes most of a second.
     from st2actions_mistral.cli import plugins
     from st2actions_mistral.cli.commands import (
         check,
@@ -54,15 +60,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    :return: the exit status: 0 done, 1 an error that was told, 2 a command line not understood, 130
-        interrupted, 141 nobody reads the output any more (what a shell shows of SIGPIPE).
+    :return: the exit status: 0 success, 1 an error that was printed, 2 an invalid command line, 130
+        interrupted, 141 the reader of the output went away (as a shell shows SIGPIPE).
     """
     try:
         return _run(argv)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # What is left in the buffer would fail again at the interpreter's end.
+        # Flushing the rest of the buffer at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
 
@@ -71,14 +77,14 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         args = build_parser().parse_args(argv)
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # Names of files and tasks may hold what no encoding can say.
+            # Names of files and tasks may have characters that the encoding has not.
             sys.stdout.reconfigure(errors="backslashreplace")
         status: int = args.run(args)
     except St2MistralError as error:
         print(f"st2-mistral: {error}", file=sys.stderr)
         return 1
     finally:
-        # Also after --help, which ends in SystemExit. None where stdout was closed from the beginning.
+        # Also after --help, which raises SystemExit. None if the process started without a stdout.
         if sys.stdout is not None:
             sys.stdout.flush()
     return status

@@ -65,5 +65,8 @@ def _add_missing(commands: Any, name: str, reason: str) -> None:
 
 
 def _fail(name: str, reason: str, _: argparse.Namespace) -> NoReturn:
-    """:raises ConfigError: always."""
+    """Report why a command is missing.
+
+    :raises ConfigError: always.
+    """
     raise ConfigError(f"The command {name} {reason}")

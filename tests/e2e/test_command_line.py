@@ -1,4 +1,4 @@
-"""``st2-mistral`` and ``mistral`` as they are typed."""
+"""The installed commands ``st2-mistral`` and ``mistral``, as processes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ from st2actions_mistral.model import states
 
 HERE = Path(sys.executable).parent
 
+COMMANDS = (
+    "check",
+    "convert",
+    "demo",
+    "pause",
+    "relay",
+    "repair",
+    "resume",
+    "sandbox",
+    "status",
+    "validate",
+)
+
 
 def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment to its end."""
@@ -50,7 +63,7 @@ def test_demo_shows_both_executions_and_the_date() -> None:
     assert "core.local running" in done.stderr
 
 
-def test_demo_that_fails_says_so_and_speaks_json() -> None:
+def test_demo_reports_a_failure_as_json() -> None:
     done = typed("st2-mistral", "demo", "--json", "mistral-basic", "cmd=exit 4")
     assert done.returncode == 1
     outcome = json.loads(done.stdout)
@@ -76,7 +89,7 @@ def test_demo_that_fails_says_so_and_speaks_json() -> None:
         (["demo", "mistral-basic", "workflow=other"], "workflow: is no parameter of this example"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(words: list[str], told: str) -> None:
+def test_errors_have_one_line(words: list[str], told: str) -> None:
     done = typed("st2-mistral", *words)
     assert done.returncode == 1
     assert told in done.stderr
@@ -84,7 +97,7 @@ def test_what_cannot_be_done_is_told_in_a_line(words: list[str], told: str) -> N
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
-def test_what_is_no_port_is_told(port: str) -> None:
+def test_an_invalid_port_is_rejected(port: str) -> None:
     done = typed("st2-mistral", "sandbox", f"--mistral-port={port}")
     assert done.returncode == 2
     assert port in done.stderr
@@ -94,7 +107,7 @@ def test_what_is_no_port_is_told(port: str) -> None:
 @pytest.mark.parametrize(
     ("option", "owner"), [("--mistral-port", "Mistral"), ("--st2-port", "The StackStorm stand-in")]
 )
-def test_a_port_of_somebody_elses_is_told(option: str, owner: str) -> None:
+def test_a_port_in_use_is_named_with_its_option(option: str, owner: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = typed("st2-mistral", "sandbox", option, str(port))
@@ -104,10 +117,8 @@ def test_a_port_of_somebody_elses_is_told(option: str, owner: str) -> None:
     assert "Ctrl-C" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["demo"], ["sandbox"], ["relay"], ["check"], ["status"], ["repair"]]
-)
-def test_help_teaches(words: list[str]) -> None:
+@pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)])
+def test_every_command_has_help(words: list[str]) -> None:
     done = typed("st2-mistral", *words, "--help")
     assert done.returncode == 0
     assert "--help" in done.stdout
@@ -135,7 +146,7 @@ def sandbox(folder: Path, *words: str, **environment: str) -> Iterator[tuple[Any
 
 
 class Mistral:
-    """The command line ``mistral``, used as the sandbox says."""
+    """The command ``mistral`` with the environment that the sandbox prints."""
 
     def __init__(self, said: str) -> None:
         url = re.search(r"export OS_MISTRAL_URL=(\S+)", said)
@@ -157,7 +168,7 @@ class Mistral:
         )
 
 
-def test_sandbox_is_used_as_it_says_and_stops(tmp_path: Path) -> None:
+def test_sandbox_works_as_it_prints_and_stops_on_interrupt(tmp_path: Path) -> None:
     with sandbox(tmp_path) as (process, said):
         mistral = Mistral(said)
         assert "examples.mistral-basic" in {row["Name"] for row in mistral("workbook-list")}
@@ -174,7 +185,7 @@ def test_sandbox_is_used_as_it_says_and_stops(tmp_path: Path) -> None:
 
 
 def processes_below(pid: int) -> list[int]:
-    """The children of a process."""
+    """Return the ids of the child processes."""
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
@@ -182,7 +193,7 @@ def processes_below(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["Mistral", "the relay"])
-def test_sandbox_ends_when_a_part_of_it_does(tmp_path: Path, part: int) -> None:
+def test_sandbox_ends_when_one_of_its_processes_ends(tmp_path: Path, part: int) -> None:
     with sandbox(tmp_path) as (process, _):
         os.kill(processes_below(process.pid)[part], signal.SIGKILL)
         assert process.wait(timeout=60) == 1
@@ -190,7 +201,7 @@ def test_sandbox_ends_when_a_part_of_it_does(tmp_path: Path, part: int) -> None:
         assert f"{name} has ended, exit code -9" in (tmp_path / "said").read_text()
 
 
-def test_a_terminal_that_goes_away_leaves_nothing_of_a_demo(tmp_path: Path) -> None:
+def test_demo_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(
             [str(HERE / "st2-mistral"), "demo", "mistral-basic", "cmd=sleep 600"],
@@ -220,7 +231,7 @@ def test_a_terminal_that_goes_away_leaves_nothing_of_a_demo(tmp_path: Path) -> N
         (["demo", "mistral-basic", "cmd=sleep 600"], "examples.mistral-basic running"),
     ],
 )
-def test_who_interrupts_is_told_and_need_not_wait(tmp_path: Path, words: list[str], until: str) -> None:
+def test_an_interrupt_is_acknowledged(tmp_path: Path, words: list[str], until: str) -> None:
     said = tmp_path / "said"
     with said.open("wb") as output:
         process = subprocess.Popen(
@@ -237,8 +248,8 @@ def test_who_interrupts_is_told_and_need_not_wait(tmp_path: Path, words: list[st
     assert "Stopping …" in said.read_text()
 
 
-def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:
-    # The stand-in again, for want of the real one, but somebody else's.
+def test_sandbox_with_an_external_stackstorm_shows_no_secret(tmp_path: Path) -> None:
+    # A stand-in outside of the sandbox takes the place of a real StackStorm.
     secret = "a key that signs"
     file = tmp_path / "mistral.conf"
     file.write_text(f"[st2]\nsite = east\ncontext_key = {secret}\n")
@@ -268,7 +279,7 @@ def test_sandbox_with_a_stackstorm_of_ones_own(tmp_path: Path) -> None:
         assert secret not in "".join([*logs, (tmp_path / "said").read_text()])
 
 
-def test_the_stand_in_signs_with_the_key_that_mistral_has(tmp_path: Path) -> None:
+def test_sandbox_signs_with_the_context_key_of_mistral(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2]\nsite = east\ncontext_key = new\ncontext_key = old\n")
     with Sandbox(conf=config.read_files([str(file)])) as made:
@@ -282,5 +293,5 @@ def test_the_stand_in_signs_with_the_key_that_mistral_has(tmp_path: Path) -> Non
         assert execution["status"] == "succeeded", execution["result"]
         (child,) = made.st2.children(started)
         assert child["context"]["mistral"]["site"] == "east"
-        # Only a signed parent's user is believed.
+        # The user comes from the parent only if its signature is valid.
         assert child["context"]["parent"]["user"] == "st2admin"

@@ -1,4 +1,4 @@
-"""``st2-mistral status`` and ``repair``, and what the relay tells Prometheus."""
+"""``st2-mistral status`` and ``repair``, and the relay's metrics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
 
 
 def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
-    """The one child of a workflow, once it runs."""
+    """Return the execution of a workflow's action, once it runs."""
 
     def runs() -> dict[str, Any] | None:
         for child in bench.stackstorm.executions.all():
@@ -67,13 +67,13 @@ def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
     return found
 
 
-def test_nothing_waits(quiet: Bench) -> None:
+def test_status_without_pending_actions(quiet: Bench) -> None:
     done = typed(quiet, "status")
     assert (done.returncode, done.stdout) == (0, "No pending actions.\n")
     assert rows(quiet) == []
 
 
-def test_what_waits_is_shown_and_settled(quiet: Bench) -> None:
+def test_status_shows_a_pending_action_and_repair_completes_it(quiet: Bench) -> None:
     workflow = quiet.start(quiet.workbook(WAIT))
     child = child_of(quiet, workflow)
     action = child["context"]["mistral"]["action_execution_id"]
@@ -105,7 +105,7 @@ def test_what_waits_is_shown_and_settled(quiet: Bench) -> None:
     assert rows(quiet) == []
 
 
-def test_what_has_no_child_is_scheduled(quiet: Bench) -> None:
+def test_repair_reschedules_an_action_without_an_execution(quiet: Bench) -> None:
     workflow = quiet.start(quiet.workbook(WAIT))
     child = child_of(quiet, workflow)
     action = child["context"]["mistral"]["action_execution_id"]
@@ -124,10 +124,10 @@ def test_what_has_no_child_is_scheduled(quiet: Bench) -> None:
     assert quiet.wait(workflow).execution["state"] == "ERROR"
 
 
-def test_what_mistral_does_not_know_is_named(quiet: Bench) -> None:
+def test_repair_of_an_unknown_action_names_it(quiet: Bench) -> None:
     done = typed(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
     assert done.returncode == 1
-    assert "4b4f5be9-0000-0000-0000-000000000000: is no action execution" in done.stderr
+    assert "4b4f5be9-0000-0000-0000-000000000000: Mistral does not know this" in done.stderr
 
 
 def relay_with(bench: Bench, folder: Path, options: str, **replaced: str) -> ChildProcess:
@@ -147,7 +147,7 @@ def get(port: int, path: str) -> requests.Response:
 
 
 def await_health(port: int) -> None:
-    """Wait until somebody answers, whatever."""
+    """Wait until the relay accepts connections on its health port."""
 
     def answers() -> bool:
         with socket.socket() as probe:
@@ -163,7 +163,7 @@ def metric(port: int, name: str) -> float:
     return float(found[1])
 
 
-def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
+def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None:
     port = own_port()
     options = f"health_port = {port}\nresync_interval = 0.5\nreschedule_after = 2\nlost_after = 4\n"
     relay = relay_with(quiet, tmp_path, f"\n{options}")
@@ -205,16 +205,16 @@ def test_the_relay_tells_what_it_does(quiet: Bench, tmp_path: Path) -> None:
         eventually(lambda: metric(port, "lost_total") == 1, "the child is missed")
         assert quiet.wait(workflow).execution["state"] == "ERROR"
         assert metric(port, "adopted_total") == 0
-        # That of the child that was cancelled, too.
+        # One of them is the result of the cancelled execution.
         eventually(lambda: metric(port, "delivered_total") == 2, "both results are counted")
         assert get(port, "/nothing").status_code == 404
     finally:
         relay.stop()
 
 
-def test_the_relay_tells_what_it_adopts(quiet: Bench, tmp_path: Path) -> None:
+def test_metrics_count_rescheduled_actions(quiet: Bench, tmp_path: Path) -> None:
     workflow = quiet.start(quiet.workbook(WAIT))
-    # A relay that has not seen it cannot tell it from one that never was.
+    # To a new relay, a deleted execution looks like one that was never created.
     quiet.stackstorm.executions.remove(child_of(quiet, workflow)["id"])
     port = own_port()
     options = f"health_port = {port}\nresync_interval = 0.5\nreschedule_after = 1\n"
@@ -231,8 +231,8 @@ def test_the_relay_tells_what_it_adopts(quiet: Bench, tmp_path: Path) -> None:
         relay.stop()
 
 
-def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> None:
-    """Mistral takes no result: the relay tries, and status says how often and why in vain."""
+def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None:
+    """Mistral rejects every result: status shows how often the relay failed, and why."""
     port = own_port()
     root = quiet.mistral_url.removesuffix("/v2")
 
@@ -265,7 +265,7 @@ def test_what_the_relay_could_not_do_is_shown(quiet: Bench, tmp_path: Path) -> N
     assert quiet.wait(workflow).execution["state"] == "SUCCESS"
 
 
-def test_a_relay_that_reaches_nobody_is_not_well(quiet: Bench, tmp_path: Path) -> None:
+def test_health_is_503_while_no_system_responds(quiet: Bench, tmp_path: Path) -> None:
     port = own_port()
     with refusing() as nobody:
         relay = relay_with(
@@ -285,7 +285,7 @@ def test_a_relay_that_reaches_nobody_is_not_well(quiet: Bench, tmp_path: Path) -
             relay.stop()
 
 
-def test_a_port_that_is_taken_is_named(quiet: Bench, tmp_path: Path) -> None:
+def test_a_health_port_in_use_ends_the_relay(quiet: Bench, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         relay = relay_with(quiet, tmp_path, f"\nhealth_port = {port}\n")

@@ -82,7 +82,7 @@ def known(bench: Bench) -> Actions:
 
 @pytest.fixture
 def validate(bench: Bench) -> Validate:
-    """Run the command on the sandbox's configuration."""
+    """Run the command with the sandbox's configuration."""
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         config = bench.sandbox.folder / "relay.conf"
@@ -97,7 +97,7 @@ def validate(bench: Bench) -> Validate:
     return run
 
 
-def test_what_is_wrong_is_told_at_once_with_its_line(validate: Validate, tmp_path: Path) -> None:
+def test_all_problems_are_reported_with_their_lines(validate: Validate, tmp_path: Path) -> None:
     ill = tmp_path / "ill.yaml"
     ill.write_text(ILL)
     done = validate(ill)
@@ -112,8 +112,7 @@ def test_what_is_wrong_is_told_at_once_with_its_line(validate: Validate, tmp_pat
     ]
 
 
-def test_a_workflow_of_another_file(validate: Validate, tmp_path: Path) -> None:
-    """Mistral has neither; what is given together counts as published."""
+def test_files_given_together_may_use_each_others_workflows(validate: Validate, tmp_path: Path) -> None:
     upper, lower = tmp_path / "upper.yaml", tmp_path / "lower.yaml"
     upper.write_text("version: '2.0'\ntests.upper:\n  tasks:\n    go: {workflow: tests.lower}\n")
     lower.write_text("version: '2.0'\ntests.lower:\n  tasks:\n    go: {action: std.noop}\n")
@@ -121,13 +120,13 @@ def test_a_workflow_of_another_file(validate: Validate, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (
         1,
         f"invalid  {upper}:4  workflow tests.upper, task go: neither this workflow nor Mistral has a"
-        " workflow tests.lower. Publish it first, or call it with action: where StackStorm runs it.\n",
+        " workflow tests.lower. Publish it first. If StackStorm runs it, call it with 'action:'.\n",
     )
     done = validate(upper, lower)
     assert done.returncode == 0, done.stdout
 
 
-def test_files_that_hold_no_workflow(validate: Validate, tmp_path: Path) -> None:
+def test_unreadable_files_have_no_kind_and_no_name(validate: Validate, tmp_path: Path) -> None:
     yaml_error = tmp_path / "broken.yaml"
     yaml_error.write_text("version: '2.0'\nname: [\n")
     binary = tmp_path / "binary.yaml"
@@ -155,7 +154,7 @@ def test_the_examples_are_valid(validate: Validate) -> None:
     assert f"valid    {EXAMPLES}/mistral-basic.yaml  workbook examples.mistral-basic" in lines
 
 
-def test_an_expression_in_a_parameter_is_looked_at(validate: Validate, tmp_path: Path) -> None:
+def test_expressions_in_parameters_are_validated(validate: Validate, tmp_path: Path) -> None:
     file = tmp_path / "expression.yaml"
     task = "{action: core.local, input: {cmd: <% $.x( %>}}"
     file.write_text(f"version: '2.0'\nmain: {{tasks: {{say: {task}}}}}\n")
@@ -164,7 +163,7 @@ def test_an_expression_in_a_parameter_is_looked_at(validate: Validate, tmp_path:
     assert "Mistral: Parse error" in done.stdout
 
 
-def test_what_mistral_chokes_on(validate: Validate, tmp_path: Path) -> None:
+def test_a_text_that_mistral_answers_with_500_is_invalid(validate: Validate, tmp_path: Path) -> None:
     file = tmp_path / "choke.yaml"
     task = "{action: std.echo output='x', input: <% $.x %>}"
     file.write_text(f"version: '2.0'\nmain: {{tasks: {{say: {task}}}}}\n")
@@ -175,7 +174,7 @@ def test_what_mistral_chokes_on(validate: Validate, tmp_path: Path) -> None:
     assert "task say: input is an expression, so output cannot be given in action as well" in theirs
 
 
-def test_a_system_that_is_away(bench: Bench, validate: Validate, tmp_path: Path) -> None:
+def test_an_unreachable_system_is_an_error(bench: Bench, validate: Validate, tmp_path: Path) -> None:
     file = tmp_path / "well.yaml"
     file.write_text(WELL.replace("NAME", "tests.away"))
     away = tmp_path / "away.conf"
@@ -187,7 +186,7 @@ def test_a_system_that_is_away(bench: Bench, validate: Validate, tmp_path: Path)
     assert "no connection" in done.stderr
 
 
-def test_nothing_is_published(bench: Bench, validate: Validate, tmp_path: Path) -> None:
+def test_validate_publishes_nothing(bench: Bench, validate: Validate, tmp_path: Path) -> None:
     file = tmp_path / "well.yaml"
     name = f"tests.{uuid.uuid4().hex[:12]}"
     file.write_text(WELL.replace("NAME", name))
@@ -196,7 +195,7 @@ def test_nothing_is_published(bench: Bench, validate: Validate, tmp_path: Path) 
     assert bench.mistral.definition(name) is None
 
 
-def test_actions_by_their_plain_names_run(bench: Bench) -> None:
+def test_actions_with_plain_names_run(bench: Bench) -> None:
     name = f"tests.{uuid.uuid4().hex[:12]}"
     definition = Definition.parse(WELL.replace("NAME", name), "well.yaml")
     bench.mistral.save_definition(rewrite(definition, known(bench)).text)
@@ -206,17 +205,17 @@ def test_actions_by_their_plain_names_run(bench: Bench) -> None:
     output: Any = run.execution["output"]
     output = json.loads(output) if isinstance(output, str) else output
     assert output == {"said": "hello", "also": "a blank", "whole": "hello"}
-    # The ad-hoc action's child as well belongs to the execution that the workflow runs for.
+    # The execution of the ad-hoc action is below the parent execution too.
     for action in run.actions:
         [child] = bench.children_of(action["id"])
         assert child["action"]["ref"] == "core.local"
         assert child["context"]["parent"]["execution_id"] == parent["id"]
-    # Mistral cuts its own copy of each part out of the text.
+    # Mistral stores the text of each workflow separately.
     cut = bench.get(f"/workflows/{name}.main")["definition"]
     assert yaml.safe_load(cut)["main"]["tasks"]["short"]["action"] == "st2.action"
 
 
-def test_the_notification_of_a_task_is_skipped(bench: Bench) -> None:
+def test_skip_notify_leaves_out_the_notification_of_a_task(bench: Bench) -> None:
     name = f"tests.{uuid.uuid4().hex[:12]}"
     text = f"""\
         version: '2.0'
@@ -248,7 +247,7 @@ def test_the_notification_of_a_task_is_skipped(bench: Bench) -> None:
     assert notified == {"quiet": False, "loud": True, "written": False}
 
 
-def test_mistral_is_asked_in_both_kinds(bench: Bench) -> None:
+def test_mistral_validates_workbooks_and_workflows(bench: Bench) -> None:
     mistral: MistralClient = bench.mistral
     assert (
         mistral.validate("version: '2.0'\nmain: {tasks: {say: {action: std.noop}}}", "workflow") is None

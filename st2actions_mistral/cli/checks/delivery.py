@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from st2actions_mistral.cli.checks.finding import CheckFailedError
+from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.mistral import pending_actions
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
@@ -32,7 +32,7 @@ def clocks(st2: St2Client, mistral: MistralClient) -> str:
     for name, clock in (("StackStorm", st2.clock()), ("Mistral", mistral.clock())):
         apart = abs((clock - now).total_seconds()) if clock else 0
         if apart > _CLOCKS_APART:
-            raise CheckFailedError(
+            raise CheckFailed(
                 f"{name}'s clock differs from this host's by {apart:.0f} s. Synchronize both with NTP."
             )
     return "StackStorm, Mistral and this host agree"
@@ -48,7 +48,7 @@ def undelivered_results(st2: St2Client, mistral: MistralClient, site: str) -> st
         time.sleep(_UNDELIVERED_AFTER)
         late &= set(pending_actions(mistral))
     if late:
-        raise CheckFailedError(
+        raise CheckFailed(
             f"{len(late)} results are in StackStorm and not in Mistral, for example that of action"
             f" execution {min(late)}. {_RELAY}"
         )
@@ -61,14 +61,14 @@ def probe(mistral: MistralClient) -> str:
     action = mistral.run_action(reconcile.ACTION_NAME, {"ref": "core.noop"})
     while action["state"] == states.RUNNING:
         if time.monotonic() - begun > _PROBE_TIMEOUT:
-            raise CheckFailedError(
+            raise CheckFailed(
                 f"Action execution {action['id']} (core.noop) is still RUNNING after"
                 f" {_PROBE_TIMEOUT:.0f} s. {_RELAY}"
             )
         time.sleep(0.2)
         action = mistral.get_action(action["id"]) or action
     if action["state"] != states.SUCCESS:
-        raise CheckFailedError(
+        raise CheckFailed(
             f"Action execution {action['id']} (core.noop) is {action['state']}:"
             f" {action.get('output')!s:.500}"
         )

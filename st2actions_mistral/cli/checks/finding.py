@@ -13,7 +13,7 @@ FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
 
 
-class CheckFailedError(St2MistralError):
+class CheckFailed(St2MistralError):
     """A check found something wrong; the text says what, and what to do about it."""
 
 

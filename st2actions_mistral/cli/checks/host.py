@@ -8,7 +8,7 @@ from typing import Any, Final
 from oslo_config import cfg
 from stevedore import NamedExtensionManager
 
-from st2actions_mistral.cli.checks.finding import CheckFailedError
+from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.clients import require_credential
 from st2actions_mistral.config import Settings, load_settings
 
@@ -39,9 +39,9 @@ def entry_points(load: Callable[..., Any] = NamedExtensionManager) -> str:
     )
     for name in ACTIONS:
         if name in broken:
-            raise CheckFailedError(f"{name} cannot be loaded ({broken[name]}). {_INSTALL}")
+            raise CheckFailed(f"{name} cannot be loaded ({broken[name]}). {_INSTALL}")
         if name not in found.names():
-            raise CheckFailedError(f"{name} is not installed here. {_INSTALL}")
+            raise CheckFailed(f"{name} is not installed here. {_INSTALL}")
     return f"{' and '.join(ACTIONS)} can be loaded"
 
 
@@ -59,7 +59,7 @@ def size_limit(conf: cfg.ConfigOpts, settings: Settings) -> str:
     conf.register_opt(engine, group="engine")
     mistral: int = conf.engine.execution_field_size_limit_kb
     if mistral >= 0 and not 0 <= relay <= mistral:
-        raise CheckFailedError(
+        raise CheckFailed(
             f"[st2_relay] field_size_limit_kb is {relay}, [engine] execution_field_size_limit_kb is"
             f" {mistral}: a result between the two would fail its whole workflow. Set both to the same"
             " value."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from st2actions_mistral.cli.checks.finding import CheckFailedError
+from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model.project import REMEDY, foreign
@@ -20,7 +20,7 @@ def actions(mistral: MistralClient, require_mistral: Callable[[], None]) -> str:
     for name in ACTIONS:
         if not mistral.knows_action(name):
             require_mistral()
-            raise CheckFailedError(
+            raise CheckFailed(
                 f"Mistral has no action {name}. Install the package on the hosts of API, engines and"
                 " executors, and restart them. See also [legacy_action_provider] in mistral.conf."
             )
@@ -33,13 +33,13 @@ def project(mistral: MistralClient) -> str:
     if scope is None:
         return "Mistral has no authentication"
     if scope.project_id is None:
-        raise CheckFailedError(
+        raise CheckFailed(
             "The token of [st2_relay] has no project, so that the relay completes nothing: set"
             f" project_name or project_id. {REMEDY}"
         )
     others = [other for action in _pending(mistral) if (other := foreign(action, scope)) is not None]
     if others:
-        raise CheckFailedError(
+        raise CheckFailed(
             f"The relay does not complete {len(others)} pending actions. One of them:"
             f" {others[0].reason}. {REMEDY}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from st2actions_mistral.cli.checks.finding import CheckFailedError
+from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import CLOCK_MARGIN, St2Client
 from st2actions_mistral.client.stream import EventStream
@@ -30,9 +30,9 @@ def permissions(st2: St2Client, site: str) -> str:
             " workflows use."
         )
     if missing:
-        raise CheckFailedError(" ".join(missing))
+        raise CheckFailed(" ".join(missing))
     if st2.hides_executions():
-        raise CheckFailedError(
+        raise CheckFailed(
             "The user sees its own executions only ([rbac] permission_isolation), so that the relay"
             " would schedule actions a second time. Use an admin key."
         )
@@ -43,7 +43,7 @@ def event_stream(settings: St2Settings) -> str:
     """Check that the event stream opens and stays open."""
     with EventStream(settings) as stream:
         if next(stream.events(), "ended") is not None:
-            raise CheckFailedError(
+            raise CheckFailed(
                 f"{settings.stream()} ends at once: is st2stream running? If it is elsewhere, set [st2]"
                 " stream_url."
             )

@@ -1,4 +1,4 @@
-"""``st2-mistral check``"""
+"""The command ``st2-mistral check``."""
 
 from __future__ import annotations
 

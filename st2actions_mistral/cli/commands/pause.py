@@ -1,4 +1,4 @@
-"""``st2-mistral pause`` and ``st2-mistral resume``"""
+"""The commands ``st2-mistral pause`` and ``st2-mistral resume``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``st2-mistral relay``"""
+"""The command ``st2-mistral relay``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.common import add_config_file, require_extra
 
 _DESCRIPTION = """\
-Bring the results of StackStorm executions to the Mistral actions that wait for them.
+Run the relay: it completes Mistral's pending actions with the results of
+their StackStorm executions, and StackStorm's executions with the ends of
+their Mistral workflows.
 
-It runs beside Mistral until it is stopped, and keeps nothing: stop it, start it, or run several at
-once as you like. It reads the groups [st2] and [st2_relay] of Mistral's configuration files.
+Run it beside Mistral, best as a systemd service. It stores nothing: it may be
+stopped and started at any time, and several may run at once. Its options are
+in the groups [st2] and [st2_relay] of Mistral's configuration files.
 
-SIGTERM or Ctrl-C lets it finish what is in flight; a second one ends it at once.
+  st2-mistral relay --config-file /etc/mistral/mistral.conf
+
+SIGTERM or Ctrl-C ends it after the requests that are in flight. A second
+signal ends it immediately.
 """
 
 
@@ -24,12 +30,12 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "relay",
-        help="bring results back to Mistral",
+        help="run the relay, which completes pending actions",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_file(parser)
-    parser.add_argument("--debug", action="store_true", help="say more")
+    parser.add_argument("--debug", action="store_true", help="log every decision")
     parser.set_defaults(run=run)
 
 
@@ -42,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         level=logging.DEBUG if args.debug else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # Each request at DEBUG, which is urllib3's and not ours to say.
+    # urllib3 logs every request at DEBUG.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     settings = config.load_settings(config.read_files(args.config_file))
     relay = Relay(

@@ -1,4 +1,4 @@
-"""``st2-mistral repair``"""
+"""The command ``st2-mistral repair``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.project import REMEDY
 
 _DESCRIPTION = """\
-Settle one action now, as the relay would if it had waited long enough: deliver its result, cancel its
-child where Mistral has given it up, schedule it where it has no child, or end it in ERROR where that
-cannot be. st2-mistral status shows what it would be.
+Handle one pending action now, as the relay would after its time limits:
+complete it with the result of its execution, cancel the execution if Mistral
+needs no result any more, reschedule it if it has no execution, or complete it
+as ERROR if none can be created. st2-mistral status shows what it would be.
 
-An action whose child was deleted from StackStorm has none, and is scheduled again. One without a child
-that is younger than reschedule_after is left to its executor, which may be about to send it.
+An action whose execution was deleted in StackStorm is rescheduled. An action
+without an execution that is younger than reschedule_after is rejected, since
+an executor may be about to create the execution.
+
+  st2-mistral repair ACTION_EXECUTION_ID --config-file /etc/mistral/mistral.conf
 """
 
 
@@ -30,20 +34,20 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "repair",
-        help="settle one action now",
+        help="handle one pending action now",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("action", metavar="ACTION_EXECUTION_ID", help="as status shows it")
+    parser.add_argument("action", metavar="ACTION_EXECUTION_ID", help="as st2-mistral status shows it")
     parser.add_argument(
-        "--force", action="store_true", help="schedule it however young it is: no executor has it"
+        "--force", action="store_true", help="reschedule it at any age: no executor has it"
     )
     add_config_file(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Settle it and say how."""
+    """Handle the action, and print what was done."""
     with require_extra("relay"):
         from st2actions_mistral.cli.clients import advise_repeating, open_clients, unknown_to_mistral
         from st2actions_mistral.relay.children import Children
@@ -52,33 +56,33 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.relay.reconcile import Refuse
         from st2actions_mistral.relay.view import View
 
-    everything = config.load_settings(config.read_files(args.config_file))
-    settings = everything.relay
-    # That the relay would never do it by itself is no reason not to do it here.
-    settings = replace(
-        settings, reschedule_after=settings.reschedule_after or 1, lost_after=settings.lost_after or 1
+    settings = config.load_settings(config.read_files(args.config_file))
+    relay = settings.relay
+    # Zero keeps the relay from doing it by itself. An operator may.
+    relay = replace(
+        relay, reschedule_after=relay.reschedule_after or 1, lost_after=relay.lost_after or 1
     )
-    with open_clients(everything) as (st2, mistral):
-        view = View(st2, mistral, settings.site)
+    with open_clients(settings) as (st2, mistral):
+        view = View(st2, mistral, relay.site)
         action = mistral.get_action(args.action)
         if action is None:
             raise unknown_to_mistral(
-                everything, args.action, "is no action execution that Mistral knows."
+                settings, args.action, "Mistral does not know this action execution."
             )
         delivery = Delivery(
             st2,
             mistral,
-            settings,
+            relay,
             view,
             Children(),
-            requested=request_parser(everything.bridge),
+            requested=request_parser(settings.bridge),
             metrics=Metrics(),
         )
         with closing(delivery), advise_repeating():
             child = view.children({args.action: action}).first.get(args.action)
             if child is None and action["state"] == states.RUNNING and not args.force:
                 now = mistral.clock() or datetime.now(timezone.utc)
-                _leave_to_executor(action, now, settings.reschedule_after)
+                _require_age(action, now, relay.reschedule_after)
             effect = delivery.settle_now(args.action, child["id"] if child else None)
     if isinstance(effect, Refuse):
         raise InputError(args.action, f"{effect.foreign.reason}. {REMEDY}")
@@ -86,15 +90,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _leave_to_executor(action: Mapping[str, Any], now: datetime, reschedule_after: float) -> None:
-    """:raises InputError: it is too young to be lost."""
+def _require_age(action: Mapping[str, Any], now: datetime, reschedule_after: float) -> None:
+    """Check that no executor is about to create the execution.
+
+    :raises InputError: the action is younger than that.
+    """
     from st2actions_mistral.relay.reconcile import made_at
 
     age = (now - made_at(action)).total_seconds()
     if age < reschedule_after:
         raise InputError(
             action["id"],
-            f"it is {age:.0f} s old and has no execution yet: an executor may be about to send it, and"
-            f" there would be two. Wait until it is {reschedule_after:.0f} s old (reschedule_after), or"
-            " say --force.",
+            f"it is {age:.0f} s old and has no execution yet. An executor may be about to create one,"
+            f" and there would be two. Wait until it is {reschedule_after:.0f} s old"
+            " (reschedule_after), or use --force.",
         )

@@ -1,4 +1,4 @@
-"""``st2-mistral status``"""
+"""The command ``st2-mistral status``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``st2-mistral validate``"""
+"""The command ``st2-mistral validate``."""
 
 from __future__ import annotations
 

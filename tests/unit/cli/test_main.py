@@ -1,4 +1,4 @@
-"""``st2-mistral`` itself: how it begins and ends, whatever the command."""
+"""``st2-mistral`` itself, for every command: how it starts and exits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main"]
 
 OF_2014 = "version: '2.0'\nname: a\nworkflows: {main: {tasks: {one: {action: std.echo output=$.x}}}}\n"
 
-# Interrupts the import of a command.
+# Raises KeyboardInterrupt while a command is imported.
 INTERRUPTED = """\
 import sys
 class Interrupts:
@@ -30,7 +30,7 @@ sys.exit(main(["convert", "--help"]))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["convert", "FILE"], ["convert", "--json", "FILE"]])
-def test_a_reader_that_goes_away_ends_it_quietly(words: list[str], tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_without_a_message(words: list[str], tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(OF_2014)
     reader, writer = os.pipe()
@@ -43,7 +43,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(words: list[str], tmp_path: Pat
             text=True,
             timeout=60,
             check=False,
-            # Unbuffered, there would be nothing left to write at the end.
+            # Without a buffer, nothing would be left to write at exit.
             env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
     finally:
@@ -51,14 +51,14 @@ def test_a_reader_that_goes_away_ends_it_quietly(words: list[str], tmp_path: Pat
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_an_interrupt_at_the_very_beginning_is_heeded() -> None:
+def test_an_interrupt_during_imports_exits_with_130() -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.cli.checks import host
-from st2actions_mistral.cli.checks.finding import FAILED, OK, CheckFailedError, Finding, find
+from st2actions_mistral.cli.checks.finding import FAILED, OK, CheckFailed, Finding, find
 
 
 def test_entry_points_that_do_not_load_belong_into_mistrals_virtualenv() -> None:
@@ -16,7 +16,7 @@ def test_entry_points_that_do_not_load_belong_into_mistrals_virtualenv() -> None
         error = ModuleNotFoundError("No module named 'mistral_lib'")
         on_load_failure_callback(None, EntryPoint("st2.action", "x:Y", "mistral.actions"), error)
 
-    with pytest.raises(CheckFailedError) as caught:
+    with pytest.raises(CheckFailed) as caught:
         host.entry_points(outside)
     message = str(caught.value)
     assert "No module named 'mistral_lib'" in message
@@ -32,6 +32,6 @@ def test_entry_points_of_this_installation_load() -> None:
 
 def test_find_reports_an_error_of_the_package_as_failed() -> None:
     def look() -> str:
-        raise CheckFailedError("Synchronize both with NTP.")
+        raise CheckFailed("Synchronize both with NTP.")
 
     assert find("clocks", look) == Finding("clocks", FAILED, "Synchronize both with NTP.")
