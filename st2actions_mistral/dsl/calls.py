@@ -67,10 +67,10 @@ class Site:
 
 
 class Target(enum.Enum):
-    """What a call of an action refers to."""
+    """The kind of action that a call refers to."""
 
     EXPRESSION = enum.auto()
-    """Known only when the task runs."""
+    """The name is known only when the task runs."""
     ST2_ACTION = enum.auto()
     ST2_CALLBACK = enum.auto()
     MISTRAL = enum.auto()

@@ -1,4 +1,4 @@
-"""Read the definitions that Mistral stores, whoever published them."""
+"""Read the texts of definitions that Mistral stores."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Problem:
 def validate(definition: Definition, catalogue: Catalogue) -> list[Problem]:
     """Return all problems that can be found without running the definition.
 
-    Anything that only an expression tells is accepted. Mistral validates the rest of the language.
+    Calls that depend on an expression are accepted. Mistral validates the rest of the language.
     """
     problems = list(_names(definition))
     for site in find_sites(definition):

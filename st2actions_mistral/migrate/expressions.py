@@ -85,10 +85,10 @@ class Expressions:
     def report_anchors(self, node: yaml.Node | None) -> None:
         """Report texts that are anchors or aliases in YAML, but not in Mistral's YAML."""
         for scalar in filter(_is_anchor, scalars(node)):
-            words = (
+            message = (
                 f"Mistral has no anchors today and reads {_short(scalar.value)} as text: write it out"
             )
-            self._report(scalar, words)
+            self._report(scalar, message)
 
     def report_outdated(self, node: yaml.Node, tasks: Collection[str]) -> None:
         """Report outdated syntax between ``<%`` and ``%>``.

@@ -258,8 +258,8 @@ def called_action(
 
     :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
     :param base: the spec is that of an ad-hoc action.
-    :return: "" if only an expression tells; None if the task calls none, or if an ad-hoc action changes
-        the result by its ``output``.
+    :return: "" if the name depends on an expression; None if the task calls none, or if the ``output``
+        of an ad-hoc action changes the result.
     """
     # Bounded: ad-hoc actions may be based on each other in a circle.
     for _ in range(len(ad_hoc) + 1):

@@ -1,4 +1,4 @@
-"""``st2-mistral convert``, and what becomes of workbooks of 2014 in a Mistral of today."""
+"""Workbooks of 2014, converted with ``st2-mistral convert`` and run in today's Mistral."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OF_2014 = Path(__file__).parents[1] / "data" / "2014"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox whose replica set nobody has upgraded yet."""
+    """Start a sandbox whose replica set is not upgraded yet."""
     yield from new_bench(tmp_path_factory.mktemp("convert"))
 
 
 @pytest.fixture
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of a workbook of 2014."""
+    """Copy a workbook of 2014."""
     return Path(shutil.copy(OF_2014 / f"{request.param}.yaml", tmp_path))
 
 
@@ -37,7 +37,7 @@ def convert(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def run(bench: Bench, file: Path, workflow: str, **given: Any) -> Run:
-    """Convert a file as its user does, and run what it holds then."""
+    """Convert a file as its user does, and run its workflow."""
     convert("-w", file)
     assert bench.mistral.validate(file.read_text()) is None
     bench.mistral.save_definition(file.read_text())
@@ -45,7 +45,7 @@ def run(bench: Bench, file: Path, workflow: str, **given: Any) -> Run:
 
 
 @pytest.mark.parametrize("file", ["rolling-upgrade"], indirect=True)
-def test_the_rolling_upgrade_of_2014(bench: Bench, file: Path) -> None:
+def test_converted_rolling_upgrade_runs(bench: Bench, file: Path) -> None:
     assert convert("-w", file).returncode == 1
     bench.mistral.save_definition(file.read_text())
     parent = bench.parent()
@@ -54,11 +54,11 @@ def test_the_rolling_upgrade_of_2014(bench: Bench, file: Path) -> None:
     assert done.execution["state"] == "SUCCESS", done.execution
     assert "callback-on-error" not in done.tasks
 
-    def ended() -> Any:
+    def finished() -> Any:
         found = bench.st2.get_execution(parent["id"])
         return found if found and found["status"] != "running" else None
 
-    found = eventually(ended, "the parent ends")
+    found = eventually(finished, "the parent finishes")
     assert found["status"] == "succeeded", found["result"]
     assert found["result"]["output"] == "Replica set upgraded. Promoted mongo2 to primary."
     replica_set = bench.stackstorm.replica_set
@@ -67,7 +67,7 @@ def test_the_rolling_upgrade_of_2014(bench: Bench, file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["reverse"], indirect=True)
-def test_a_reverse_workflow_of_2014(bench: Bench, file: Path) -> None:
+def test_converted_reverse_workflow_runs(bench: Bench, file: Path) -> None:
     convert("-w", file)
     assert bench.mistral.validate(file.read_text()) is None
     bench.mistral.save_definition(file.read_text())
@@ -81,7 +81,7 @@ def test_a_reverse_workflow_of_2014(bench: Bench, file: Path) -> None:
     assert done.result("report") == "Hello Ada! Ada?"
 
 
-# The results of Python actions, and paths that are others today.
+# Results of Python actions, and paths that changed.
 ELECTED = """\
 version: '2.0'
 name: tests.elected-2014
@@ -120,7 +120,7 @@ workflows:
 """
 
 
-def test_paths_of_2014(bench: Bench, tmp_path: Path) -> None:
+def test_converted_paths_resolve(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "elected.yaml"
     file.write_text(ELECTED)
     assert convert("-w", file).returncode == 1
@@ -137,7 +137,7 @@ def test_paths_of_2014(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["with-items"], indirect=True)
-def test_with_items_of_2014(bench: Bench, file: Path) -> None:
+def test_converted_with_items_runs(bench: Bench, file: Path) -> None:
     hosts = [{"name": "a", "up": True}, {"name": "b", "up": False}, {"name": "c", "up": True}]
     done = run(bench, file, "tests.with-items-2014.main", hosts=hosts, tries=1, delay=1)
     assert done.execution["state"] == "SUCCESS", done.execution
@@ -146,7 +146,7 @@ def test_with_items_of_2014(bench: Bench, file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["ad-hoc"], indirect=True)
-def test_ad_hoc_actions_of_2014(bench: Bench, file: Path) -> None:
+def test_converted_ad_hoc_actions_run(bench: Bench, file: Path) -> None:
     done = run(bench, file, "tests.ad-hoc-2014.main", name="Ada")
     assert done.execution["state"] == "SUCCESS", done.execution
     assert json.loads(done.execution["output"])["greeting"] == "Hello Ada"
