@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.breaking_servers import BreakingServer, Exchange, forward, hang_up, refusing
 from support.mistral_bench import JOB, Bench, new_bench
-from support.waiting import eventually
+from support.waiting import TIMEOUT, eventually
 
 from st2_mistral_sandbox.process import ChildProcess
 from st2_mistral_sandbox.sandbox import Sandbox
@@ -90,8 +91,8 @@ class Way:
     """No POST arrives, and nobody is told."""
     all_vanish: threading.Event = field(default_factory=threading.Event)
     """Nothing arrives."""
-    posts_are_slow: threading.Event = field(default_factory=threading.Event)
-    """A POST takes its time, so that another relay sees nothing of it yet."""
+    before_post: Callable[[], None] | None = None
+    """Called before a POST is passed on."""
 
     def __call__(self, exchange: Exchange) -> bool:
         assert exchange.request is not None
@@ -99,8 +100,8 @@ class Way:
             self.posts_vanish.is_set() and exchange.request.method == "POST"
         ):
             return hang_up()(exchange)
-        if self.posts_are_slow.is_set() and exchange.request.method == "POST":
-            time.sleep(1)
+        if self.before_post and exchange.request.method == "POST":
+            self.before_post()
         return forward(self.stackstorm.base_url)(exchange)
 
 
@@ -272,46 +273,59 @@ def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
     assert lossy.wait(workflow).result("wait")["output"] == "first"
 
 
-def test_two_relays_that_adopt_the_same_deliver_the_first_childs_result(
+@dataclass
+class Meeting:
+    """Holds the POST of each relay until the other relay has sent one too.
+
+    Each relay looks for an execution before its POST, so neither can see that of the other.
+    """
+
+    arrived: dict[str, threading.Event]
+
+    def wait(self, relay: str) -> None:
+        self.arrived[relay].set()
+        for other in self.arrived.values():
+            other.wait(TIMEOUT)
+
+
+def test_duplicates_of_two_relays_deliver_the_result_of_the_first(
     lossy: LossyBench, tmp_path: Path
 ) -> None:
-    """One of them hears nothing of the other's children: its stream is down."""
-    number = 10
-    relay = lossy.sandbox.relay
-    tasks = f"""
-    each:
-      with-items: i in <% range({number}) %>
-      action: st2.action
-      input: {{ref: sandbox.sleep, parameters: {{seconds: 2}}}}
-    """
-    lossy.way.posts_vanish.set()
-    relay.stop()
-    workflow = lossy.start(lossy.workbook(tasks))
-    with refusing() as nobody:
-        text = Path(relay.args[-1]).read_text(encoding="utf-8")
-        deaf = tmp_path / "deaf.conf"
-        deaf.touch(mode=0o600)
-        deaf.write_text(
-            re.sub(r"^stream_url = .*$", f"stream_url = {nobody}/stream", text, flags=re.M),
-            encoding="utf-8",
-        )
-        second = ChildProcess("deaf", [*relay.args[:-1], str(deaf)], tmp_path / "deaf.log")
-        time.sleep(4)
-        lossy.way.posts_are_slow.set()
-        lossy.way.posts_vanish.clear()
-        try:
-            second.start()
+    """Two relays reschedule the same lost action at once, and one of them has no event stream."""
+    lossy.sandbox.relay.stop()
+    task = "wait: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 2}}}"
+    workflow = lossy.lost(lossy.workbook(task))
+    names = ("first", "second")
+    meeting = Meeting({name: threading.Event() for name in names})
+    args = lossy.sandbox.relay.args
+    text = Path(args[-1]).read_text(encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        stack.callback(lossy.sandbox.relay.start)
+        streams = (lossy.stackstorm.stream_url, f"{stack.enter_context(refusing())}/stream")
+        for name, stream in zip(names, streams, strict=True):
+            way = Way(lossy.stackstorm, before_post=partial(meeting.wait, name))
+            server = stack.enter_context(BreakingServer(way))
+            config = tmp_path / f"{name}.conf"
+            config.touch(mode=0o600)
+            own = {"api_url": f"{server.url}/api/v1", "stream_url": stream}
+            config.write_text(with_options(text, own), encoding="utf-8")
+            relay = ChildProcess(name, [*args[:-1], str(config)], tmp_path / f"{name}.log")
+            stack.callback(relay.stop)
             relay.start()
-            run = lossy.wait(workflow)
-        finally:
-            lossy.way.posts_are_slow.clear()
-            second.stop()
-    assert Counter(action["state"] for action in run.actions) == {"SUCCESS": number}
-    for action in run.actions:
-        first = lossy.children_of(action["id"])[0]
-        assert first["status"] == "succeeded"
-        assert action["output"]["result"]["st2"]["execution_id"] == first["id"]
-    assert len(children(lossy, workflow)) > number, "none was made twice: nothing is shown"
+        run = lossy.wait(workflow)
+        (action,) = run.actions
+        first, second = lossy.children_of(action["id"])
+        assert lossy.stackstorm.executions.wait(first["id"])["status"] == "succeeded"
+    assert action["output"]["result"]["st2"]["execution_id"] == first["id"]
+    assert second["context"]["mistral"] == first["context"]["mistral"]
+
+
+def with_options(text: str, options: dict[str, str]) -> str:
+    """Replace options of the group ``[st2]`` in a configuration, and never time out."""
+    for name, value in options.items():
+        text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.M)
+        assert count == 1, name
+    return text.replace("[st2]\n", f"[st2]\nread_timeout = {TIMEOUT}\n")
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["relay-there", "relay-away"])
