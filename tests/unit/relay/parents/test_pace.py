@@ -8,6 +8,7 @@ from support.clock import Clock
 from st2actions_mistral.relay.parents.pace import Pace
 
 PARENT = "p"
+LATER = [0.3, 0.99, 3.267, 10.7811]
 
 
 @pytest.fixture
@@ -32,18 +33,18 @@ def pauses(pace: Pace, clock: Clock) -> list[float]:
 
 
 def test_looks_after_last_result_begin_early(pace: Pace, clock: Clock) -> None:
-    assert pace.child_completed(PARENT, "c") == 0.05
-    assert pauses(pace, clock) == [0.05, 0.1, 0.3, 0.9, 2.7, 8.1, 24.3]
+    assert pace.child_completed(PARENT, "c") == 0.02
+    assert pauses(pace, clock) == pytest.approx([0.02, 0.05, 0.12, *LATER])
 
 
 def test_looks_after_event_of_parent_begin_later(pace: Pace, clock: Clock) -> None:
     assert pace.changed(PARENT) == 0.3
-    assert pauses(pace, clock) == [0.3, 0.9, 2.7, 8.1, 24.3]
+    assert pauses(pace, clock) == pytest.approx(LATER)
 
 
 def test_event_of_parent_does_not_delay_early_look(pace: Pace) -> None:
     pace.child_completed(PARENT, "c")
-    assert pace.changed(PARENT) == pytest.approx(0.05)
+    assert pace.changed(PARENT) == pytest.approx(0.02)
 
 
 def test_first_look_may_be_later_than_resync(clock: Clock) -> None:
@@ -56,7 +57,7 @@ def test_result_while_other_child_runs_is_not_urgent(pace: Pace) -> None:
     pace.child_started(PARENT, "a")
     pace.child_started(PARENT, "b")
     assert pace.child_completed(PARENT, "a") == 0.3
-    assert pace.child_completed(PARENT, "b") == 0.05
+    assert pace.child_completed(PARENT, "b") == 0.02
 
 
 def test_started_child_delays_early_look(pace: Pace) -> None:
@@ -74,22 +75,25 @@ def test_news_during_look_begins_anew(pace: Pace, clock: Clock) -> None:
     pace.changed(PARENT)
     clock.advance(0.31)
     pace.child_completed(PARENT, "c")
-    assert pace.still_running(PARENT) == pytest.approx(0.05)
+    assert pace.still_running(PARENT) == pytest.approx(0.02)
 
 
-def test_early_looks_are_bounded_and_come_back(pace: Pace, clock: Clock) -> None:
-    def early() -> bool:
-        first = pace.child_completed(PARENT, "c")
-        clock.advance(first + 1e-9)
+def test_early_looks_get_later_and_come_back(pace: Pace, clock: Clock) -> None:
+    def first_pause() -> float:
+        pause = pace.child_completed(PARENT, "c")
+        clock.advance(pause + 1e-9)
         assert pace.take(PARENT) == 0
         pace.still_running(PARENT)
-        return first == 0.05
+        return pause
 
-    assert all(early() for _ in range(10))
-    # Ten early looks took 0.5 s.
-    assert [early() for _ in range(2)] == [False, False]
-    clock.advance(3)
-    assert [early() for _ in range(6)] == [True, True, True, True, False, False]
+    assert [first_pause() for _ in range(11)] == [0.02] * 11
+    pauses = [first_pause() for _ in range(20)]
+    assert pauses[:11] == [0.12] * 11
+    assert pauses[-1] == 0.3
+    clock.advance(1)
+    assert first_pause() == 0.12
+    clock.advance(10)
+    assert first_pause() == 0.02
 
 
 def test_forgotten_parent_is_not_looked_at(pace: Pace) -> None:
@@ -105,7 +109,7 @@ def test_keep_forgets_children_of_other_parents(pace: Pace) -> None:
         pace.child_started(parent, "b")
     pace.keep([PARENT])
     assert pace.child_completed(PARENT, "a") == 0.3
-    assert pace.child_completed("other", "a") == 0.05
+    assert pace.child_completed("other", "a") == 0.02
 
 
 def test_number_of_remembered_children_is_bounded(clock: Clock) -> None:
@@ -115,7 +119,7 @@ def test_number_of_remembered_children_is_bounded(clock: Clock) -> None:
         pace.child_started(f"{number}", "a")
         pace.child_started(f"{number}", "b")
     assert pace.child_completed("0", "a") == 0.3
-    assert pace.child_completed("3", "a") == 0.05
+    assert pace.child_completed("3", "a") == 0.02
     # There is room again for what was forgotten.
     pace.forget("0")
     pace.child_started("3", "c")
@@ -128,4 +132,4 @@ def test_stopped_parent_is_looked_at_with_the_next_news(pace: Pace) -> None:
     pace.stop(PARENT)
     assert pace.take(PARENT) is None
     assert pace.child_completed(PARENT, "b") == 0.3
-    assert pace.child_completed(PARENT, "a") == 0.05
+    assert pace.child_completed(PARENT, "a") == 0.02
