@@ -70,6 +70,7 @@ class RemoteError(St2MistralError):
     :param url: the URL without user, query and fragment.
     :param reason: what happened.
     :param status: the HTTP status of the response, else None.
+    :param message: the server's own words (its ``faultstring`` where it has one), else "".
     :param retry_after: seconds that the server asked to wait, else None.
     :param hint: the part of ``reason`` that is this package's own advice.
     """
@@ -81,6 +82,7 @@ class RemoteError(St2MistralError):
         reason: str,
         *,
         status: int | None = None,
+        message: str = "",
         retry_after: float | None = None,
         hint: str = "",
     ) -> None:
@@ -89,6 +91,7 @@ class RemoteError(St2MistralError):
         self.url = url
         self.reason = reason
         self.status = status
+        self.message = message
         self.retry_after = retry_after
         self.hint = hint
 
@@ -136,6 +139,7 @@ class OutcomeUnknown(RemoteError):
             error.url,
             f"{prefix}{error.reason}",
             status=error.status,
+            message=error.message,
             retry_after=error.retry_after,
             hint=error.hint,
         )
@@ -149,9 +153,7 @@ class Answered(RemoteError):
     """The server rejected the request (3xx or 4xx, or a 500 that is final).
 
     :param status: the HTTP status.
-    :param message: the server's own words (its ``faultstring`` where it has one).
-    :param retry_after: seconds that the server asked to wait (429), else None.
-    :param hint: the part of ``message`` that is this package's own advice.
+    :param message: the server's own words, and ``hint`` where there is one.
     """
 
     status: int
@@ -167,8 +169,15 @@ class Answered(RemoteError):
         hint: str = "",
     ) -> None:
         reason = f"{status} {message}".rstrip()
-        super().__init__(method, url, reason, status=status, retry_after=retry_after, hint=hint)
-        self.message = message
+        super().__init__(
+            method,
+            url,
+            reason,
+            status=status,
+            message=message,
+            retry_after=retry_after,
+            hint=hint,
+        )
 
     @property
     def is_permanent(self) -> bool:

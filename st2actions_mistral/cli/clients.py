@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import Anonymous, MistralCredential
+from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import (

@@ -1,28 +1,31 @@
-"""One HTTP API: its URL, its session, who we are there, and how often a call is tried."""
+"""Call one HTTP API: its URL, session, credential and retries."""
 
 from __future__ import annotations
 
+import email.utils
 import threading
 import time
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 import requests
 
-from st2actions_mistral.client import http_date, retry
+from st2actions_mistral.client import limits, retry
 from st2actions_mistral.client import session as http
-from st2actions_mistral.client.credentials import HeaderSource
+from st2actions_mistral.client.auth import HeaderSource, authenticated
 from st2actions_mistral.client.settings import Timeouts
-from st2actions_mistral.errors import Answered
+from st2actions_mistral.errors import Answered, OutcomeUnknown, RemoteError
 
 
 class Api:
-    """Calls under one URL. Safe to share between threads.
+    """Calls to one API. Threads may share it.
 
     :param url: without a trailing slash.
-    :param sleep: how to wait between two tries.
-    :param stop: once set, nothing is tried again.
+    :param sleep: waits between two attempts.
+    :param stop: once set, nothing is retried.
+    :param judge: returns the error that a 5xx of this service is; the service may tell in its message
+        that the same request fails each time.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Api:
         *,
         sleep: retry.Sleep = time.sleep,
         stop: threading.Event | None = None,
+        judge: Callable[[OutcomeUnknown], RemoteError] | None = None,
+        bounds: limits.Limits = limits.DEFAULT,
     ) -> None:
         self.url = url
         self._session = session
@@ -41,36 +46,38 @@ class Api:
         self._timeouts = timeouts
         self._sleep = sleep
         self._stop = stop
-        self._heard: float | None = None
+        self._judge = judge
+        self._bounds = bounds
+        self._last_contact: float | None = None
 
     @property
     def last_contact(self) -> float:
-        """When the service answered last, whatever it said; seconds as ``time.time``, 0 for never."""
-        # By the clock as it is set now: how long ago it was is kept by one that nobody sets.
-        return 0.0 if self._heard is None else time.time() - (time.monotonic() - self._heard)
+        """The time of the last response, whatever it was; seconds as ``time.time``, 0 for none."""
+        if self._last_contact is None:
+            return 0.0
+        # The age comes from a clock that nobody sets, so that it stays right if the time is set.
+        return time.time() - (time.monotonic() - self._last_contact)
 
     def once(
         self,
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        data: bytes | None = None,
         expect: type = dict,
         texts: Collection[str] = (),
+        **request: Any,
     ) -> Any:
-        """Send a request, once; once more where a 401 can be mended.
+        """Send a request, without a retry; only a 401 may renew the token and send it again.
 
-        :param path: below :attr:`url`; parts that come from elsewhere are quoted by the caller.
-        :param expect: what the answer has to be: an object (dict) or a list of objects.
-        :param texts: the keys under which each of these objects has to have a text.
+        :param path: below :attr:`url`; the caller quotes parts that come from elsewhere.
+        :param expect: an object (dict) or a list of objects.
+        :param texts: the keys under which each object must have a string.
+        :param request: ``params``, ``headers``, ``json`` or ``data``.
         :return: the decoded JSON of a 2xx.
-        :raises RemoteError: see ``client.session.send``; OutcomeUnknown also where the answer is
-            nothing that the service could have said.
+        :raises RemoteError: see ``client.session.send``; OutcomeUnknown also if the response has
+            another shape.
         """
-        response = self._response(method, path, params=params, headers=headers, json=json, data=data)
+        response = self._response(method, path, **request)
         return http.json_body(response, method, self.url + path, expect, texts)
 
     def counts(self, path: str, params: Mapping[str, Any]) -> tuple[int, int | None]:
@@ -84,11 +91,11 @@ class Api:
         return len(rows), int(total) if total.isdecimal() else None
 
     def clock(self, path: str) -> datetime | None:
-        """What time it is where the service is, in whole seconds; None where it does not say.
+        """Return the time of the service, in whole seconds; None where it does not tell.
 
-        :param path: something that a GET gives, see :meth:`once`.
+        :param path: something that a GET returns, see :meth:`once`.
         """
-        return http_date.read(self._response("GET", path).headers.get("Date"))
+        return _date(self._response("GET", path).headers.get("Date"))
 
     def _response(
         self,
@@ -100,8 +107,9 @@ class Api:
         json: Any = None,
         data: bytes | None = None,
     ) -> requests.Response:
+        """Return the whole response; otherwise as :meth:`once`."""
 
-        def attempt(ours: dict[str, str]) -> requests.Response:
+        def send(credential: dict[str, str]) -> requests.Response:
             try:
                 response = http.send(
                     self._session,
@@ -109,36 +117,31 @@ class Api:
                     self.url + path,
                     self._timeouts,
                     params=params,
-                    headers={**(headers or {}), **ours},
+                    headers={**(headers or {}), **credential},
                     json=json,
                     data=data,
+                    bounds=self._bounds,
                 )
             except Answered:
-                self._heard = time.monotonic()
+                self._last_contact = time.monotonic()
                 raise
-            self._heard = time.monotonic()
+            except OutcomeUnknown as error:
+                judged = self._judge(error) if self._judge else error
+                if judged is error:
+                    raise
+                self._last_contact = time.monotonic()
+                raise judged from error
+            self._last_contact = time.monotonic()
             return response
 
-        ours = self._credential.headers()
-        try:
-            return attempt(ours)
-        except Answered as error:
-            if error.status != 401:
-                raise
-            if not self._credential.renew(ours):
-                raise self._with_hint(error) from error
-            renewed = self._credential.headers()
-            try:
-                return attempt(renewed)
-            except Answered as again:
-                raise (self._with_hint(again) if again.status == 401 else again) from error
+        return authenticated(self._credential, send)
 
     def call(self, method: str, path: str, **request: Any) -> Any:
-        """A call that is safe to repeat, tried until the deadline. Arguments as for :meth:`once`."""
+        """Send a request that is safe to repeat, until the deadline. Arguments as for :meth:`once`."""
         return self.retrying()(self.once, method, path, **request)
 
     def retrying(self, *, repeat_unknown: bool = True) -> Any:
-        """The retry policy for a call that its author spells out."""
+        """Return the retry policy for several requests that are retried together."""
         return retry.policy(
             self._timeouts, repeat_unknown=repeat_unknown, sleep=self._sleep, stop=self._stop
         )
@@ -147,16 +150,11 @@ class Api:
         """Close the connections that are kept."""
         self._session.close()
 
-    def _with_hint(self, error: Answered) -> Answered:
-        return advised(error, self._credential.hint())
 
-
-def advised(error: Answered, hint: str) -> Answered:
-    """The same refusal, with what to do about it after the other side's words."""
-    message = f"{sentence(error.message)} {hint}".strip() if hint else error.message
-    return Answered(error.method, error.url, error.status, message, hint=hint)
-
-
-def sentence(words: str) -> str:
-    """Somebody else's words, for more to come after them: with a full stop where they have no end."""
-    return words if not words or words.endswith((".", "!", "?", "…", ":")) else f"{words}."
+def _date(header: str | None) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(header or "")
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # HTTP's dates are in GMT, also in the old form that does not say so.
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

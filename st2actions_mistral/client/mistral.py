@@ -12,9 +12,9 @@ from typing import Any, Final
 from st2actions_mistral.client import retry
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import Anonymous, MistralCredential
-from st2actions_mistral.client.listing import Progress
-from st2actions_mistral.client.session import new_session, shaped
+from st2actions_mistral.client.auth import Anonymous, MistralCredential
+from st2actions_mistral.client.limits import Progress
+from st2actions_mistral.client.session import check_shape, new_session
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
@@ -412,7 +412,7 @@ class MistralClient:
             yield from rows
             if not rows or not more:
                 return
-            progress.goes_on_after(rows)
+            progress.add(rows)
             marker = rows[-1]["id"]
 
     def _rows(
@@ -424,7 +424,7 @@ class MistralClient:
         """
         page = self._api.call("GET", f"/{path}", params=params)
         name = key or path
-        return shaped(
+        return check_shape(
             page.get(name), name, "GET", f"{self._api.url}/{path}", list, ["id"]
         ), "next" in page
 

@@ -1,4 +1,4 @@
-"""What the clients need to know. Frozen, hashable, and silent about secrets in their repr."""
+"""Settings of the clients. They are frozen and hashable, and their repr shows no secret."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ST2_STREAM_PORT: Final = 9102
 
 @dataclass(frozen=True)
 class Tls:
-    """How a server's certificate is checked."""
+    """The check of a server's certificate."""
 
     cafile: str | None = None
-    """A file of CA certificates in PEM; None: the ones that requests brings."""
+    """A file of CA certificates in PEM; None: those of the certifi package."""
     insecure: bool = False
-    """Take any certificate."""
+    """Accept any certificate."""
 
 
 @dataclass(frozen=True)
@@ -32,55 +32,60 @@ class Timeouts:
     connect_timeout: float = 5
     """For a connection."""
     read_timeout: float = 30
-    """For the next byte of an answer."""
+    """For the next byte of a response."""
     retry_deadline: float = 60
-    """Over all tries of one call. A try that has begun may outlast it by its timeouts."""
+    """For all attempts of one call. The last attempt may outlast it by its timeouts."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """One way in: an API key, a token, or user and password at an ``auth_url``."""
+    """A credential for StackStorm: an API key, a token, or user and password.
+
+    :raises ConfigError: the fields contradict each other.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     auth_token: str | None = field(default=None, repr=False)
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth_url: str | None = None
-    """Where ``POST /tokens`` is, e.g. ``https://st2.example/auth/v1``."""
+    """The URL under which ``POST /tokens`` is, such as ``https://st2.example/auth/v1``."""
+    group: str | None = field(default=None, compare=False)
+    """The group of options that the fields come from, for messages."""
 
     def __post_init__(self) -> None:
-        ways = [
-            name
-            for name, given in (
-                ("api_key", self.api_key),
-                ("auth_token", self.auth_token),
-                ("username", self.username),
-            )
-            if given
-        ]
-        if len(ways) > 1:
+        fields = ("api_key", "auth_token", "username")
+        given = [name for name in fields if getattr(self, name)]
+        if len(given) > 1:
             raise ConfigError(
-                f"[st2] {' and '.join(ways)} are set: keep one of api_key, auth_token, and username"
-                " with password."
+                f"{self.option(' and '.join(given))} are set: keep one of api_key, auth_token, and"
+                " username with password."
             )
-        for name, value in (("api_key", self.api_key), ("auth_token", self.auth_token)):
+        for name in ("api_key", "auth_token"):
+            value = getattr(self, name)
             if value and not is_header_text(value):
                 raise ConfigError(
-                    f"[st2] {name}: holds a blank or a character that no header can carry. Copy it"
-                    " again, without quotes."
+                    f"{self.option(name)}: has a blank or a character that is not allowed in a header."
+                    " Copy it again, without quotes."
                 )
         if bool(self.username) != bool(self.password):
-            raise ConfigError("[st2] username and password go together: set both or neither.")
+            raise ConfigError(
+                f"{self.option('username')} and password belong together: set both or neither."
+            )
         if self.username and not self.auth_url:
             raise ConfigError(
-                "[st2] auth_url is needed with username and password: the URL under which"
-                " StackStorm's auth service is, such as https://HOST/auth/v1 or http://HOST:9100."
+                f"{self.option('auth_url')} is missing, which username and password need: the URL of"
+                " StackStorm's auth service, such as https://HOST/auth/v1 or http://HOST:9100."
             )
+
+    def option(self, name: str) -> str:
+        """Return the name of a field as its option is known to the user."""
+        return f"[{self.group}] {name}" if self.group else name
 
 
 @dataclass(frozen=True)
 class St2Settings:
-    """StackStorm's API, and how to get in."""
+    """StackStorm's API and the credential for it."""
 
     api_url: str = f"http://127.0.0.1:{ST2_API_PORT}/v1"
     credential: Credential = Credential()
@@ -90,10 +95,10 @@ class St2Settings:
     timeouts: Timeouts = Timeouts()
 
     def stream(self) -> str:
-        """The URL of the event stream.
+        """Return the URL of the event stream.
 
-        Behind StackStorm's nginx ``…/api/v1`` has ``…/stream/v1/stream`` beside it; without it, the
-        stream service listens on the port next to the API's.
+        StackStorm's nginx has ``…/stream/v1/stream`` beside ``…/api/v1``. Without nginx, the stream
+        service listens on the port after the API's.
         """
         if self.stream_url:
             return self.stream_url
@@ -110,7 +115,7 @@ class St2Settings:
 
 @dataclass(frozen=True)
 class MistralSettings:
-    """Mistral's API. Who we are there is the session's business, see ``client.mistral``."""
+    """Mistral's API. The credential is passed to ``client.mistral.MistralClient`` separately."""
 
     url: str = "http://127.0.0.1:8989/v2"
     tls: Tls = Tls()
@@ -132,29 +137,29 @@ def without_retries(settings: _Settings) -> _Settings:
 
 
 def is_header_text(text: str) -> bool:
-    """Whether every HTTP client can put it into a header as it is: visible ASCII, no blanks."""
+    """Return True for visible ASCII without blanks, which every HTTP client can put into a header."""
     return bool(_HEADER_TEXT.fullmatch(text))
 
 
 def checked_url(option: str, url: str) -> str:
-    """``url`` without a trailing slash.
+    """Return ``url`` without a trailing slash.
 
     :param option: its name, for the error.
-    :raises ConfigError: where it is no plain http(s) URL. User and password in it would end up in
-        logs; they have options of their own.
+    :raises ConfigError: it is not a plain http(s) URL. User and password in it would end up in logs;
+        there are options for them.
     """
-    # Wherever it stands: in front of it there may be a password with a slash.
+    # Anywhere in it: before an @ there may be a password with a slash.
     if "@" in url:
         raise ConfigError(
-            f"{option}: must not hold an @, as between a password and a host; there are options for"
-            " user and password. In a path, write %40."
+            f"{option}: must not contain an @. There are options for user and password. Write %40 for"
+            " an @ in a path."
         )
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what checks it
+        parts.port  # noqa: B018 - reading it checks it
     except ValueError:
-        # The text of the error would show a part of it.
-        raise ConfigError(f"{option}: not a URL, its host or its port is none.") from None
+        # The text of the error would show a part of the URL.
+        raise ConfigError(f"{option}: is not a URL: its host or port is invalid.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"{option}: {url!r:.200} is not an http or https URL, such as http://127.0.0.1:9101/v1."

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from st2actions_mistral.client import retry
+from st2actions_mistral.client import limits, retry, st2_messages
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import St2Credential
-from st2actions_mistral.client.listing import Progress
-from st2actions_mistral.client.session import new_session, shaped
+from st2actions_mistral.client.auth import St2Credential
+from st2actions_mistral.client.session import check_shape, new_session
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
@@ -24,10 +22,9 @@ from st2actions_mistral.model.workflow import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
 
-# StackStorm shows at most 100 rows at once by default. It refuses to whoever asks for more, with 403,
-# where [api] max_page_size is lower; but for its administrators.
+# StackStorm's default page size. A lower [api] max_page_size rejects larger pages with 403, except
+# for administrators.
 _PAGE: Final = 100
-_LARGEST_PAGE: Final = re.compile(r'Limit "\d+" specified, maximum value is "([1-9]\d{0,8})"')
 
 # How far StackStorm's clock may be from ours. StackStorm has no index on what a child carries of
 # Mistral, but one on the time it started: with a bound, a look-up reads a day's executions and not
@@ -56,12 +53,20 @@ class St2Client:
         *,
         sleep: retry.Sleep = time.sleep,
         stop: threading.Event | None = None,
+        bounds: limits.Limits = limits.DEFAULT,
     ) -> None:
         self._page = _PAGE
         session = new_session(settings.tls)
         credential = St2Credential(settings, session)
         self._api = Api(
-            settings.api_url, session, credential, settings.timeouts, sleep=sleep, stop=stop
+            settings.api_url,
+            session,
+            credential,
+            settings.timeouts,
+            sleep=sleep,
+            stop=stop,
+            judge=st2_messages.judge,
+            bounds=bounds,
         )
 
     def retrying(self, *, repeat_unknown: bool = True) -> Any:
@@ -296,7 +301,7 @@ class St2Client:
             if error.status == 404:
                 return None
             raise
-        found = shaped(action.get("parameters"), "parameters", "GET", f"{self._api.url}{path}")
+        found = check_shape(action.get("parameters"), "parameters", "GET", f"{self._api.url}{path}")
         return {name: about if isinstance(about, dict) else {} for name, about in found.items()}
 
     def may_run(self, ref: str) -> bool:
@@ -304,14 +309,15 @@ class St2Client:
 
         :raises Answered: 400 or 404 where there is no such action.
         """
-        impossible = {"action": ref, "parameters": {"st2_mistral_check": True}}
+        parameter = "st2_mistral_check"
+        impossible = {"action": ref, "parameters": {parameter: True}}
         try:
             self._api.once("POST", "/executions", json=impossible)
         except Answered as error:
             if error.status == 403:
                 return False
             # StackStorm looks at the parameters after it has looked at who asks.
-            if error.status != 400 or "st2_mistral_check" not in error.message:
+            if error.status != 400 or not st2_messages.names(error, parameter):
                 raise
         return True
 
@@ -343,14 +349,14 @@ class St2Client:
     def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """``id``, ``status`` and ``context`` of the executions that a query finds, if it asks for
         nothing else."""
-        progress = Progress(f"{self._api.url}/executions")
+        progress = limits.Progress(f"{self._api.url}/executions")
         offset = 0
         while True:
             page = self._listed(self._api.call, {**query, "offset": offset})
             yield from page
             if len(page) < self._page:
                 return
-            progress.goes_on_after(page)
+            progress.add(page)
             offset += len(page)
 
     def _listed(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -363,10 +369,10 @@ class St2Client:
         try:
             page: list[dict[str, Any]] = call("GET", "/executions", params=query, **request)
         except Answered as error:
-            allowed = _LARGEST_PAGE.search(error.message)
-            if allowed is None or int(allowed[1]) >= query["limit"]:
+            allowed = st2_messages.page_limit(error)
+            if allowed is None or allowed >= query["limit"]:
                 raise
-            self._page = int(allowed[1])
+            self._page = allowed
             page = call("GET", "/executions", params={**query, "limit": self._page}, **request)
         return page
 

@@ -1,4 +1,4 @@
-"""StackStorm's event stream."""
+"""Read StackStorm's event stream."""
 
 from __future__ import annotations
 
@@ -6,109 +6,93 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
 import requests
-import sseclient
 
+from st2actions_mistral.client import limits
 from st2actions_mistral.client import session as http
-from st2actions_mistral.client.api import advised
-from st2actions_mistral.client.credentials import St2Credential
+from st2actions_mistral.client.auth import St2Credential, authenticated
 from st2actions_mistral.client.settings import St2Settings
-from st2actions_mistral.errors import Answered, OutcomeUnknown
+from st2actions_mistral.client.translate import request_errors
+from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.model import json_values
 
 LOG: Final = logging.getLogger(__name__)
 
 _EVENTS: Final = "st2.execution__create,st2.execution__update"
 
-# StackStorm sends a bare newline every 25 s by default. A stream that is silent for longer than two
-# of them is dead, however its connection looks.
-_SILENCE: Final = 60.0
-
 _READ_BYTES: Final = 65536
 
-# One frame is a whole execution with its result, and a line of it is the frame. StackStorm's own
-# limit is MongoDB's 16 MB for a document; JSON may need several bytes for one of these.
-_FRAME_BYTES: Final = 64 * 1024 * 1024
-
-# StackStorm's have two. What is read of a frame is copied for each line of it.
-_FRAME_LINES: Final = 100
-
-# As sseclient has it; two pieces may share it, of which the first then has 3 bytes at most.
-_FRAME_END: Final = re.compile(rb"\n\n|\r\r|\r\n\r\n")
-_SHARED: Final = 3
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_DATA: Final = re.compile(rb"data(?:: ?|\Z)")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an execution."""
+    """The creation or an update of an execution."""
 
     execution: dict[str, Any]
-    """The whole of it, with ``context``, and ``result`` once it is final."""
+    """The whole execution with ``context``, and ``result`` once it is final."""
 
 
 class EventStream:
     """An open stream of the creations and updates of executions; a context manager.
 
-    StackStorm numbers no events and repeats none: what happened before :meth:`events` gave its first
+    StackStorm numbers no events and repeats none. What happened before :meth:`events` yielded its first
     item, or after it ended, has to be listed.
 
     :raises RemoteError: the stream cannot be opened, see ``client.session.send``.
     """
 
-    def __init__(self, settings: St2Settings) -> None:
-        self._heard = time.monotonic()
-        self._session = http.new_session(settings.tls)
+    def __init__(self, settings: St2Settings, *, bounds: limits.Limits = limits.DEFAULT) -> None:
+        self._last_contact = time.monotonic()
+        self._bounds = bounds
         self._url = settings.stream()
-        credential = St2Credential(settings, self._session)
+        self._session = http.new_session(settings.tls)
         try:
-            self._response = self._open(settings, credential)
+            self._response = self._open(settings)
         except BaseException:
             self._session.close()
             raise
 
     @property
     def last_contact(self) -> float:
-        """When something came last, if only a heartbeat; seconds as ``time.time``."""
+        """The time of the last byte, including heartbeats; seconds as ``time.time``."""
         # As Api.last_contact.
-        return time.time() - (time.monotonic() - self._heard)
+        return time.time() - (time.monotonic() - self._last_contact)
 
     def events(self) -> Iterator[Event | None]:
-        """What happens, as it happens; None first, once nothing more can be missed.
+        """Yield events as they happen; None first, once no later event can be missed.
 
-        Ends when StackStorm ends the stream.
+        The iterator ends when StackStorm ends the stream.
 
-        :raises OutcomeUnknown: it broke, or was silent for longer than two heartbeats.
+        :raises OutcomeUnknown: the stream broke, or was silent for too long.
         """
-        bytes_read = self._bytes()
-        try:
-            # StackStorm writes its first heartbeat once it has subscribed us.
-            first = next(bytes_read)
-        except StopIteration:
+        pieces = self._pieces()
+        # StackStorm writes its first heartbeat once the subscription is active.
+        first = next(pieces, None)
+        if first is None:
             return
         yield None
-        try:
-            for frame in sseclient.SSEClient(_whole(first, bytes_read)).events():
-                event = _parsed(frame.data)
-                if event is not None:
-                    yield event
-        except UnicodeDecodeError as error:
-            raise OutcomeUnknown("GET", self._url, "the stream is not UTF-8.") from error
+        for data in frames(itertools.chain([first], pieces), self._url, self._bounds):
+            event = _event(data)
+            if event is not None:
+                yield event
 
     def interrupt(self) -> None:
         """End :meth:`events`, also while another thread waits in it."""
         try:
             self._response.raw.shutdown()
         except (ValueError, RuntimeError, OSError):
-            # Read to its end or closed already: nobody waits.
-            LOG.debug("The stream had ended.")
+            LOG.debug("The stream had ended already.")
 
     def close(self) -> None:
-        """Close the connection. Not while another thread reads: see :meth:`interrupt`."""
+        """Close the connection. Call :meth:`interrupt` first if another thread reads."""
         self._response.close()
         self._session.close()
 
@@ -123,74 +107,87 @@ class EventStream:
     ) -> None:
         self.close()
 
-    def _open(self, settings: St2Settings, credential: St2Credential) -> requests.Response:
-        def attempt(ours: dict[str, str]) -> requests.Response:
+    def _open(self, settings: St2Settings) -> requests.Response:
+        timeouts = replace(settings.timeouts, read_timeout=self._bounds.stream_silence)
+
+        def send(credential: dict[str, str]) -> requests.Response:
             return http.send(
                 self._session,
                 "GET",
-                settings.stream(),
-                replace(settings.timeouts, read_timeout=_SILENCE),
+                self._url,
+                timeouts,
                 params={"events": _EVENTS},
-                headers={"Accept": "text/event-stream", **ours},
+                headers={"Accept": "text/event-stream", **credential},
                 stream=True,
             )
 
-        ours = credential.headers()
-        try:
-            return attempt(ours)
-        except Answered as error:
-            if error.status != 401:
-                raise
-            if not credential.renew(ours):
-                raise advised(error, credential.hint()) from error
-            return attempt(credential.headers())
+        return authenticated(St2Credential(settings, self._session), send)
 
-    def _bytes(self) -> Iterator[bytes]:
-        """What is there, without waiting for a full buffer (behind nginx there are no chunks)."""
-        unfinished = lines = 0
-        before = b""
-        with http.translated("GET", self._url):
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the bytes that have arrived; a full buffer would wait for ever behind nginx."""
+        with request_errors("GET", self._url):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
-                self._heard = time.monotonic()
-                unfinished -= len(before)
-                lines -= _line_ends(before)
-                for number, frame in enumerate(_FRAME_END.split(before + piece)):
-                    if number:
-                        unfinished = lines = 0
-                    unfinished += len(frame)
-                    lines += _line_ends(frame)
-                    if unfinished > _FRAME_BYTES or lines > _FRAME_LINES:
-                        limit = f"{_FRAME_BYTES} bytes, or {_FRAME_LINES} lines"
-                        raise OutcomeUnknown(
-                            "GET", self._url, f"a frame of the stream is longer than {limit}."
-                        )
-                before = (before + piece)[-_SHARED:]
+                self._last_contact = time.monotonic()
                 yield piece
 
 
-def _whole(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    """The stream, each piece of it with the end of a frame: sseclient copies what it has of a frame
-    for every piece that adds to it."""
-    held: list[bytes] = []
-    before = b""
-    for piece in itertools.chain([first], rest):
-        held.append(piece)
-        if _FRAME_END.search(before + piece):
-            yield b"".join(held)
-            held.clear()
-        before = (before + piece)[-_SHARED:]
-    yield b"".join(held)
+def frames(pieces: Iterable[bytes], url: str, bounds: limits.Limits = limits.DEFAULT) -> Iterator[str]:
+    """Yield the data of each server-sent event, within bounds.
+
+    Lines end with LF, CR or CRLF, and pieces end anywhere. An event that the stream does not finish is
+    dropped.
+
+    :param url: of the stream, for the error.
+    :raises OutcomeUnknown: an event is too large, or is not UTF-8.
+    """
+    # Of the current event: the pieces of its unfinished line, its lines of data, its bytes and lines.
+    line: list[bytes] = []
+    data: list[bytes] = []
+    size = lines = 0
+    is_first_line = True
+    after_cr = False
+    for piece in pieces:
+        # The second half of a CRLF ends no further line.
+        rest = piece[1:] if after_cr and piece.startswith(b"\n") else piece
+        after_cr = rest.endswith(b"\r")
+        *ends, rest = _LINE_END.split(rest)
+        for end in ends:
+            line.append(end)
+            size += len(end) + 1
+            lines += 1
+            limits.check_frame(url, size, lines, bounds)
+            whole = b"".join(line)
+            line.clear()
+            if is_first_line:
+                whole = whole.removeprefix(_BYTE_ORDER_MARK)
+                is_first_line = False
+            if not whole:
+                if data:
+                    yield _decoded(b"\n".join(data), url)
+                    data.clear()
+                size = lines = 0
+            elif match := _DATA.match(whole):
+                data.append(whole[match.end() :])
+        line.append(rest)
+        size += len(rest)
+        limits.check_frame(url, size, lines, bounds)
 
 
-def _line_ends(data: bytes) -> int:
-    return data.count(b"\n") + data.count(b"\r")
+def _decoded(data: bytes, url: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise OutcomeUnknown("GET", url, "the stream is not UTF-8.") from error
 
 
-def _parsed(data: str) -> Event | None:
+def _event(data: str) -> Event | None:
+    """Return the event of a frame; None if it has no data or is not about an execution."""
+    if not data:
+        return None
     try:
         execution = json_values.decode(data)
     except ValueError:
-        LOG.warning("An event of %d characters is not JSON and was left out.", len(data))
+        LOG.warning("An event of %d characters was ignored: it is not JSON.", len(data))
         return None
     if not isinstance(execution, dict):
         return None

@@ -14,7 +14,7 @@ from typing import Any, Final
 from oslo_config import cfg
 from oslo_config.iniparser import ParseError
 
-from st2actions_mistral.client.credentials import MistralCredential
+from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.settings import (
     Credential,
     MistralSettings,
@@ -169,7 +169,7 @@ def keystone_credential(
     """
     from keystoneauth1 import exceptions, loading
 
-    from st2actions_mistral.client.keystone import KeystoneCredential
+    from st2actions_mistral.client.auth import KeystoneCredential
 
     try:
         loading.register_auth_conf_options(conf, group)
@@ -247,6 +247,7 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
             username=options["username"],
             password=options["password"],
             auth_url=url("auth_url"),
+            group=group,
         ),
         tls=_tls(options),
         timeouts=timeouts(options),

@@ -163,7 +163,7 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
         raise InputError(
             "st2_context",
             f"the context of this task takes {len(value)} bytes as a header, StackStorm accepts"
-            f" {MAX_HEADER_BYTES}. Shorten the name of the workflow or the option [st2] site.",
+            f" {MAX_HEADER_BYTES}. Shorten the name of the workflow or the site.",
         )
     return value
 

@@ -41,7 +41,7 @@ class Foreign:
         """Why the record is not written to, for people."""
         own = self.scope.project_id
         token = f"is for project {own!r:.80}" if own else "has no project"
-        return f"it belongs to {self.project}, and the token of [st2_relay] {token}"
+        return f"it belongs to {self.project}, and the relay's token {token}"
 
 
 def foreign(row: Mapping[str, Any], scope: Scope | None) -> Foreign | None:

@@ -67,7 +67,7 @@ class WorkflowRef:
     """The workflow execution that runs for a StackStorm execution."""
 
     site: str
-    """See ``[st2] site``."""
+    """Marks the Mistral among several that share one StackStorm."""
     execution_id: str
     workflow_name: str
 

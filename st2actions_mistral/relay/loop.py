@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from st2actions_mistral.client.api import sentence
+from st2actions_mistral.client.auth import sentence
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import St2Client

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from st2actions_mistral.client.credentials import MistralCredential
+from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, St2Settings, cap_deadline
 from st2actions_mistral.client.st2 import St2Client

@@ -8,7 +8,7 @@ from typing import Final
 
 from oslo_config import cfg
 
-from st2actions_mistral.client.credentials import Anonymous, MistralCredential
+from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings, checked_url
 from st2actions_mistral.config.load import (
     checked_keys,

@@ -102,7 +102,7 @@ def test_invalid_options_end_the_checks(check: Check, options: str, told: str) -
 def test_a_wrong_key_fails_and_skips_what_needs_stackstorm(check: Check) -> None:
     found = check(st2="api_key = nonsense")
     assert found["StackStorm"][0] == "failed"
-    assert "StackStorm does not take [st2] api_key" in found["StackStorm"][1]
+    assert "StackStorm rejects [st2] api_key" in found["StackStorm"][1]
     assert found["event stream"] == ("skipped", "needs StackStorm")
 
 

@@ -41,7 +41,7 @@ from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.actions.callback import St2Callback
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import St2Credential
+from st2actions_mistral.client.auth import St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client

@@ -234,7 +234,7 @@ def test_importing_registers_no_option_opens_no_socket_and_starts_no_thread() ->
         events = []
         names = {modules("actions", "client", "config", "errors", "model", "relay")!r}
 
-        import mistral_lib.actions, requests, sseclient, tenacity, yaml
+        import mistral_lib.actions, requests, tenacity, yaml
         before = set(cfg.CONF)
         sys.addaudithook(
             lambda event, args: events.append(event)
@@ -260,7 +260,7 @@ def test_what_runs_inside_mistral_needs_no_extra() -> None:
     imported = in_a_fresh_process(
         f"""
         import importlib, json, sys
-        for name in ("rich", "werkzeug", "sseclient", "mistral", "jinja2", "cheroot", "st2common"):
+        for name in ("rich", "werkzeug", "mistral", "jinja2", "st2common"):
             sys.modules[name] = None
         for name in {names!r}:
             importlib.import_module(name)

@@ -116,7 +116,7 @@ def must_let_in(settings: St2Settings) -> None:
 
     :raises ConfigError: it cannot be reached, or does not let us in.
     """
-    from st2actions_mistral.client.api import sentence
+    from st2actions_mistral.client.auth import sentence
     from st2actions_mistral.client.st2 import St2Client
 
     try:

@@ -24,8 +24,9 @@ from support.breaking_servers import (
 )
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.session import json_body, new_session, send, translated
+from st2actions_mistral.client.session import json_body, new_session, send
 from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
+from st2actions_mistral.client.translate import request_errors
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
 TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=20)
@@ -102,7 +103,8 @@ def test_a_refusal_with_an_odd_header_is_a_refusal(
     with BreakingServer(answer(status, body, headers)) as server, pytest.raises(kind) as caught:
         get(server.url)
     assert getattr(caught.value, "status", None) == status
-    assert getattr(caught.value, "retry_after", None) is None
+    # urllib3 reads a year beyond its calendar as its longest wait.
+    assert caught.value.retry_after in (None, 0, 21600)
     assert status == 302 or "No: \ufffdé." in str(caught.value)
 
 
@@ -138,7 +140,7 @@ def test_two_lengths_are_an_error_of_the_answer_and_not_of_the_request(status: i
 @pytest.mark.parametrize("error", [ValueError, OverflowError, IndexError, AttributeError])
 def test_what_a_library_makes_of_an_answer_is_an_unknown_outcome(error: type[Exception]) -> None:
     words = f"cannot be read .{error.__name__}"
-    with pytest.raises(OutcomeUnknown, match=words) as caught, translated("GET", "http://x"):
+    with pytest.raises(OutcomeUnknown, match=words) as caught, request_errors("GET", "http://x"):
         raise error("hush")
     assert "hush" not in str(caught.value)
 
@@ -198,7 +200,7 @@ def head(text: str) -> Behaviour:
     [
         (head("SAID"), "no HTTP status line"),
         (head("HTTP/1.1 SAID OK"), "no HTTP status line"),
-        (head("HTTP/SAID 200 OK"), "no version of HTTP"),
+        (head("HTTP/SAID 200 OK"), "an unknown version of HTTP"),
         (head("HTTP/1.1 400 SAID"), "400 …"),
         (head("HTTP/1.1 500 SAID"), "500 …"),
         (head("HTTP/1.1 200 OK\r\nContent-Encoding: SAID"), "compressed, unasked"),
@@ -207,8 +209,8 @@ def head(text: str) -> Behaviour:
         (head("HTTP/1.1 302 OK\r\nLocation: http://SAID@SAID/"), "redirects to http://…."),
         (head("HTTP/1.1 302 OK\r\nLocation: SAID"), "redirects to http://127.0.0.1:"),
         (head("HTTP/1.1 400 No\r\nSAID\r\nX: SAID"), "400 No"),
-        (answer(200, {}, {f"X-{n}": SAID for n in range(200)}), "headers that cannot be read"),
-        (hang_up(), "Remote end closed connection without response"),
+        (answer(200, {}, {f"X-{n}": SAID for n in range(200)}), "unreadable headers"),
+        (hang_up(), "the server closed the connection without a response"),
         (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", then=hang_up()), "ended early"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_listing_without_an_end_is_an_error() -> None:
     with BreakingServer(answer(200, page)) as server:
         with (
             client(server.url) as mistral,
-            pytest.raises(OutcomeUnknown, match=r"GET .*/action_executions: .*brings nothing new"),
+            pytest.raises(OutcomeUnknown, match=r"GET .*/action_executions: .*without a new row"),
         ):
             list(mistral.running_actions())
         assert len(server.requests) == 4

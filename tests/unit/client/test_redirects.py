@@ -10,7 +10,7 @@ from support.breaking_servers import BreakingServer, answer, redirect
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.client.keystone import KeystoneCredential
+from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts, Tls
 from st2actions_mistral.client.st2 import St2Client

@@ -8,6 +8,8 @@ import email.utils
 import logging
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +38,7 @@ from support.breaking_servers import (
 )
 from support.certificates import Certificates
 
-from st2actions_mistral.client import session as session_module
-from st2actions_mistral.client.session import json_body, new_session, send, shaped
+from st2actions_mistral.client.session import check_shape, json_body, new_session, send
 from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
@@ -174,7 +175,7 @@ def test_a_redirect_is_not_followed_and_names_its_target(
         ({"Location": "//other:80/login"}, r"http://other:80\. "),
         ({"Location": "http://[broken"}, "malformed"),
         ({"Location": "http://%zz\xff/"}, "redirects"),
-        ({}, "nowhere"),
+        ({}, "an unnamed URL"),
     ],
 )
 def test_an_odd_redirect_is_answered_too(
@@ -239,9 +240,7 @@ def _http_date(seconds: float, form: str) -> str:
     ("header", "least", "most"),
     [
         ("7", 7, 7),
-        ("0.5", 0.5, 0.5),
         ("0", 0, 0),
-        ("-5", 0, 0),
         # In an hour from when the test runs, in both forms of a date.
         ("%a, %d %b %Y %H:%M:%S GMT", 3500, 3601),
         ("%a %b %d %H:%M:%S %Y", 3500, 3601),
@@ -275,7 +274,7 @@ def test_retry_after_is_read_in_seconds_and_as_a_date(
     assert least <= caught.value.retry_after <= most
 
 
-@pytest.mark.parametrize("header", ["soon", "nan", "inf", "1e999", "", "Mon, 99 Foo 2026"])
+@pytest.mark.parametrize("header", ["soon", "-5", "0.5", "nan", "inf", "1e999", "", "Mon, 99 Foo 2026"])
 def test_a_retry_after_that_says_nothing_is_ignored(session: requests.Session, header: str) -> None:
     with (
         BreakingServer(answer(429, b"", {"Retry-After": header})) as server,
@@ -305,7 +304,7 @@ def test_a_retry_after_that_says_nothing_is_ignored(session: requests.Session, h
 def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session, body: bytes) -> None:
     with BreakingServer(answer(200, body)) as server:
         response = post(session, server.url)
-        with pytest.raises(OutcomeUnknown, match=r"the answer \(200\)"):
+        with pytest.raises(OutcomeUnknown, match=r"the response \(200\)"):
             json_body(response, "POST", "http://x", dict, ["id"])
 
 
@@ -325,12 +324,12 @@ def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session
 )
 def test_an_answer_without_what_was_asked_for_is_of_unknown_outcome(body: Any, expect: type) -> None:
     with pytest.raises(OutcomeUnknown):
-        shaped(body, "the answer", "GET", "http://x", expect, ["id"])
+        check_shape(body, "the answer", "GET", "http://x", expect, ["id"])
 
 
 @pytest.mark.parametrize("body", [{"id": "1", "more": None}, [], [{"id": "1"}, {"id": "2"}]])
 def test_an_answer_with_what_was_asked_for_is_passed_on(body: Any) -> None:
-    assert shaped(body, "the answer", "GET", "http://x", type(body), ["id"]) is body
+    assert check_shape(body, "the answer", "GET", "http://x", type(body), ["id"]) is body
 
 
 # -- what is not taken from around ---------------------------------------------------------------
@@ -415,16 +414,18 @@ def test_any_certificate_is_taken_where_insecure_says_so(certificates: Certifica
         assert get(server.url, insecure=True) == {"a": 1}
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
-def test_that_certificates_are_not_checked_is_said_once(
-    certificates: Certificates, caplog: pytest.LogCaptureFixture
-) -> None:
-    session_module._say_insecure.cache_clear()
-    with BreakingServer(answer(200, {"a": 1}), tls=certificates.of_another_host) as server:
-        for _ in range(3):
-            assert get(server.url, insecure=True) == {"a": 1}
-    said = [record for record in caplog.records if "insecure is set" in record.getMessage()]
-    assert len(said) == 1
+def test_warning_about_insecure_is_logged_once_per_process() -> None:
+    script = """
+import logging
+from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.settings import Tls
+
+logging.basicConfig()
+for _ in range(3):
+    new_session(Tls(insecure=True))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.count("insecure is set") == 1
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from support.breaking_servers import (
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.client import session
+from st2actions_mistral.client.limits import DEFAULT, Limits
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
@@ -71,12 +71,16 @@ class Pauses(list[float]):
 
 @contextlib.contextmanager
 def client(
-    url: str, key: str = "k", timeouts: Timeouts = RETRYING, pauses: Pauses | None = None
+    url: str,
+    key: str = "k",
+    timeouts: Timeouts = RETRYING,
+    pauses: Pauses | None = None,
+    bounds: Limits = DEFAULT,
 ) -> Iterator[St2Client]:
     settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
     # `or` would not do: no pauses yet are false.
     sleep = Pauses() if pauses is None else pauses
-    with contextlib.closing(St2Client(settings, sleep=sleep)) as made:
+    with contextlib.closing(St2Client(settings, sleep=sleep, bounds=bounds)) as made:
         yield made
 
 
@@ -247,7 +251,7 @@ def _page(first: int, length: int = 100) -> Behaviour:
 
 def test_a_listing_without_an_end_is_an_error() -> None:
     with BreakingServer(_page(0)) as server:
-        with client(server.url) as st2, pytest.raises(OutcomeUnknown, match="brings nothing new"):
+        with client(server.url) as st2, pytest.raises(OutcomeUnknown, match="without a new row"):
             list(st2.parents("here"))
         assert len(server.requests) == 4
 
@@ -257,7 +261,7 @@ def test_a_listing_that_goes_round_in_circles_is_an_error() -> None:
     with (
         BreakingServer(*script) as server,
         client(server.url) as st2,
-        pytest.raises(OutcomeUnknown, match="brings nothing new"),
+        pytest.raises(OutcomeUnknown, match="without a new row"),
     ):
         list(st2.children_since("here", datetime.now(timezone.utc)))
 
@@ -312,13 +316,11 @@ def test_a_large_result_is_left_out_where_that_is_asked_for(st2: StackStorm, key
     assert large["result_size"] > 5_000
 
 
-def test_what_is_too_large_to_be_read_is_read_without_its_result(
-    st2: StackStorm, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_get_execution_leaves_out_a_result_that_exceeds_the_limits(st2: StackStorm, key: str) -> None:
     pauses = Pauses()
-    with client(st2.api_url, key, pauses=pauses) as st2_client:
+    with client(st2.api_url, key) as st2_client:
         id_ = _ended_with(st2_client, "x" * 50_000)
-        monkeypatch.setattr(session, "_LARGEST_ANSWER", 20_000)
+    with client(st2.api_url, key, pauses=pauses, bounds=Limits(response_bytes=20_000)) as st2_client:
         found = st2_client.get_execution(id_)
     assert found is not None
     assert (found["status"], found["result_size"] > 50_000) == ("succeeded", True)

@@ -22,9 +22,9 @@ from support.breaking_servers import (
 )
 
 from st2_mistral_sandbox.stackstorm import StackStorm
-from st2actions_mistral.client import stream as stream_module
+from st2actions_mistral.client.limits import DEFAULT, Limits
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
-from st2actions_mistral.client.stream import Event, EventStream
+from st2actions_mistral.client.stream import Event, EventStream, frames
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
@@ -48,9 +48,12 @@ def frame(execution: Any, line_end: str = "\n") -> bytes:
     return line_end.join(lines).encode()
 
 
-def read(*pieces: bytes, then: Behaviour | None = None, every: float = 0) -> list[Event | None]:
-    script = raw(HEAD, *pieces, then=then or hang_up(), every=every)
-    with BreakingServer(script) as server, EventStream(settings(server.url)) as stream:
+def read(*pieces: bytes, every: float = 0, bounds: Limits = DEFAULT) -> list[Event | None]:
+    script = raw(HEAD, *pieces, then=hang_up(), every=every)
+    with (
+        BreakingServer(script) as server,
+        EventStream(settings(server.url), bounds=bounds) as stream,
+    ):
         return list(stream.events())
 
 
@@ -61,6 +64,40 @@ def executions(events: list[Event | None]) -> list[dict[str, Any]]:
 
 ONE = {"id": "1", "status": "running", "context": {"mistral": {"site": "é😀"}}}
 TWO = {"id": "2", "status": "succeeded", "result": {"stdout": "line\nline\u2028\r"}}
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: a\n\n", ["a"]),
+        (b"\xef\xbb\xbfdata: a\n\n", ["a"]),
+        (b"\xef\xbb\xbf\r\ndata: a\r\n\r\n", ["a"]),
+        (b"data: a\ndata:b\rdata:  c\r\n\r\n", ["a\nb\n c"]),
+        (b"data\n\ndata:\n\ndata: \n\n", ["", "", ""]),
+        (b"id: 1\nevent: x\n: data: c\ndatabase: d\n data: e\ndata: a\nretry: 1\n\n", ["a"]),
+        (b"event: x\n\n\n\n: c\n\ndata: a\n\n", ["a"]),
+        ("data: é\u2028\u0085\v\f😀\n\n".encode(), ["é\u2028\u0085\v\f😀"]),
+        (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", ["a", "b", "c"]),
+        # Not finished by a blank line.
+        (b"data: a\n\ndata: b\n", ["a"]),
+        (b"data: a\n\ndata: b", ["a"]),
+        (b"", []),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_frames_yields_the_data_of_each_event(stream: bytes, expected: list[str], size: int) -> None:
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert list(frames(pieces, "http://x")) == expected
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_frames_counts_one_event_across_pieces(size: int) -> None:
+    bounds = Limits(frame_bytes=100, frame_lines=3)
+    accepted = b": comment\ndata: " + b"x" * 70 + b"\n\n"
+    for stream in (accepted * 5 + b"data: " + b"x" * 95, accepted + b"a\n" * 4):
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+        with pytest.raises(OutcomeUnknown, match="100 bytes or 3 lines"):
+            list(frames(pieces, "http://x", bounds))
 
 
 def test_what_happens_in_a_stackstorm_is_told_in_order(st2: StackStorm) -> None:
@@ -159,7 +196,7 @@ def test_a_dead_stream_service_behind_nginx_is_a_stream_that_ends() -> None:
     assert read(b"retry: 1000\n\n") == [None]
 
 
-def broken(url: str) -> list[Event | None]:
+def broken(url: str, bounds: Limits = DEFAULT) -> list[Event | None]:
     """What a stream told before it broke."""
     seen: list[Event | None] = []
 
@@ -167,7 +204,7 @@ def broken(url: str) -> list[Event | None]:
         for event in stream.events():
             seen.append(event)  # what came before counts
 
-    with EventStream(settings(url)) as stream, pytest.raises(OutcomeUnknown):
+    with EventStream(settings(url), bounds=bounds) as stream, pytest.raises(OutcomeUnknown):
         listen(stream)
     return seen
 
@@ -178,34 +215,31 @@ def test_a_stream_that_breaks_says_so_after_what_came_before() -> None:
         assert broken(server.url) == [None, Event(ONE)]
 
 
-def test_a_stream_that_is_silent_for_too_long_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "_SILENCE", 0.3)
+def test_a_stream_that_is_silent_for_too_long_breaks() -> None:
     with BreakingServer(raw(HEAD, b"\n", frame(ONE))) as server:
-        assert broken(server.url) == [None, Event(ONE)]
+        assert broken(server.url, Limits(stream_silence=0.3)) == [None, Event(ONE)]
 
 
-def test_heartbeats_keep_a_stream_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "_SILENCE", 0.3)
-    assert executions(read(*[b"\n"] * 6, frame(ONE), every=0.08)) == [ONE]
+def test_heartbeats_keep_a_stream_alive() -> None:
+    bounds = Limits(stream_silence=0.3)
+    assert executions(read(*[b"\n"] * 6, frame(ONE), every=0.08, bounds=bounds)) == [ONE]
 
 
-def test_a_line_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "_FRAME_BYTES", 200_000)
+def test_a_line_without_an_end_breaks_the_stream() -> None:
     with (
         BreakingServer(endless_line(HEAD + b"\ndata: ")) as server,
-        EventStream(settings(server.url)) as stream,
+        EventStream(settings(server.url), bounds=Limits(frame_bytes=200_000)) as stream,
         pytest.raises(OutcomeUnknown, match="200000"),
     ):
         list(stream.events())
 
 
-def test_a_frame_without_an_end_breaks_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "_FRAME_BYTES", 10_000)
+def test_a_frame_without_an_end_breaks_the_stream() -> None:
     lines = [b"\n", *[b"data: x\n" * 100] * 20]
     with (
         BreakingServer(raw(HEAD, *lines, then=hang_up())) as server,
-        EventStream(settings(server.url)) as stream,
-        pytest.raises(OutcomeUnknown, match="frame of the stream is longer"),
+        EventStream(settings(server.url), bounds=Limits(frame_bytes=10_000)) as stream,
+        pytest.raises(OutcomeUnknown, match="an event has more than 10000 bytes"),
     ):
         list(stream.events())
 
@@ -303,8 +337,9 @@ def test_a_stream_that_nobody_serves_is_not_sent() -> None:
 
 def test_a_401_for_an_api_key_names_the_option() -> None:
     with BreakingServer(answer(401)) as server:
+        given = settings(server.url, api_key="hush", group="st2")
         with pytest.raises(Answered, match=r"401 \w+\. StackStorm .*\[st2\] api_key") as caught:
-            EventStream(settings(server.url, api_key="hush"))
+            EventStream(given)
         assert len(server.requests) == 1
     assert "hush" not in str(caught.value)
 

@@ -37,9 +37,9 @@ def test_every_record_is_foreign_to_a_token_without_a_project(project: str | Non
 
 
 def test_reason_names_both_projects() -> None:
-    reason = "it belongs to project 'other', and the token of [st2_relay] is for project 'own'"
+    reason = "it belongs to project 'other', and the relay's token is for project 'own'"
     assert Foreign("other", OWN).reason == reason
-    reason = "it belongs to an unknown project, and the token of [st2_relay] has no project"
+    reason = "it belongs to an unknown project, and the relay's token has no project"
     assert Foreign(None, Scope(None)).reason == reason
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from st2actions_mistral.client.credentials import Anonymous
-from st2actions_mistral.client.keystone import KeystoneCredential
+from st2actions_mistral.client.auth import Anonymous, KeystoneCredential
 from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.runner import options

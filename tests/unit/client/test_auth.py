@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from support.breaking_servers import (
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.credentials import Anonymous, St2Credential
+from st2actions_mistral.client.auth import Anonymous, St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, Tls
 from st2actions_mistral.errors import Answered, NotSent, RemoteError
@@ -48,7 +49,8 @@ def api(
 ) -> Iterator[tuple[Api, St2Credential, list[float]]]:
     pauses: list[float] = []
     with contextlib.closing(new_session(Tls())) as session:
-        credential = St2Credential(St2Settings(url, given, timeouts=timeouts), session)
+        settings = St2Settings(url, replace(given, group="st2"), timeouts=timeouts)
+        credential = St2Credential(settings, session)
         yield Api(url, session, credential, timeouts, sleep=pauses.append), credential, pauses
 
 
@@ -102,8 +104,8 @@ def test_a_final_401_names_the_option_and_not_its_value(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"faultstring": "Unauthorized"}, "401 Unauthorized. StackStorm does not take"),
-        ({"faultstring": "Who are you?"}, "401 Who are you? StackStorm does not take"),
+        ({"faultstring": "Unauthorized"}, "401 Unauthorized. StackStorm rejects"),
+        ({"faultstring": "Who are you?"}, "401 Who are you? StackStorm rejects"),
     ],
 )
 def test_somebody_elses_words_end_before_ours_begin(words: dict[str, str], told: str) -> None:

@@ -18,7 +18,7 @@ from werkzeug import Request, Response
 
 from st2_mistral_sandbox.process import ChildProcess
 from st2actions_mistral import config
-from st2actions_mistral.client.keystone import KeystoneCredential
+from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Timeouts, Tls
 from st2actions_mistral.errors import Answered, ConfigError, NotSent
@@ -146,11 +146,17 @@ def test_keystone_is_asked_without_what_the_environment_says(
     assert not any("Authorization" in request.headers for request in asked)
 
 
-def _credential(url: str, tls: Tls) -> KeystoneCredential:
+def _credential(url: str, tls: Tls, group: str = "st2_relay") -> KeystoneCredential:
     plugin = Password(
         auth_url=f"{url}/v3", username="relay", password="right", user_domain_id="default"
     )
-    return KeystoneCredential(plugin, tls, TIMEOUTS, "st2_relay")
+    return KeystoneCredential(plugin, tls, TIMEOUTS, group)
+
+
+@pytest.mark.parametrize("group", ["mistral", "st2_relay"])
+def test_hint_names_the_group_of_the_options(group: str) -> None:
+    with BreakingServer(answer(401, {})) as server, pytest.raises(Answered, match=rf"\[{group}\]"):
+        _credential(server.url, Tls(), group).headers()
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
