@@ -1,18 +1,18 @@
-"""Names as parts of a URL's path."""
+"""Quote names for the path of a URL."""
 
 from __future__ import annotations
 
 from typing import Final
 from urllib.parse import quote
 
-# urllib3 takes these for steps within the path, quoted or not, and asks for something else.
-_STEPS: Final = {".": "%2E", "..": "%2E%2E"}
+# urllib3 resolves these as relative paths, even if they are quoted once.
+_RELATIVE: Final = {".": "%2E", "..": "%2E%2E"}
 
 
 def segment(name: str) -> str:
-    """A name as one part of a path.
+    """Return a name as one segment of a path.
 
-    What cannot be said there becomes a name that nothing has: half a surrogate pair a question mark,
-    "." and ".." their own escapes.
+    A name that no URL can carry becomes one that nothing has: half a surrogate pair becomes a question
+    mark, "." and ".." become their own escapes.
     """
-    return quote(_STEPS.get(name, name), safe="", errors="replace")
+    return quote(_RELATIVE.get(name, name), safe="", errors="replace")

@@ -1,4 +1,4 @@
-"""What may be shown of a request and its answer."""
+"""Remove secrets from URLs, messages and whatever else is shown of a request or response."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-# How much of the other side's words goes into an error text. StackStorm's messages are a sentence
-# or two; Mistral's may hold a whole traceback.
+# Characters of a server's message in an error. StackStorm's messages are a sentence or two. Mistral's
+# may hold a whole traceback.
 _MESSAGE_CHARACTERS: Final = 500
 
 _SECRET_HEADERS: Final = ("St2-Api-Key", "X-Auth-Token", "Authorization")
 
-# One character as JSON writes it, once or in a text within a text, or a URL.
-_SIGN: Final = re.compile(
+# One character as JSON writes it, also in a string inside a string, or as a URL does.
+_CHARACTER: Final = re.compile(
     r"\\*(?:(?<=\\)u([0-9a-f]{4})|%([0-9a-f]{2})|([^\\])|\Z)", re.DOTALL | re.IGNORECASE
 )
 
-# StackStorm names the hash of an API key that it does not know.
+# StackStorm's message for an unknown API key contains its hash.
 _KEY_HASH: Final = re.compile(r"(key_hash=)\w+")
 
 
 def url(address: str) -> str:
-    """A URL without user, query and fragment."""
+    """Return a URL without user, query and fragment."""
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
@@ -34,16 +34,18 @@ def url(address: str) -> str:
     except ValueError:
         host = ""
     if not host or "@" in parts.path:
-        # Without a host the rest may be anything, a password included; and so may what is before an @.
+        # Without a host the rest may be anything, including a password. So may the text before an @.
         return "(malformed URL)"
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def secrets(text: str, headers: Mapping[str, str]) -> str:
-    """A text without what let the request in: some answer with the whole of what they were asked.
+    """Return a text without the credential of a request. Some servers repeat the whole request.
 
-    It is found also as JSON may write it, with escapes, and as a URL may.
+    The credential is also found with the escapes of JSON or of a URL.
+
+    :param headers: of the request.
     """
     for name in _SECRET_HEADERS:
         for secret in _secrets_of(headers.get(name) or ""):
@@ -54,10 +56,10 @@ def secrets(text: str, headers: Mapping[str, str]) -> str:
 
 
 def _secrets_of(value: str) -> Iterator[str]:
-    """What is secret in the value of a header."""
+    """Yield the secrets in the value of a header."""
     scheme, _, secret = value.rpartition(" ")
     if secret:
-        # "Basic …" is named without its first word too.
+        # The server may repeat "Basic …" without its first word.
         yield secret
     if scheme.lower() == "basic":
         with contextlib.suppress(ValueError):
@@ -67,42 +69,44 @@ def _secrets_of(value: str) -> Iterator[str]:
 
 
 def _without_escaped(text: str, secret: str) -> str:
-    """A text without a secret that is written with escapes."""
+    """Return a text without a secret that is written with escapes."""
     wanted, _ = _unescaped(secret)
-    signs, starts = _unescaped(text)
+    characters, starts = _unescaped(text)
     pieces, done = [], 0
-    at = signs.find(wanted) if wanted else -1
+    at = characters.find(wanted) if wanted else -1
     while at >= 0:
         pieces += [text[done : starts[at]], "…"]
         done = starts[at + len(wanted)]
-        at = signs.find(wanted, at + len(wanted))
+        at = characters.find(wanted, at + len(wanted))
     return "".join([*pieces, text[done:]])
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
-    """The characters that a text stands for, and where each of them begins; and last where it ends.
+    """Return the unescaped text, and the positions of its characters and of its end in ``text``.
 
-    Backslashes are left out: before one that is meant there may be any number of others.
+    Backslashes are dropped, because any number of them may stand for one.
     """
-    signs, starts = [], []
-    for match in _SIGN.finditer(text):
+    characters, starts = [], []
+    for match in _CHARACTER.finditer(text):
         code = match[1] or match[2]
-        sign = chr(int(code, 16)) if code else match[3]
-        if sign and sign != "\\":
-            signs.append(sign)
+        character = chr(int(code, 16)) if code else match[3]
+        if character and character != "\\":
+            characters.append(character)
             starts.append(match.start())
-    return "".join(signs), [*starts, len(text)]
+    return "".join(characters), [*starts, len(text)]
 
 
 def message(body: str) -> str:
-    """The other side's own words in an error body: ``faultstring`` where there is one, in one line
-    without signs that would steer a terminal, cut."""
+    """Return the message in the body of an error response: its ``faultstring``, else all of it.
+
+    It is one line without control characters, truncated.
+    """
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
         parsed = None
-    words = parsed.get("faultstring") if isinstance(parsed, dict) else None
-    text = words if isinstance(words, str) else body
-    text = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(text.split()))
+    fault = parsed.get("faultstring") if isinstance(parsed, dict) else None
+    line = " ".join((fault if isinstance(fault, str) else body).split())
+    text = "".join(character if character.isprintable() else "\ufffd" for character in line)
     text = _KEY_HASH.sub(r"\1…", text)
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[:_MESSAGE_CHARACTERS]}…"

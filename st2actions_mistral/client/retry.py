@@ -1,8 +1,7 @@
-"""When a call is tried again, and for how long: one policy for every call, on tenacity.
+"""Retry a call until its deadline: one policy for every call, with tenacity.
 
-Not sent and 429 are tried again as they are. An unknown outcome is tried again only where the call
-is safe to repeat, or where its author looks first (``bridge.schedule``). Every other answer is
-final.
+A request that was not sent and a 429 are retried. An unknown outcome is retried only if the call is
+safe to repeat, or looks its outcome up first (``bridge.schedule``). Every other answer is final.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, St2Mist
 
 LOG: Final = logging.getLogger(__name__)
 
-# Seconds between two tries: at random below a bound that starts at the first figure and doubles up to
-# the last. At random, so that 300 children that were refused at once do not come back at once.
+# Seconds between two attempts: random, below a bound that starts at _FIRST_PAUSE and doubles up to
+# _LONGEST_PAUSE. With a fixed pause, 300 requests that were rejected together would come back together.
 _FIRST_PAUSE: Final = 0.4
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
@@ -36,16 +35,14 @@ def policy(
     sleep: Sleep = time.sleep,
     stop: threading.Event | None = None,
 ) -> tenacity.Retrying:
-    """The policy for one call, used as ``policy(…)(function)``.
+    """Return the policy for one call, used as ``policy(…)(function)``.
 
-    It gives up before ``retry_deadline`` would be overrun by the next pause, and raises the last
-    error as it was.
+    It raises the last error once the next pause would exceed ``retry_deadline``.
 
-    :param repeat_unknown: whether the call may be repeated although its outcome is unknown.
-    :param sleep: how to wait where there is no ``stop``; tests inject their own.
-    :param stop: once set, no further try is made and a pause ends at once.
+    :param repeat_unknown: retry after an unknown outcome.
+    :param sleep: waits where there is no ``stop``; tests inject their own.
+    :param stop: once set, a pause ends at once and nothing is retried.
     """
-
     failed: list[BaseException] = []
 
     def before_pause(state: tenacity.RetryCallState) -> None:
@@ -57,10 +54,10 @@ def policy(
         if stop is None:
             sleep(seconds)
         elif stop.wait(seconds):
-            # tenacity asks about stopping before a pause only.
+            # tenacity checks for a stop only before a pause.
             raise failed[0]
 
-    def is_worth_another_try(error: BaseException) -> bool:
+    def is_retryable(error: BaseException) -> bool:
         if isinstance(error, NotSent):
             return not error.permanent
         if isinstance(error, OutcomeUnknown):
@@ -69,7 +66,7 @@ def policy(
 
     stops = tenacity.stop_before_delay(timeouts.retry_deadline)
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_worth_another_try),
+        retry=tenacity.retry_if_exception(is_retryable),
         wait=_pause,
         stop=stops | tenacity.stop_when_event_set(stop) if stop else stops,
         sleep=pause,
@@ -92,5 +89,5 @@ def _pause(state: tenacity.RetryCallState) -> float:
 def _log(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0
-    said = error.log_text() if isinstance(error, St2MistralError) else error
-    LOG.info("%s Trying again in %.1f s (try %d).", said, pause, state.attempt_number + 1)
+    text = error.log_text() if isinstance(error, St2MistralError) else error
+    LOG.info("%s Retrying in %.1f s (attempt %d).", text, pause, state.attempt_number + 1)

@@ -1,4 +1,4 @@
-"""StackStorm's API, as far as the bridge needs it."""
+"""Call StackStorm's API."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ LOG: Final = logging.getLogger(__name__)
 # for administrators.
 _PAGE: Final = 100
 
-# How far StackStorm's clock may be from ours. StackStorm has no index on what a child carries of
-# Mistral, but one on the time it started: with a bound, a look-up reads a day's executions and not
-# all there ever were.
 CLOCK_MARGIN: Final = timedelta(hours=24)
+"""The largest difference between the clocks of StackStorm and Mistral.
 
-# Ids that are asked for at once: one more would be a full page, after which there may be another.
-_FEWER: Final = _PAGE - 1
+StackStorm has no index on the ids of Mistral that an execution carries, but one on its start time.
+With a bound, a look-up reads the executions of a day instead of all that ever were.
+"""
+
+# Ids in one request. One more would fill a page, after which there may be another one.
+_MAX_IDS: Final = _PAGE - 1
 
 # Comparisons before executions count as hidden: one that is created between StackStorm's list and its
 # count looks like a hidden one, once.
-_LOOKS: Final = 3
+_COMPARISONS: Final = 3
 
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
 class St2Client:
-    """Executions of one StackStorm. Safe to share between threads; connections are kept.
+    """The executions of one StackStorm.
 
-    Executions are dicts as StackStorm's API shows them.
+    Threads may share it; connections are kept. Executions are dicts as StackStorm's API shows them.
     """
 
     def __init__(
@@ -96,9 +98,9 @@ class St2Client:
         return execution
 
     def create_execution(self, ref: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Run an action for nobody in particular; its parameters are rendered.
+        """Run an action that no Mistral action waits for; StackStorm renders its parameters.
 
-        :raises OutcomeUnknown: whether it runs cannot be told. It is not tried again.
+        :raises OutcomeUnknown: the execution may exist. The request is not repeated.
         """
         execution: dict[str, Any] = self.retrying(repeat_unknown=False)(
             self.post_execution_once, {"action": ref, "parameters": dict(parameters)}
@@ -106,7 +108,7 @@ class St2Client:
         return execution
 
     def children(self, execution_id: str) -> list[dict[str, Any]]:
-        """The whole executions below one, at any depth.
+        """Return the whole executions below one, at any depth.
 
         :raises Answered: 404 for an unknown execution.
         """
@@ -119,10 +121,11 @@ class St2Client:
     def find_children(
         self, action_execution_id: str, site: str, since: datetime | None = None
     ) -> list[dict[str, Any]]:
-        """The executions made for a Mistral action, the first one first. More than one is one too many.
+        """Return the child executions of a Mistral action, the oldest first; all others are duplicates.
 
-        :param site: those of another one are left out: it may be a copy, with the same actions.
-        :param since: when the action was made, see ``bridge.schedule``.
+        :param site: executions of other sites are ignored. Another site may be a copy of this one, with
+            the same ids.
+        :param since: the creation time of the action, see ``bridge.schedule``.
         :return: ``id``, ``status`` and ``context`` of each.
         """
         found: list[dict[str, Any]] = self._api.retrying()(
@@ -141,14 +144,14 @@ class St2Client:
         }
         rows = self._listed(self._api.once, query)
         if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
-            # Not an answer to the question: the execution of a stranger must not pass for the child.
+            # Another execution must not be taken for the child.
             raise OutcomeUnknown(
                 "GET", f"{self._api.url}/executions", "StackStorm did not apply the filter."
             )
         rows = [row for row in rows if _ids_of(row).get("site") == site]
         if len(rows) > 1:
             LOG.warning(
-                "Action execution %r has two children in StackStorm, %r and %r; the first counts.",
+                "Action execution %r has two executions in StackStorm, %r and %r; the first counts.",
                 action_execution_id,
                 rows[0]["id"],
                 rows[1]["id"],
@@ -156,16 +159,16 @@ class St2Client:
         return rows
 
     def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of all children of a site, the newest first.
+        """Yield ``id``, ``status`` and ``context`` of all child executions of a site, the newest first.
 
-        :param since: in Mistral's time; :data:`CLOCK_MARGIN` is allowed for.
+        :param since: in Mistral's time; :data:`CLOCK_MARGIN` is subtracted.
         """
         query = {
             "filter": f"context.mistral.site:{site}",
             "timestamp_gt": _timestamp(since - CLOCK_MARGIN),
         }
-        # With timestamp_gt alone, the oldest come first. A child made meanwhile shifts the pages by
-        # one: seen twice, never missed.
+        # timestamp_gt alone would list the oldest first. An execution that is created meanwhile shifts
+        # the pages by one: a row may come twice, but none is missed.
         return self._pages({**query, "sort_desc": "true"})
 
     def children_of(
@@ -175,12 +178,13 @@ class St2Client:
         below: str | None = None,
         since: datetime | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of the executions made for a workflow, as far as their
-        contexts are true, the oldest first.
+        """Yield the executions that claim to belong to a workflow execution, the oldest first.
 
-        :param below: only those right below this execution: on that StackStorm has an index.
-        :param since: when the workflow was made, in Mistral's time; wanted where ``below`` is not
-            given, see :data:`CLOCK_MARGIN`.
+        Each has ``id``, ``status`` and ``context``. Whoever creates an execution chooses its context.
+
+        :param below: only the direct children of this execution, for which StackStorm has an index.
+        :param since: the creation time of the workflow execution, in Mistral's time. Pass it where
+            ``below`` is not given, see :data:`CLOCK_MARGIN`.
         """
         query = {"filter": f"context.mistral.workflow_execution_id:{workflow_execution_id}"}
         if below:
@@ -190,53 +194,58 @@ class St2Client:
         return self._pages({**query, "sort_asc": "true"})
 
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of all executions that wait for a workflow of a site."""
-        # StackStorm takes one status at a time. Before it runs, nobody has told it of a workflow.
+        """Yield the executions that wait for a workflow of a site.
+
+        Each has ``id``, ``status`` and ``context``.
+        """
+        # StackStorm accepts one status at a time.
         for status in states.ST2_WAITING:
             query = {"filter": f"context.{CONTEXT_KEY}.site:{site}", "status": status}
             yield from self._pages({**query, "sort_asc": "true"})
 
     def nameless_parents(self) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of all executions of our runner that wait and name no
-        workflow, of whatever site: those about to start one, and those whose runner died meanwhile."""
+        """Yield the executions of the runner that wait and name no workflow, of any site.
+
+        Their runner is about to start a workflow, or died before it could name one. Each has ``id``,
+        ``status`` and ``context``.
+        """
         for status in states.ST2_STARTING:
             for row in self._pages({"runner": RUNNER, "status": status, "sort_asc": "true"}):
                 if WorkflowRef.of(row.get("context")) is None:
                     yield row
 
     def statuses(self, ids: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Id and status of each of these executions; those that are gone are left out, and so is what
-        is no id of an execution."""
-        # One that StackStorm does not take would cost the answer about all the others.
+        """Yield id and status of those of these executions that exist; invalid ids are ignored."""
+        # StackStorm rejects the whole request for one invalid id.
         wanted = [id_ for id_ in ids if is_execution_id(id_)]
-        for start in range(0, len(wanted), _FEWER):
-            query = {"id": ",".join(wanted[start : start + _FEWER]), "include_attributes": "status"}
+        for start in range(0, len(wanted), _MAX_IDS):
+            query = {"id": ",".join(wanted[start : start + _MAX_IDS]), "include_attributes": "status"}
             for row in self._pages(query):
                 yield row["id"], row["status"]
 
     def get_execution(
         self, execution_id: str, *, max_result_size: int | None = None
     ) -> dict[str, Any] | None:
-        """The whole execution with its result, or None where there is none of that id.
+        """Return the whole execution with its result; None for an unknown one.
 
-        :param max_result_size: bytes. A larger result is left out, as is one with which the answer is
-            larger than what is read of any; ``result_size`` then says how large it is.
+        The result is missing if it is larger than ``max_result_size`` bytes, or if the response exceeds
+        the limits with it. ``result_size`` is its size then.
         """
         path = f"/executions/{segment(execution_id)}"
         limit = {"max_result_size": max_result_size} if max_result_size else {}
 
-        def attempt(**params: Any) -> dict[str, Any]:
+        def get(**params: Any) -> dict[str, Any]:
             found: dict[str, Any] = self._api.once("GET", path, params=params, texts=["id", "status"])
             return found
 
-        def attempt_without() -> dict[str, Any]:
+        def attempt() -> dict[str, Any]:
             try:
-                return attempt(**limit)
+                return get(**limit)
             except TooLarge:
-                return attempt(exclude_attributes="result")
+                return get(exclude_attributes="result")
 
         try:
-            execution: dict[str, Any] = self._api.retrying()(attempt_without)
+            execution: dict[str, Any] = self._api.retrying()(attempt)
         except Answered as error:
             if error.status == 404:
                 return None
@@ -246,11 +255,10 @@ class St2Client:
     def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Give an execution its final status and result. Safe to repeat.
 
-        A running execution that is to be "canceled" becomes "canceling" first, until its runner has
-        seen to it; StackStorm then keeps a result of its own.
+        With "canceled", a running execution becomes "canceling" until its runner has cancelled it.
+        StackStorm ignores the result then.
 
-        :return: the execution as it is now; with another status than asked for where it was final
-            already.
+        :return: the execution as it is now. It has another status if it was final already.
         :raises Answered: 404 for an unknown execution.
         """
         path = f"/executions/{segment(execution_id)}"
@@ -270,12 +278,12 @@ class St2Client:
         return execution
 
     def cancel(self, execution_id: str) -> bool:
-        """Have an execution canceled. Safe to repeat; one that has ended stays as it is.
+        """Cancel an execution. Safe to repeat; a final execution stays as it is.
 
-        :return: False where there is none of that id.
+        :return: False for an unknown execution.
         """
         try:
-            # An object where it is taken, or has ended already: 200 and a faultstring then.
+            # For a final execution StackStorm responds with 200 and a faultstring.
             self._api.call("DELETE", f"/executions/{segment(execution_id)}")
         except Answered as error:
             if error.status == 404:
@@ -284,16 +292,17 @@ class St2Client:
         return True
 
     def whoami(self) -> str:
-        """The name of the user that the credential stands for."""
+        """Return the name of the user of the credential."""
         return str(self._api.call("GET", "/user", texts=["username"])["username"])
 
     def action_parameters(self, ref: str) -> dict[str, dict[str, Any]] | None:
-        """The parameters of an action and of its runner by name, each with ``type``, ``required``,
-        ``default``, ``immutable`` …; None where there is no such action.
+        """Return the parameters of an action and of its runner by name; None for an unknown action.
 
-        :raises Answered: 403 where we may not see it.
+        Each has ``type``, ``required``, ``default``, ``immutable`` …
+
+        :raises Answered: 403 if the user may not see the action.
         """
-        # Next to it there is a view of the parameters only, which before 3.9 takes no reference.
+        # The view of the parameters only accepts no reference before 3.9.
         path = f"/actions/views/overview/{segment(ref)}"
         try:
             action = self._api.call("GET", path, texts=["ref"])
@@ -305,9 +314,11 @@ class St2Client:
         return {name: about if isinstance(about, dict) else {} for name, about in found.items()}
 
     def may_run(self, ref: str) -> bool:
-        """Whether we may run an action, by asking for a run that cannot be: nothing is made.
+        """Return True if the user may run an action.
 
-        :raises Answered: 400 or 404 where there is no such action.
+        The request has a parameter that the action does not have, so that nothing is run.
+
+        :raises Answered: 400 or 404 for an unknown action.
         """
         parameter = "st2_mistral_check"
         impossible = {"action": ref, "parameters": {parameter: True}}
@@ -316,18 +327,18 @@ class St2Client:
         except Answered as error:
             if error.status == 403:
                 return False
-            # StackStorm looks at the parameters after it has looked at who asks.
+            # StackStorm checks the parameters after the permission.
             if error.status != 400 or not st2_messages.names(error, parameter):
                 raise
         return True
 
     def hides_executions(self) -> bool:
-        """Tell whether StackStorm shows fewer of the newest executions than it counts.
+        """Return True if StackStorm shows fewer of the newest executions than it counts.
 
         With ``[rbac] permission_isolation`` it shows the executions of other users to admins only.
-        False also where no other user has one among the newest.
+        False also if no other user has one among the newest.
         """
-        return all(self._shows_fewer() for _ in range(_LOOKS))
+        return all(self._shows_fewer() for _ in range(_COMPARISONS))
 
     def _shows_fewer(self) -> bool:
         query = {"include_attributes": "status", "limit": _PAGE}
@@ -335,11 +346,11 @@ class St2Client:
         return total is not None and shown < min(_PAGE, total)
 
     def clock(self) -> datetime | None:
-        """StackStorm's time, in whole seconds."""
+        """Return StackStorm's time, in whole seconds; None where it does not tell."""
         return self._api.clock("/user")
 
     def last_contact(self) -> float:
-        """When the service answered last; seconds as ``time.time``, 0 for never."""
+        """Return the time of the last response; seconds as ``time.time``, 0 for none."""
         return self._api.last_contact
 
     def close(self) -> None:
@@ -347,8 +358,10 @@ class St2Client:
         self._api.close()
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """``id``, ``status`` and ``context`` of the executions that a query finds, if it asks for
-        nothing else."""
+        """Yield the executions that match a query.
+
+        Each has ``id``, ``status`` and ``context``, unless the query asks for other attributes.
+        """
         progress = limits.Progress(f"{self._api.url}/executions")
         offset = 0
         while True:
@@ -360,9 +373,9 @@ class St2Client:
             offset += len(page)
 
     def _listed(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """One page of executions, of fewer rows where StackStorm allows no more.
+        """Return one page of executions. It has fewer rows if StackStorm allows no more.
 
-        :param call: how to ask, ``Api.call`` or ``Api.once``.
+        :param call: ``Api.call`` or ``Api.once``.
         """
         query = {"include_attributes": "status,context", **query, "limit": self._page}
         request = {"expect": list, "texts": ["id", "status"]}

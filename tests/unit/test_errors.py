@@ -5,27 +5,27 @@ import pytest
 from st2actions_mistral import errors
 
 
-def test_every_error_has_the_one_root() -> None:
+def test_every_error_has_the_same_root() -> None:
     named = (item for item in vars(errors).values() if isinstance(item, type))
     found = [item for item in named if item.__module__ == errors.__name__]
     assert len(found) >= 8
     assert all(issubclass(item, errors.St2MistralError) for item in found)
 
 
-def test_the_three_fates_of_a_request_exclude_each_other() -> None:
+def test_three_kinds_of_remote_error_are_disjoint() -> None:
     fates = [errors.NotSent, errors.OutcomeUnknown, errors.Answered]
     for fate in fates:
         assert issubclass(fate, errors.RemoteError)
         assert [other for other in fates if issubclass(fate, other)] == [fate]
 
 
-def test_an_input_error_names_the_input() -> None:
+def test_input_error_names_the_input() -> None:
     error = errors.InputError("ref", "does not name an action.")
     assert str(error) == "ref: does not name an action."
     assert (error.name, error.reason) == ("ref", "does not name an action.")
 
 
-def test_a_request_that_was_not_sent_is_worth_another_try_unless_said_otherwise() -> None:
+def test_not_sent_is_retryable_unless_permanent() -> None:
     assert not errors.NotSent("GET", "http://x", "refused").permanent
     assert errors.NotSent("GET", "http://x", "refused", permanent=True).permanent
 
@@ -38,7 +38,7 @@ def test_answered_has_status_and_message(message: str) -> None:
     assert (error.method, error.url) == ("GET", "http://x")
 
 
-def test_an_unknown_outcome_may_have_a_status() -> None:
+def test_outcome_unknown_may_have_a_status() -> None:
     error = errors.OutcomeUnknown("PUT", "http://x", "503 busy", status=503, retry_after=7)
     assert (error.status, error.retry_after) == (503, 7)
     assert errors.OutcomeUnknown("PUT", "http://x", "reset").status is None

@@ -20,14 +20,14 @@ TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=2, retry_deadline=0)
 @pytest.mark.parametrize(
     "name", ["core.local", "a/../b", "../x", "...", "%2E%2E", "a?b#c", "a b", "é", "😀", "%"]
 )
-def test_a_name_arrives_as_it_is(name: str) -> None:
+def test_segment_keeps_a_name(name: str) -> None:
     assert _arrived(segment(name)) == name
 
 
 @pytest.mark.parametrize(
     ("name", "arrives"), [(".", "%2E"), ("..", "%2E%2E"), ("core.lo\ud800", "core.lo?")]
 )
-def test_what_cannot_be_said_arrives_as_one_name_all_the_same(name: str, arrives: str) -> None:
+def test_segment_keeps_an_unencodable_name_in_one_segment(name: str, arrives: str) -> None:
     assert _arrived(segment(name)) == arrives
 
 
@@ -43,7 +43,7 @@ def _arrived(part: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["..", ".", "core.lo\ud800"])
-def test_what_has_such_a_name_is_unknown_and_nothing_else_is_asked_for(name: str) -> None:
+def test_unencodable_name_is_unknown(name: str) -> None:
     with BreakingServer(answer(404)) as server:
         with contextlib.closing(
             MistralClient(MistralSettings(server.url, timeouts=TIMEOUTS))

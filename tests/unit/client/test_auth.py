@@ -58,7 +58,7 @@ def password(auth_url: str, secret: str = "hush") -> Credential:
     return Credential(username="st2admin", password=secret, auth_url=auth_url)
 
 
-def test_a_key_travels_in_its_header_and_a_token_in_its_own() -> None:
+def test_headers_of_each_credential() -> None:
     for given, expected in (
         (Credential(api_key="k"), {"St2-Api-Key": "k"}),
         (Credential(auth_token="t"), {"X-Auth-Token": "t"}),
@@ -68,7 +68,7 @@ def test_a_key_travels_in_its_header_and_a_token_in_its_own() -> None:
             assert credential.headers() == expected
 
 
-def test_a_key_a_token_and_a_password_let_a_request_in(st2: StackStorm) -> None:
+def test_each_credential_authenticates(st2: StackStorm) -> None:
     for given in (
         Credential(api_key=st2.create_api_key()),
         Credential(auth_token=st2.create_token()),
@@ -86,7 +86,7 @@ def test_a_key_a_token_and_a_password_let_a_request_in(st2: StackStorm) -> None:
         (Credential(), "api_key"),
     ],
 )
-def test_a_final_401_names_the_option_and_not_its_value(
+def test_final_401_names_the_option_without_its_value(
     st2: StackStorm, given: Credential, option: str
 ) -> None:
     with (
@@ -108,7 +108,7 @@ def test_a_final_401_names_the_option_and_not_its_value(
         ({"faultstring": "Who are you?"}, "401 Who are you? StackStorm rejects"),
     ],
 )
-def test_somebody_elses_words_end_before_ours_begin(words: dict[str, str], told: str) -> None:
+def test_hint_follows_the_message_as_a_new_sentence(words: dict[str, str], told: str) -> None:
     with (
         BreakingServer(answer(401, words)) as server,
         api(server.url, Credential(auth_token="hush")) as (client, *_),
@@ -118,7 +118,7 @@ def test_somebody_elses_words_end_before_ours_begin(words: dict[str, str], told:
     assert told in str(caught.value)
 
 
-def test_a_key_that_is_disabled_may_be_enabled(st2: StackStorm) -> None:
+def test_hint_for_a_disabled_key(st2: StackStorm) -> None:
     made = requests.post(
         f"{st2.api_url}/apikeys",
         json={"enabled": False},
@@ -134,7 +134,7 @@ def test_a_key_that_is_disabled_may_be_enabled(st2: StackStorm) -> None:
         client.call("GET", "/executions", expect=list)
 
 
-def test_an_expired_token_of_a_user_is_not_renewed(st2: StackStorm) -> None:
+def test_configured_token_is_not_renewed(st2: StackStorm) -> None:
     token = st2.create_token(ttl_seconds=0)
     with (
         api(st2.api_url, Credential(auth_token=token)) as (client, *_),
@@ -144,7 +144,7 @@ def test_an_expired_token_of_a_user_is_not_renewed(st2: StackStorm) -> None:
     assert token not in str(caught.value)
 
 
-def test_a_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
+def test_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
     with (
         api(st2.api_url, password(st2.auth_url, "hush")) as (client, _, pauses),
         pytest.raises(Answered, match=r"\[st2\] username and password") as caught,
@@ -157,7 +157,7 @@ def test_a_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 503])
-def test_a_password_that_the_answer_repeats_is_not_shown(
+def test_error_does_not_show_a_password_that_the_response_repeats(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -170,7 +170,7 @@ def test_a_password_that_the_answer_repeats_is_not_shown(
     assert "hush" not in f"{caught.value}{caught.value.log_text()}{caplog.text}"
 
 
-def test_a_password_is_traded_once_for_many_requests() -> None:
+def test_login_serves_many_requests() -> None:
     with BreakingServer(answer(201, {"token": "one"}), answer(200, [])) as server:
         with api(server.url, password(server.url, "pä:ß")) as (client, *_):
             for _ in range(3):
@@ -206,7 +206,7 @@ class TokenServer(BreakingServer):
         self.issued += 1
 
 
-def test_a_refused_token_is_renewed_once_and_the_request_sent_once_more() -> None:
+def test_rejected_token_is_renewed_once_and_the_request_repeated() -> None:
     with TokenServer() as server, api(server.url, password(server.url)) as (client, *_):
         client.once("GET", "/executions", expect=list)
         server.forget()
@@ -220,7 +220,7 @@ def test_a_refused_token_is_renewed_once_and_the_request_sent_once_more() -> Non
         ]
 
 
-def test_many_threads_with_a_refused_token_renew_it_once() -> None:
+def test_threads_with_a_rejected_token_renew_it_once() -> None:
     timeouts = Timeouts(5, 5, 10)
     with TokenServer() as server, api(server.url, password(server.url), timeouts) as (client, *_):
         with ThreadPoolExecutor(24) as pool:
@@ -235,7 +235,7 @@ def test_many_threads_with_a_refused_token_renew_it_once() -> None:
         assert server.calls().count("POST /tokens") == 2
 
 
-def test_a_late_refusal_of_an_old_token_does_not_drop_the_new_one() -> None:
+def test_late_rejection_of_an_old_token_keeps_the_new_one() -> None:
     with TokenServer() as server, api(server.url, password(server.url)) as (_, credential, _pauses):
         old = credential.headers()
         assert credential.renew(old)
@@ -246,7 +246,7 @@ def test_a_late_refusal_of_an_old_token_does_not_drop_the_new_one() -> None:
         assert server.calls() == ["POST /tokens"] * 2
 
 
-def test_a_token_that_is_refused_again_and_again_ends_in_the_answer() -> None:
+def test_second_401_is_final() -> None:
     unauthorized = answer(401, {"faultstring": "Unauthorized"})
     script = [answer(201, {"token": "t"}), unauthorized, answer(201, {"token": "u"}), unauthorized]
     with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
@@ -256,7 +256,7 @@ def test_a_token_that_is_refused_again_and_again_ends_in_the_answer() -> None:
         assert len(server.requests) == 4
 
 
-def test_a_password_that_was_changed_meanwhile_is_named_once() -> None:
+def test_changed_password_is_named_once() -> None:
     unauthorized = answer(401, {"faultstring": "Unauthorized"})
     script = [answer(201, {"token": "t"}), unauthorized]
     with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
@@ -283,7 +283,7 @@ def test_a_password_that_was_changed_meanwhile_is_named_once() -> None:
         answer(200, {"token": "a☃"}),
     ],
 )
-def test_whatever_breaks_a_log_in_the_request_itself_was_not_sent(behaviour: Behaviour) -> None:
+def test_failed_login_is_not_sent(behaviour: Behaviour) -> None:
     with BreakingServer(answer(200, {})) as st2, BreakingServer(behaviour) as auth:
         with api(st2.url, password(auth.url), FAST) as (client, *_), pytest.raises(NotSent) as caught:
             client.once("POST", "/executions", json={})
@@ -292,7 +292,7 @@ def test_whatever_breaks_a_log_in_the_request_itself_was_not_sent(behaviour: Beh
         assert st2.connections == 0
 
 
-def test_a_log_in_is_tried_again() -> None:
+def test_login_is_retried() -> None:
     script = [reset(), answer(503, b"", {"Retry-After": "19"}), answer(201, {"token": "t"})]
     with BreakingServer(*script, answer(200, [])) as server:
         with api(server.url, password(server.url)) as (client, _, pauses):
@@ -301,7 +301,7 @@ def test_a_log_in_is_tried_again() -> None:
     assert pauses[1] == 19
 
 
-def test_a_log_in_that_nobody_answers_is_not_sent() -> None:
+def test_refused_login_is_not_sent() -> None:
     with (
         refusing() as nowhere,
         BreakingServer(answer(200, [])) as st2,
@@ -311,7 +311,7 @@ def test_a_log_in_that_nobody_answers_is_not_sent() -> None:
         client.once("GET", "/executions", expect=list)
 
 
-def test_a_password_does_not_follow_a_redirect() -> None:
+def test_login_follows_no_redirect() -> None:
     with BreakingServer(answer(201, {"token": "t"})) as thief:
         with (
             BreakingServer(redirect(f"{thief.url}/tokens", 307)) as server,
@@ -322,7 +322,7 @@ def test_a_password_does_not_follow_a_redirect() -> None:
         assert thief.connections == 0
 
 
-def test_a_log_in_that_hangs_does_not_make_everybody_wait_in_turn() -> None:
+def test_hanging_login_does_not_queue_up_the_others() -> None:
     timeouts = Timeouts(connect_timeout=0.2, read_timeout=0.2, retry_deadline=0)
     with (
         BreakingServer(stall()) as server,
@@ -343,7 +343,7 @@ def test_a_log_in_that_hangs_does_not_make_everybody_wait_in_turn() -> None:
         assert time.monotonic() - begun < 1.5
 
 
-def test_no_repr_and_no_log_shows_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+def test_repr_and_log_show_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     token = answer(201, {"token": "hush-token"})
     script = [token, answer(401), token, reset(), answer(200, [])]
@@ -357,12 +357,12 @@ def test_no_repr_and_no_log_shows_a_secret(caplog: pytest.LogCaptureFixture) -> 
     assert "hush" not in caplog.text + shown
 
 
-def test_somebody_anonymous_sends_nothing_and_cannot_be_renewed() -> None:
+def test_anonymous_has_no_headers() -> None:
     nobody = Anonymous("Say who you are.")
     assert (nobody.headers(), nobody.renew({}), nobody.hint()) == ({}, False, "Say who you are.")
 
 
-def test_a_connection_that_ends_while_a_401_is_sent_is_no_401() -> None:
+def test_truncated_401_does_not_renew_the_token() -> None:
     cut = raw(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 50\r\n\r\n{", then=hang_up())
     script = [answer(201, {"token": "t"}), cut, answer(200, [])]
     with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):

@@ -75,24 +75,20 @@ def client(tmp_path: Path, auth_url: str, url: str, password: str = "right") -> 
     return MistralClient(MistralSettings(url=url, timeouts=TIMEOUTS), credential=settings.credential)
 
 
-def test_without_auth_type_mistral_is_open(tmp_path: Path) -> None:
+def test_credential_is_none_without_auth_type(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2_relay]\n")
     assert config.load_settings(config.read_files([str(file)])).credential is None
 
 
-def test_a_token_is_got_once_and_used(
-    tmp_path: Path, identity: Identity, httpserver: HTTPServer
-) -> None:
+def test_token_serves_many_requests(tmp_path: Path, identity: Identity, httpserver: HTTPServer) -> None:
     mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
     assert mistral.tasks("w") == []
     assert mistral.tasks("w") == []
     assert identity.issued == ["token-1"]
 
 
-def test_a_token_that_is_about_to_expire_is_renewed(
-    tmp_path: Path, identity: Identity, httpserver: HTTPServer
-) -> None:
+def test_expiring_token_is_renewed(tmp_path: Path, identity: Identity, httpserver: HTTPServer) -> None:
     identity.lifetime = 10
     mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
     assert mistral.tasks("w") == []
@@ -100,7 +96,7 @@ def test_a_token_that_is_about_to_expire_is_renewed(
     assert len(identity.issued) >= 2
 
 
-def test_a_token_that_mistral_no_longer_takes_is_renewed_once(
+def test_token_that_mistral_rejects_is_renewed_once(
     tmp_path: Path, identity: Identity, httpserver: HTTPServer
 ) -> None:
     mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"))
@@ -110,7 +106,7 @@ def test_a_token_that_mistral_no_longer_takes_is_renewed_once(
     assert identity.issued == ["token-1", "revoked by keystone", "token-2"]
 
 
-def test_a_wrong_password_names_the_options_and_not_itself(
+def test_wrong_password_names_the_options(
     tmp_path: Path, identity: Identity, httpserver: HTTPServer
 ) -> None:
     mistral = client(tmp_path, identity.url, httpserver.url_for("/v2"), password="hush")
@@ -119,14 +115,14 @@ def test_a_wrong_password_names_the_options_and_not_itself(
     assert "hush" not in repr(caught.value)
 
 
-def test_without_keystone_nothing_is_sent(tmp_path: Path, httpserver: HTTPServer) -> None:
+def test_unreachable_keystone_is_not_sent(tmp_path: Path, httpserver: HTTPServer) -> None:
     with refusing() as auth_url:
         mistral = client(tmp_path, f"{auth_url}/v3", httpserver.url_for("/v2"))
         with pytest.raises(NotSent, match="keystone"):
             mistral.tasks("w")
 
 
-def test_keystone_is_asked_without_what_the_environment_says(
+def test_keystone_ignores_proxies_and_netrc_of_the_environment(
     tmp_path: Path, identity: Identity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -160,7 +156,7 @@ def test_hint_names_the_group_of_the_options(group: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
-def test_the_certificate_of_keystone_is_checked(tmp_path: Path) -> None:
+def test_certificate_of_keystone_is_checked(tmp_path: Path) -> None:
     certificates = Certificates()
     cafile = certificates.cafile(tmp_path)
     with BreakingServer(answer(401, {}), tls=certificates.good) as server:
@@ -207,7 +203,7 @@ TOKEN = {"methods": ["password"], "user": {"id": "u"}, "expires_at": "2100-01-01
     ],
 )
 @pytest.mark.usefixtures("no_finalizers")
-def test_an_odd_token_is_no_token(body: Any) -> None:
+def test_malformed_token_is_not_kept(body: Any) -> None:
     headers = {"X-Subject-Token": "t", "Content-Type": "application/json"}
     with BreakingServer(answer(201, body, headers)) as server:
         credential = _credential(server.url, Tls())
@@ -219,7 +215,7 @@ def test_an_odd_token_is_no_token(body: Any) -> None:
         assert len(server.requests) > asked, "the odd one was kept"
 
 
-def test_the_relay_is_let_in(
+def test_relay_authenticates_with_keystone(
     tmp_path: Path, identity: Identity, mistral: Mistral, httpserver: HTTPServer
 ) -> None:
     with refusing() as st2:
@@ -260,7 +256,7 @@ def test_scope_is_an_error_while_keystone_is_unreachable(tmp_path: Path) -> None
         client(tmp_path, f"{auth_url}/v3", "http://localhost/v2").scope()
 
 
-def test_an_unknown_auth_type_is_told(tmp_path: Path) -> None:
+def test_unknown_auth_type_is_a_config_error(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text("[st2_relay]\nauth_type = nonsense\n")
     with pytest.raises(ConfigError, match=r"\[st2_relay\] auth_type.*nonsense"):

@@ -63,7 +63,7 @@ def at_most(mib: float) -> Iterator[None]:
     assert peak < mib, f"{peak:.0f} MiB"
 
 
-def test_a_body_without_end_is_an_error() -> None:
+def test_endless_body_is_an_error() -> None:
     # Twice the bound, for the pieces are joined.
     with (
         BreakingServer(endless(200)) as server,
@@ -74,7 +74,7 @@ def test_a_body_without_end_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, Answered), (503, OutcomeUnknown)])
-def test_of_a_refusal_without_end_the_beginning_counts(status: int, kind: type[RemoteError]) -> None:
+def test_endless_error_body_is_truncated(status: int, kind: type[RemoteError]) -> None:
     with BreakingServer(endless(status)) as server, at_most(5), pytest.raises(kind) as caught:
         get(server.url)
     assert len(str(caught.value)) < 1000
@@ -96,7 +96,7 @@ ODD_HEADERS = [
 
 @pytest.mark.parametrize("headers", ODD_HEADERS)
 @pytest.mark.parametrize(("status", "kind"), [(302, Answered), (404, Answered), (503, OutcomeUnknown)])
-def test_a_refusal_with_an_odd_header_is_a_refusal(
+def test_error_response_with_a_malformed_header_keeps_its_status(
     status: int, kind: type[RemoteError], headers: dict[str, str]
 ) -> None:
     body = b"No: \xff\xc3\xa9."
@@ -119,7 +119,7 @@ def test_a_refusal_with_an_odd_header_is_a_refusal(
     ],
 )
 @pytest.mark.parametrize("status", [200, 503])
-def test_an_odd_length_is_an_error(status: int, head: str) -> None:
+def test_malformed_length_is_unknown(status: int, head: str) -> None:
     told = f"HTTP/1.1 {status} x\r\n{head}\r\n\r\n".encode()
     with BreakingServer(raw(told, then=hang_up())) as server, pytest.raises(OutcomeUnknown):
         get(server.url)
@@ -127,7 +127,7 @@ def test_an_odd_length_is_an_error(status: int, head: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("status", [200, 503])
-def test_two_lengths_are_an_error_of_the_answer_and_not_of_the_request(status: int) -> None:
+def test_two_lengths_are_unknown(status: int) -> None:
     with (
         BreakingServer(answer(status, {}, {"Content-Length": "1, 2"})) as server,
         pytest.raises(OutcomeUnknown),
@@ -138,14 +138,16 @@ def test_two_lengths_are_an_error_of_the_answer_and_not_of_the_request(status: i
 
 
 @pytest.mark.parametrize("error", [ValueError, OverflowError, IndexError, AttributeError])
-def test_what_a_library_makes_of_an_answer_is_an_unknown_outcome(error: type[Exception]) -> None:
+def test_request_errors_hides_what_libraries_raise_for_a_malformed_response(
+    error: type[Exception],
+) -> None:
     words = f"cannot be read .{error.__name__}"
     with pytest.raises(OutcomeUnknown, match=words) as caught, request_errors("GET", "http://x"):
         raise error("hush")
     assert "hush" not in str(caught.value)
 
 
-def test_a_query_that_cannot_be_said_is_not_sent() -> None:
+def test_unencodable_query_is_not_sent() -> None:
     with BreakingServer(answer(200, {})) as server, contextlib.closing(new_session(Tls())) as session:
         with pytest.raises(NotSent, match="cannot be made") as caught:
             send(session, "GET", server.url, TIMEOUTS, params={"id": "hush\ud800"})
@@ -164,7 +166,7 @@ def test_a_query_that_cannot_be_said_is_not_sent() -> None:
         ("nonsense", None),
     ],
 )
-def test_an_odd_date_is_none(date: str, hour: int | None) -> None:
+def test_clock_of_a_malformed_date_is_none(date: str, hour: int | None) -> None:
     with (
         BreakingServer(answer(200, {}, {"Date": date})) as server,
         contextlib.closing(MistralClient(MistralSettings(server.url, timeouts=TIMEOUTS))) as mistral,
@@ -173,7 +175,7 @@ def test_an_odd_date_is_none(date: str, hour: int | None) -> None:
     assert told == (hour and datetime(2026, 10, 1, hour, tzinfo=timezone.utc))
 
 
-def test_what_is_compressed_unasked_is_not_unpacked() -> None:
+def test_compressed_response_is_not_unpacked() -> None:
     bomb = gzip.compress(b"0" * (200 * MIB))
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     with (
@@ -214,7 +216,7 @@ def head(text: str) -> Behaviour:
         (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", then=hang_up()), "ended early"),
     ],
 )
-def test_an_answer_that_repeats_the_request_is_told_by_its_kind(
+def test_error_does_not_quote_a_response_that_repeats_the_request(
     behaviour: Behaviour, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -229,7 +231,7 @@ def test_an_answer_that_repeats_the_request_is_told_by_its_kind(
     assert SAID.lower() not in shown
 
 
-def test_where_a_redirect_leads_is_not_logged_for_it_may_repeat_a_parameter() -> None:
+def test_log_text_of_a_redirect_has_no_target() -> None:
     with (
         BreakingServer(head("HTTP/1.1 302 OK\r\nLocation: http://SAID/")) as server,
         contextlib.closing(new_session(Tls())) as session,
@@ -240,7 +242,7 @@ def test_where_a_redirect_leads_is_not_logged_for_it_may_repeat_a_parameter() ->
     assert "configure the real URL" in caught.value.log_text()
 
 
-def test_a_compressed_refusal_is_a_refusal() -> None:
+def test_compressed_error_response_keeps_its_status() -> None:
     headers = {"Content-Encoding": "gzip"}
     with (
         BreakingServer(answer(404, gzip.compress(b"{}"), headers)) as server,
@@ -249,7 +251,7 @@ def test_a_compressed_refusal_is_a_refusal() -> None:
         get(server.url)
 
 
-def test_a_header_without_end_is_an_error() -> None:
+def test_endless_header_is_unknown() -> None:
     with (
         BreakingServer(endless_line(b"HTTP/1.1 200 OK\r\nX-Long: ")) as server,
         at_most(5),
@@ -258,7 +260,7 @@ def test_a_header_without_end_is_an_error() -> None:
         get(server.url)
 
 
-def test_many_headers_are_an_error() -> None:
+def test_many_headers_are_unknown() -> None:
     headers = {f"X-{number}": "x" * 1000 for number in range(10_000)}
     with (
         BreakingServer(answer(200, {}, headers)) as server,
@@ -268,7 +270,7 @@ def test_many_headers_are_an_error() -> None:
         get(server.url)
 
 
-def test_a_body_that_comes_by_the_byte_takes_no_longer_than_four_silences() -> None:
+def test_slow_body_times_out_after_four_read_timeouts() -> None:
     pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b" "] * 1000]
     begun = time.monotonic()
     with (
@@ -282,13 +284,13 @@ def test_a_body_that_comes_by_the_byte_takes_no_longer_than_four_silences() -> N
 @pytest.mark.parametrize(
     "body", [b"<html>", b"", b"{", b"nonsense", b"\xff\xfe", b"[1, 2]", b"null", b"5"]
 )
-def test_what_is_no_object_is_an_error(body: bytes) -> None:
+def test_body_that_is_no_object_is_unknown(body: bytes) -> None:
     headers = {"Content-Type": "text/html"}
     with BreakingServer(answer(200, body, headers)) as server, pytest.raises(OutcomeUnknown):
         get(server.url)
 
 
-def test_a_large_answer_within_the_bounds_is_taken_and_the_connection_kept() -> None:
+def test_large_response_within_the_limits_keeps_the_connection() -> None:
     text = "é" * (8 * MIB)
     with (
         BreakingServer(answer(200, {"text": text})) as server,

@@ -54,7 +54,7 @@ def action(state: str = "RUNNING", action_id: str = "a") -> dict[str, Any]:
     return {"id": action_id, "name": "st2.action", "state": state}
 
 
-def test_running_actions_are_listed_page_by_page() -> None:
+def test_running_actions_reads_all_pages() -> None:
     pages = [
         answer(200, {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}),
         answer(200, {"action_executions": [action(action_id="c")]}),
@@ -68,14 +68,14 @@ def test_running_actions_are_listed_page_by_page() -> None:
     assert "input" not in first["fields"][0]
 
 
-def test_an_empty_page_is_the_last_one() -> None:
+def test_listing_ends_with_an_empty_page() -> None:
     with BreakingServer(answer(200, {"action_executions": [], "next": "http://…"})) as server:
         with client(server.url) as mistral:
             assert list(mistral.running_actions()) == []
         assert len(server.requests) == 1
 
 
-def test_a_listing_without_an_end_is_an_error() -> None:
+def test_endless_listing_is_an_error() -> None:
     page = {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}
     with BreakingServer(answer(200, page)) as server:
         with (
@@ -86,14 +86,14 @@ def test_a_listing_without_an_end_is_an_error() -> None:
         assert len(server.requests) == 4
 
 
-def test_an_action_is_read_or_there_is_none() -> None:
+def test_get_action_returns_none_for_an_unknown_one() -> None:
     with BreakingServer(answer(200, action()), answer(404)) as server, client(server.url) as mistral:
         assert mistral.get_action("a/../b") == action()
         assert mistral.get_action("a") is None
         assert server.requests[0].path == "/v2/action_executions/a%2F..%2Fb"
 
 
-def test_an_action_is_completed_with_state_and_output() -> None:
+def test_complete_action_sends_state_and_output() -> None:
     with BreakingServer(answer(200, action("SUCCESS"))) as server, client(server.url) as mistral:
         assert mistral.complete_action("a", "SUCCESS", {"stdout": "é"})
         [request] = server.requests
@@ -103,7 +103,7 @@ def test_an_action_is_completed_with_state_and_output() -> None:
 
 @pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "CANCELLED"])
 @pytest.mark.parametrize("lost", [COMPLETED, *LOST])
-def test_an_action_that_is_final_already_is_left_alone(lost: Behaviour, state: str) -> None:
+def test_complete_action_leaves_a_final_action_alone(lost: Behaviour, state: str) -> None:
     with (
         BreakingServer(lost, answer(200, action(state))) as server,
         client(server.url, enough_for(lost)) as mistral,
@@ -112,28 +112,28 @@ def test_an_action_that_is_final_already_is_left_alone(lost: Behaviour, state: s
         assert [request.method for request in server.requests] == ["PUT", "GET"]
 
 
-def test_an_action_that_mistral_does_not_know_is_left_alone() -> None:
+def test_complete_action_returns_false_for_an_unknown_action() -> None:
     script = [answer(500, {"faultstring": "not found"}), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as mistral:
         assert not mistral.complete_action("a", "SUCCESS", {})
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_an_action_that_still_waits_is_told_again(lost: Behaviour) -> None:
+def test_complete_action_retries_while_the_action_runs(lost: Behaviour) -> None:
     script = [lost, answer(200, action()), answer(200, action("SUCCESS"))]
     with BreakingServer(*script) as server, client(server.url, enough_for(lost)) as mistral:
         assert mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
 
 
-def test_a_mistral_in_trouble_leaves_the_outcome_unknown() -> None:
+def test_complete_action_is_unknown_while_mistral_answers_500() -> None:
     with BreakingServer(answer(500)) as server, client(server.url, FAST) as mistral:
         with pytest.raises(OutcomeUnknown):
             mistral.complete_action("a", "SUCCESS", {})
         assert len(server.requests) > 3
 
 
-def test_a_mistral_that_is_down_is_not_sent_to() -> None:
+def test_unreachable_mistral_is_not_sent() -> None:
     with refusing() as url, client(url, FAST) as mistral, pytest.raises(NotSent):
         mistral.complete_action("a", "SUCCESS", {})
 
@@ -148,7 +148,7 @@ def test_a_mistral_that_is_down_is_not_sent_to() -> None:
         {"action_executions": [1], "tasks": [{}]},
     ],
 )
-def test_an_answer_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
+def test_response_of_another_shape_is_unknown(body: Any) -> None:
     with BreakingServer(answer(200, body)) as server, client(server.url, ONE_TRY) as mistral:
         for read in (
             lambda: list(mistral.running_actions()),
@@ -162,7 +162,7 @@ def test_an_answer_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
                 read()
 
 
-def test_a_look_of_another_shape_leaves_the_outcome_unknown() -> None:
+def test_look_up_of_another_shape_leaves_the_outcome_unknown() -> None:
     script = [reset(), answer(200, {"state": None, "id": "a"})]
     with (
         BreakingServer(*script) as server,
@@ -172,7 +172,7 @@ def test_a_look_of_another_shape_leaves_the_outcome_unknown() -> None:
         mistral.complete_action("a", "SUCCESS", {})
 
 
-def test_a_workbook_is_created_or_replaced() -> None:
+def test_save_definition_creates_or_replaces() -> None:
     with BreakingServer(answer(201, {"name": "w"})) as server, client(server.url) as mistral:
         assert mistral.save_definition("name: é") is None
         [request] = server.requests
@@ -188,7 +188,7 @@ def complains(of: str) -> Behaviour:
     return answer(200, {"valid": False, "error": of})
 
 
-def test_what_mistral_refuses_only_once_is_valid() -> None:
+def test_validate_asks_twice_before_it_reports_an_error() -> None:
     """Two texts that it reads at the same moment can spoil each other."""
     script = [complains("Parse error"), answer(200, {"valid": True})]
     with BreakingServer(*script) as server, client(server.url) as mistral:
@@ -200,7 +200,7 @@ def test_what_mistral_refuses_only_once_is_valid() -> None:
 
 
 @pytest.mark.parametrize("kind", ["workbook", "workflow"])
-def test_a_text_is_looked_at(kind: str) -> None:
+def test_validate_returns_mistrals_message(kind: str) -> None:
     script = [answer(200, {"valid": True}), complains("no tasks")]
     with BreakingServer(*script) as server, client(server.url) as mistral:
         assert mistral.validate("name: é", kind) is None
@@ -213,12 +213,12 @@ def test_a_text_is_looked_at(kind: str) -> None:
 @pytest.mark.parametrize(
     "found", [{}, {"valid": "true"}, {"valid": False}, {"valid": False, "error": ""}]
 )
-def test_an_answer_that_does_not_say_valid_is_no_yes(found: dict[str, Any]) -> None:
+def test_validate_without_a_verdict_is_invalid(found: dict[str, Any]) -> None:
     with BreakingServer(answer(200, found)) as server, client(server.url) as mistral:
-        assert mistral.validate("name: w") == "It is not valid."
+        assert mistral.validate("name: w") == "It is invalid."
 
 
-def test_a_workbook_is_read_or_there_is_none() -> None:
+def test_definition_is_none_for_an_unknown_one() -> None:
     script = [answer(200, {"definition": "name: w"}), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as mistral:
         assert mistral.definition("a/b") == "name: w"
@@ -226,7 +226,7 @@ def test_a_workbook_is_read_or_there_is_none() -> None:
         assert server.requests[0].path == "/v2/workbooks/a%2Fb"
 
 
-def test_a_workbook_that_is_not_valid_is_refused_in_mistrals_words() -> None:
+def test_save_definition_raises_mistrals_message() -> None:
     with (
         BreakingServer(answer(400, {"faultstring": "Invalid DSL"})) as server,
         client(server.url) as mistral,
@@ -235,7 +235,7 @@ def test_a_workbook_that_is_not_valid_is_refused_in_mistrals_words() -> None:
         mistral.save_definition("name: w")
 
 
-def test_a_workflow_is_started_with_an_environment_that_is_not_evaluated() -> None:
+def test_start_workflow_does_not_evaluate_the_environment() -> None:
     with BreakingServer(answer(201, action())) as server, client(server.url) as mistral:
         mistral.start_workflow("wf", {"a": 1}, env={"e": "<% 1 %>"}, description="d", execution_id="u")
         [request] = server.requests
@@ -249,7 +249,7 @@ def test_a_workflow_is_started_with_an_environment_that_is_not_evaluated() -> No
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_start_is_repeated_only_where_the_execution_has_an_id_of_ours(lost: Behaviour) -> None:
+def test_start_workflow_retries_an_unknown_outcome_only_with_an_id(lost: Behaviour) -> None:
     with (
         BreakingServer(lost, answer(201, action())) as server,
         client(server.url, enough_for(lost)) as mistral,
@@ -265,7 +265,7 @@ def test_a_start_is_repeated_only_where_the_execution_has_an_id_of_ours(lost: Be
         assert len(server.requests) == 1
 
 
-def test_tasks_and_executions_are_read() -> None:
+def test_tasks_and_get_execution() -> None:
     script = [answer(200, {"tasks": [{"id": "t"}]}), answer(200, action()), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as mistral:
         assert mistral.tasks("w") == [{"id": "t"}]
@@ -274,16 +274,16 @@ def test_tasks_and_executions_are_read() -> None:
         assert server.requests[0].path.startswith("/v2/tasks?workflow_execution_id=w&")
 
 
-def test_a_mistral_that_asks_who_we_are_is_answered_with_the_question() -> None:
+def test_mistral_with_authentication_answers_401_with_a_hint() -> None:
     with (
         BreakingServer(answer(401)) as server,
         client(server.url) as mistral,
-        pytest.raises(Answered, match="who asks"),
+        pytest.raises(Answered, match="requires authentication"),
     ):
         mistral.get_action("a")
 
 
-def test_a_stop_ends_the_tries() -> None:
+def test_stop_ends_the_retries() -> None:
     stop = threading.Event()
     stop.set()
     with BreakingServer(answer(503)) as server, client(server.url, stop=stop) as mistral:
@@ -292,7 +292,7 @@ def test_a_stop_ends_the_tries() -> None:
         assert len(server.requests) == 1
 
 
-def test_the_workflows_that_have_not_ended_are_listed() -> None:
+def test_unfinished_executions_are_listed() -> None:
     rows = [{"id": "w", "state": "RUNNING", "description": "x", "root_execution_id": None}]
     with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
         assert list(mistral.unfinished_executions()) == rows
@@ -301,7 +301,7 @@ def test_the_workflows_that_have_not_ended_are_listed() -> None:
         assert "root_execution_id" in query["fields"][0]
 
 
-def test_the_state_of_a_workflow_is_read_alone() -> None:
+def test_execution_state_asks_for_the_state_only() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED"})
     with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
         assert mistral.execution_state("../w") == "PAUSED"
@@ -309,7 +309,7 @@ def test_the_state_of_a_workflow_is_read_alone() -> None:
         assert mistral.execution_state("w") is None
 
 
-def test_a_workflow_is_read_without_its_output() -> None:
+def test_execution_summary_asks_for_no_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
     with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
         assert mistral.execution_summary("../w")
@@ -318,14 +318,14 @@ def test_a_workflow_is_read_without_its_output() -> None:
         assert mistral.execution_summary("w") is None
 
 
-def test_what_a_task_has_started_is_listed() -> None:
+def test_sub_executions_of_a_task() -> None:
     rows = [{"id": "w", "state": "SUCCESS"}]
     with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
         assert mistral.sub_executions("t") == rows
         assert server.requests[0].path.startswith("/v2/tasks/t/workflow_executions?")
 
 
-def test_a_start_that_may_have_arrived_is_never_called_not_sent() -> None:
+def test_start_workflow_stays_unknown_after_a_lost_response() -> None:
     """Mistral dies while it answers, and lets nobody in afterwards."""
     for after in (answer(401), answer(403, {"faultstring": "no"})):
         with (
@@ -336,7 +336,7 @@ def test_a_start_that_may_have_arrived_is_never_called_not_sent() -> None:
             mistral.start_workflow("wf", {}, execution_id="u")
 
 
-def test_an_unknown_workflow_is_told_from_a_mistral_in_trouble() -> None:
+def test_start_workflow_tells_an_unknown_workflow_from_a_500() -> None:
     missing = answer(500, {"faultstring": "404: Workflow not found"})
     with (
         BreakingServer(missing, answer(404)) as server,
@@ -352,7 +352,7 @@ def test_an_unknown_workflow_is_told_from_a_mistral_in_trouble() -> None:
             assert mistral.start_workflow("wf", {}, execution_id="u")["id"] == "u"
 
 
-def test_a_task_is_run_again_once_whatever_becomes_of_the_answer() -> None:
+def test_rerun_task_runs_once_after_a_lost_response() -> None:
     running = answer(200, {"id": "t", "state": "RUNNING"})
     failed = answer(200, {"id": "t", "state": "ERROR"})
     refused = answer(400, {"faultstring": "must be in ERROR for rerun"})
@@ -375,7 +375,7 @@ def test_a_task_is_run_again_once_whatever_becomes_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 409, 429])
-def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
+def test_log_text_of_a_later_rejection_quotes_nothing(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -404,7 +404,7 @@ def test_what_a_later_request_is_told_may_quote_the_first_and_is_not_logged(
     assert "hush" not in shown
 
 
-def test_the_time_is_asked_of_what_a_relay_may_list() -> None:
+def test_clock_asks_for_what_a_relay_may_list() -> None:
     """Not of workbooks, say, for which there is no rule in what docs/operate.md asks for."""
     date = {"Date": "Mon, 23 Nov 2026 04:47:03 GMT"}
     with BreakingServer(answer(200, {"action_executions": []}, date)) as server:

@@ -24,7 +24,7 @@ from st2actions_mistral.client import redact
         ("", "(malformed URL)"),
     ],
 )
-def test_a_url_is_shown_without_user_query_and_fragment(address: str, shown: str) -> None:
+def test_url_drops_user_query_and_fragment(address: str, shown: str) -> None:
     assert redact.url(address) == shown
 
 
@@ -40,16 +40,16 @@ def test_a_url_is_shown_without_user_query_and_fragment(address: str, shown: str
         ("[" * 100_000, "[" * 500 + "…"),
     ],
 )
-def test_an_error_body_gives_its_own_words(body: str, shown: str) -> None:
+def test_message_is_the_faultstring_in_one_line(body: str, shown: str) -> None:
     assert redact.message(body) == shown
 
 
-def test_a_long_message_is_cut() -> None:
+def test_message_is_truncated() -> None:
     assert redact.message(json.dumps({"faultstring": "x" * 501})) == "x" * 500 + "…"
     assert redact.message(json.dumps({"faultstring": "x" * 500})) == "x" * 500
 
 
-def test_the_hash_of_an_api_key_is_not_shown() -> None:
+def test_message_hides_the_hash_of_an_api_key() -> None:
     body = json.dumps({"faultstring": "Unauthorized - ApiKey with key_hash=0a1b2c3d not found."})
     assert redact.message(body) == "Unauthorized - ApiKey with key_hash=… not found."
 
@@ -62,7 +62,7 @@ def test_the_hash_of_an_api_key_is_not_shown() -> None:
         ("Authorization", "Basic hush"),
     ],
 )
-def test_what_let_a_request_in_is_not_told_back(header: str, value: str) -> None:
+def test_secrets_hides_the_credential(header: str, value: str) -> None:
     said = redact.secrets(f"You said {value}, twice: hush.", {header: value, "Accept": "You"})
     assert "hush" not in said
     assert said.startswith("You said ")
@@ -80,13 +80,13 @@ def test_what_let_a_request_in_is_not_told_back(header: str, value: str) -> None
         (r'{"faultstring": "a\\b\u0020\/cd"}', "a\\b /cd"),
     ],
 )
-def test_an_escape_does_not_hide_what_let_a_request_in(said: str, shown: str) -> None:
+def test_secrets_hides_an_escaped_credential(said: str, shown: str) -> None:
     assert redact.message(redact.secrets(said, {"St2-Api-Key": "ab/cd"})) == shown
 
 
 @pytest.mark.parametrize("password", ["hush", "hu:sh", "hu sh", "пароль", 'p"w'])
 @pytest.mark.parametrize("form", ["{}", "user {}, again {}"])
-def test_a_password_is_not_told_back(password: str, form: str) -> None:
+def test_secrets_hides_a_password(password: str, form: str) -> None:
     basic = base64.b64encode(f"user:{password}".encode()).decode()
     for said in (password, json.dumps(password), json.dumps([password])):
         told = redact.secrets(form.format(said, said), {"Authorization": f"Basic {basic}"})
@@ -96,11 +96,11 @@ def test_a_password_is_not_told_back(password: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["Basic", "Basic ?", "Basic dXNlcg==", "Basic dXNlcjo=", " "])
-def test_a_header_without_a_password_is_no_trouble(value: str) -> None:
+def test_secrets_accepts_a_malformed_basic_header(value: str) -> None:
     assert redact.secrets("as it was", {"Authorization": value}) == "as it was"
 
 
-def test_a_key_may_hold_what_is_escaped() -> None:
+def test_secrets_hides_a_key_with_escapes_in_it() -> None:
     key = 'a\\b"%2F'
     for said in (key, json.dumps(key), json.dumps([json.dumps({"key": key})])):
         told = redact.secrets(said, {"X-Auth-Token": key})
@@ -108,15 +108,15 @@ def test_a_key_may_hold_what_is_escaped() -> None:
         assert "b" not in told
 
 
-def test_a_key_of_backslashes_is_no_trouble() -> None:
+def test_secrets_accepts_a_key_of_backslashes() -> None:
     assert redact.secrets(r"a\b%", {"X-Auth-Token": "\\"}) == "a…b%"
 
 
 @pytest.mark.parametrize("text", ["\\" * 65536, "ab\\/c" * 16384, "%2" * 32768])
-def test_a_text_is_searched_once(text: str) -> None:
+def test_secrets_takes_linear_time(text: str) -> None:
     # From each of its backslashes anew, this takes minutes.
     assert redact.secrets(text * 8, {"X-Auth-Token": "ab/cd"}) == text * 8
 
 
-def test_nothing_that_let_a_request_in_is_nothing_to_hide() -> None:
+def test_secrets_keeps_a_text_without_a_credential() -> None:
     assert redact.secrets("as it was", {}) == "as it was"

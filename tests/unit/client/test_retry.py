@@ -43,7 +43,7 @@ def unknown(retry_after: float | None = None) -> OutcomeUnknown:
 @pytest.mark.parametrize(
     "error", [not_sent(), Answered("GET", "http://x", 429, "Slow down."), unknown()]
 )
-def test_what_may_be_repeated_is_repeated(error: RemoteError) -> None:
+def test_retryable_errors_are_retried(error: RemoteError) -> None:
     call = Call(error, error)
     assert policy(MINUTE, sleep=call.sleep)(call) == "done"
     assert call.tries == 3
@@ -59,7 +59,7 @@ def test_what_may_be_repeated_is_repeated(error: RemoteError) -> None:
         KeyError("a mistake"),
     ],
 )
-def test_what_is_final_is_raised_as_it_was(error: Exception) -> None:
+def test_final_errors_are_raised_unchanged(error: Exception) -> None:
     call = Call(error)
     with pytest.raises(type(error)) as caught:
         policy(MINUTE, sleep=call.sleep)(call)
@@ -67,7 +67,7 @@ def test_what_is_final_is_raised_as_it_was(error: Exception) -> None:
     assert call.tries == 1
 
 
-def test_an_unknown_outcome_is_not_repeated_where_that_may_do_it_twice() -> None:
+def test_unknown_outcome_is_not_retried_without_repeat_unknown() -> None:
     call = Call(not_sent(), unknown())
     with pytest.raises(OutcomeUnknown):
         policy(MINUTE, repeat_unknown=False, sleep=call.sleep)(call)
@@ -75,28 +75,28 @@ def test_an_unknown_outcome_is_not_repeated_where_that_may_do_it_twice() -> None
 
 
 @pytest.mark.parametrize("build", [unknown, lambda after: not_sent(retry_after=after)])
-def test_a_wait_that_was_asked_for_is_kept(build: Callable[[float], RemoteError]) -> None:
+def test_retry_after_is_obeyed(build: Callable[[float], RemoteError]) -> None:
     call = Call(build(17), Answered("GET", "http://x", 429, "", retry_after=23), not_sent())
     policy(MINUTE, sleep=call.sleep)(call)
     assert call.pauses[:2] == [17, 23]
     assert call.pauses[2] < 5
 
 
-def test_a_wait_beyond_the_deadline_ends_it_at_once() -> None:
+def test_retry_after_beyond_the_deadline_ends_the_retries() -> None:
     call = Call(unknown(retry_after=61))
     with pytest.raises(OutcomeUnknown):
         policy(MINUTE, sleep=call.sleep)(call)
     assert (call.tries, call.pauses) == (1, [])
 
 
-def test_a_deadline_of_zero_means_one_try() -> None:
+def test_deadline_of_zero_means_one_attempt() -> None:
     call = Call(not_sent(), not_sent())
     with pytest.raises(NotSent):
         policy(Timeouts(retry_deadline=0), sleep=call.sleep)(call)
     assert (call.tries, call.pauses) == (1, [])
 
 
-def test_the_deadline_is_kept_by_the_clock() -> None:
+def test_deadline_counts_the_time_of_attempts() -> None:
     call = Call(*[not_sent()] * 1_000)
     begun = time.monotonic()
     with pytest.raises(NotSent):
@@ -105,7 +105,7 @@ def test_the_deadline_is_kept_by_the_clock() -> None:
     assert 2 <= call.tries <= 8
 
 
-def test_pauses_are_random_grow_and_have_bounds() -> None:
+def test_pauses_are_random_and_grow_within_bounds() -> None:
     firsts, lasts = set(), []
     for _ in range(20):
         call = Call(*[not_sent()] * 12)
@@ -118,7 +118,7 @@ def test_pauses_are_random_grow_and_have_bounds() -> None:
     assert max(lasts) > 2
 
 
-def test_a_stop_ends_a_pause_and_no_further_try_is_made() -> None:
+def test_stop_ends_a_pause_and_the_retries() -> None:
     stop = threading.Event()
     error = unknown(retry_after=30)
     call = Call(error, error)
@@ -133,7 +133,7 @@ def test_a_stop_ends_a_pause_and_no_further_try_is_made() -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_after_a_stop_one_try_is_made_and_no_pause() -> None:
+def test_stopped_policy_makes_one_attempt() -> None:
     stop = threading.Event()
     stop.set()
     call = Call(unknown(), unknown())
@@ -143,15 +143,15 @@ def test_after_a_stop_one_try_is_made_and_no_pause() -> None:
     assert policy(MINUTE, stop=stop)(call.__class__()) == "done"
 
 
-def test_a_stop_that_never_comes_changes_nothing() -> None:
+def test_unused_stop_changes_nothing() -> None:
     call = Call(unknown(), not_sent())
     assert policy(MINUTE, stop=threading.Event())(call) == "done"
     assert call.tries == 3
 
 
-def test_each_further_try_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_retry_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     call = Call(not_sent())
     policy(MINUTE, sleep=call.sleep)(call)
     assert "POST http://x: refused" in caplog.text
-    assert "try 2" in caplog.text
+    assert "attempt 2" in caplog.text

@@ -59,7 +59,7 @@ def post(
     return send(session, "POST", f"{url}/v1/executions", timeouts, headers=HEADERS, **options)
 
 
-def test_a_2xx_is_returned_and_the_connection_kept(session: requests.Session) -> None:
+def test_send_returns_a_2xx_and_keeps_the_connection(session: requests.Session) -> None:
     with BreakingServer(answer(201, {"id": "1"})) as server:
         for _ in range(3):
             response = post(session, server.url, json={"a": 1}, params={"q": "é b"})
@@ -70,20 +70,20 @@ def test_a_2xx_is_returned_and_the_connection_kept(session: requests.Session) ->
         assert server.requests[0].headers["st2-api-key"] == "hush-key"
 
 
-def test_a_refused_connection_is_not_sent(session: requests.Session) -> None:
+def test_refused_connection_is_not_sent(session: requests.Session) -> None:
     with refusing() as url, pytest.raises(NotSent, match="refused") as caught:
         post(session, url)
     assert not caught.value.permanent
     assert f"POST {url}/v1/executions" in str(caught.value)
 
 
-def test_a_host_that_does_not_exist_is_not_sent(session: requests.Session) -> None:
+def test_unknown_host_is_not_sent(session: requests.Session) -> None:
     with pytest.raises(NotSent) as caught:
         post(session, "http://no-such-host.invalid:9101")
     assert not caught.value.permanent
 
 
-def test_a_connection_that_is_never_made_is_not_sent(session: requests.Session) -> None:
+def test_connect_timeout_is_not_sent(session: requests.Session) -> None:
     begun = time.monotonic()
     with deaf() as url, pytest.raises(NotSent, match="connect_timeout") as caught:
         post(session, url, FAST)
@@ -110,9 +110,7 @@ def test_a_connection_that_is_never_made_is_not_sent(session: requests.Session) 
         raw(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 200, then=hang_up()),
     ],
 )
-def test_what_breaks_after_the_request_left_is_of_unknown_outcome(
-    session: requests.Session, behaviour: Behaviour
-) -> None:
+def test_broken_response_is_unknown(session: requests.Session, behaviour: Behaviour) -> None:
     begun = time.monotonic()
     with BreakingServer(behaviour) as server:
         with pytest.raises(OutcomeUnknown) as caught:
@@ -124,9 +122,7 @@ def test_what_breaks_after_the_request_left_is_of_unknown_outcome(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_a_5xx_is_of_unknown_outcome_and_tells_its_words(
-    session: requests.Session, status: int
-) -> None:
+def test_5xx_is_unknown_with_its_message(session: requests.Session, status: int) -> None:
     with (
         BreakingServer(answer(status, {"faultstring": "Out of order."})) as server,
         pytest.raises(OutcomeUnknown, match=rf"{status} Out of order\.") as caught,
@@ -136,7 +132,7 @@ def test_a_5xx_is_of_unknown_outcome_and_tells_its_words(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 429, 431])
-def test_a_4xx_is_answered_and_tells_its_words(session: requests.Session, status: int) -> None:
+def test_4xx_is_answered_with_its_message(session: requests.Session, status: int) -> None:
     with (
         BreakingServer(answer(status, {"faultstring": "No, thanks."})) as server,
         pytest.raises(Answered) as caught,
@@ -145,16 +141,14 @@ def test_a_4xx_is_answered_and_tells_its_words(session: requests.Session, status
     assert (caught.value.status, caught.value.message) == (status, "No, thanks.")
 
 
-def test_a_4xx_without_a_body_tells_its_name(session: requests.Session) -> None:
+def test_4xx_without_a_body_has_the_reason_phrase(session: requests.Session) -> None:
     with BreakingServer(answer(400)) as server, pytest.raises(Answered) as caught:
         post(session, server.url)
     assert caught.value.message == "Bad Request"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_and_names_its_target(
-    session: requests.Session, status: int
-) -> None:
+def test_redirect_is_not_followed_and_its_target_named(session: requests.Session, status: int) -> None:
     with BreakingServer(answer(200, {"id": "stolen"})) as thief:
         target = thief.url.replace("://", "://user:pass@") + "/login?token=hush"
         with BreakingServer(redirect(target, status)) as server:
@@ -178,14 +172,14 @@ def test_a_redirect_is_not_followed_and_names_its_target(
         ({}, "an unnamed URL"),
     ],
 )
-def test_an_odd_redirect_is_answered_too(
+def test_malformed_redirect_is_answered(
     session: requests.Session, headers: dict[str, str], target: str
 ) -> None:
     with BreakingServer(answer(302, b"", headers)) as server, pytest.raises(Answered, match=target):
         post(session, server.url)
 
 
-def test_what_requests_cannot_make_a_request_of_is_not_sent_and_not_shown(
+def test_impossible_request_is_not_sent_and_not_shown(
     session: requests.Session,
 ) -> None:
     with BreakingServer(answer()) as server:
@@ -201,12 +195,12 @@ def test_what_requests_cannot_make_a_request_of_is_not_sent_and_not_shown(
 
 
 @pytest.mark.parametrize("url", ["http://a..b/v1", f"http://{'x' * 70}.example/v1", "http://%zz/v1"])
-def test_a_host_name_that_cannot_be_one_is_not_sent(session: requests.Session, url: str) -> None:
+def test_invalid_host_name_is_not_sent(session: requests.Session, url: str) -> None:
     with pytest.raises(NotSent):
         send(session, "GET", url, FAST)
 
 
-def test_an_error_while_another_is_handled_is_judged_by_itself(session: requests.Session) -> None:
+def test_error_is_independent_of_the_one_being_handled(session: requests.Session) -> None:
     with BreakingServer(reset()) as server, refusing() as nowhere:
         try:
             post(session, nowhere)
@@ -218,7 +212,7 @@ def test_an_error_while_another_is_handled_is_judged_by_itself(session: requests
             pytest.fail("nobody listens there")
 
 
-def test_a_kept_connection_that_the_server_closed_meanwhile_is_made_again(
+def test_closed_connection_is_replaced(
     session: requests.Session,
 ) -> None:
     once = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=hang_up())
@@ -275,7 +269,7 @@ def test_retry_after_is_read_in_seconds_and_as_a_date(
 
 
 @pytest.mark.parametrize("header", ["soon", "-5", "0.5", "nan", "inf", "1e999", "", "Mon, 99 Foo 2026"])
-def test_a_retry_after_that_says_nothing_is_ignored(session: requests.Session, header: str) -> None:
+def test_invalid_retry_after_is_ignored(session: requests.Session, header: str) -> None:
     with (
         BreakingServer(answer(429, b"", {"Retry-After": header})) as server,
         pytest.raises(Answered) as caught,
@@ -301,7 +295,7 @@ def test_a_retry_after_that_says_nothing_is_ignored(session: requests.Session, h
         b"[" * 100_000,
     ],
 )
-def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session, body: bytes) -> None:
+def test_2xx_without_an_object_is_unknown(session: requests.Session, body: bytes) -> None:
     with BreakingServer(answer(200, body)) as server:
         response = post(session, server.url)
         with pytest.raises(OutcomeUnknown, match=r"the response \(200\)"):
@@ -322,20 +316,20 @@ def test_a_2xx_that_is_no_object_is_of_unknown_outcome(session: requests.Session
         ([{"id": "1"}], dict),
     ],
 )
-def test_an_answer_without_what_was_asked_for_is_of_unknown_outcome(body: Any, expect: type) -> None:
+def test_check_shape_rejects_another_shape(body: Any, expect: type) -> None:
     with pytest.raises(OutcomeUnknown):
         check_shape(body, "the answer", "GET", "http://x", expect, ["id"])
 
 
 @pytest.mark.parametrize("body", [{"id": "1", "more": None}, [], [{"id": "1"}, {"id": "2"}]])
-def test_an_answer_with_what_was_asked_for_is_passed_on(body: Any) -> None:
+def test_check_shape_returns_the_body(body: Any) -> None:
     assert check_shape(body, "the answer", "GET", "http://x", type(body), ["id"]) is body
 
 
 # -- what is not taken from around ---------------------------------------------------------------
 
 
-def test_a_cookie_is_not_sent_back(session: requests.Session) -> None:
+def test_cookies_are_not_kept(session: requests.Session) -> None:
     with BreakingServer(answer(200, {}, {"Set-Cookie": "auth-token=hush; Path=/"})) as server:
         post(session, server.url)
         post(session, server.url)
@@ -343,7 +337,7 @@ def test_a_cookie_is_not_sent_back(session: requests.Session) -> None:
     assert not session.cookies
 
 
-def test_proxies_of_the_environment_are_not_used(
+def test_proxies_of_the_environment_are_ignored(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -358,7 +352,7 @@ def test_proxies_of_the_environment_are_not_used(
         assert len(server.requests) == 1
 
 
-def test_passwords_of_netrc_are_not_used(
+def test_netrc_is_ignored(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -370,7 +364,7 @@ def test_passwords_of_netrc_are_not_used(
         assert "authorization" not in server.requests[0].headers
 
 
-def test_no_log_holds_a_header_or_a_body(
+def test_log_has_no_header_and_no_body(
     session: requests.Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -401,12 +395,12 @@ def get(url: str, timeouts: Timeouts = RETRYING, **tls: Any) -> Any:
         return json_body(send(session, "GET", url, timeouts, headers=HEADERS), "GET", "http://x")
 
 
-def test_a_certificate_of_a_known_ca_is_taken(certificates: Certificates, cafile: str) -> None:
+def test_certificate_of_a_known_ca_is_accepted(certificates: Certificates, cafile: str) -> None:
     with BreakingServer(answer(200, {"a": 1}), tls=certificates.good) as server:
         assert get(server.url, cafile=cafile) == {"a": 1}
 
 
-def test_any_certificate_is_taken_where_insecure_says_so(certificates: Certificates) -> None:
+def test_insecure_accepts_any_certificate(certificates: Certificates) -> None:
     with (
         BreakingServer(answer(200, {"a": 1}), tls=certificates.of_another_host) as server,
         pytest.warns(urllib3.exceptions.InsecureRequestWarning),
@@ -436,7 +430,7 @@ for _ in range(3):
         ("expired", "has expired: renew it"),
     ],
 )
-def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
+def test_untrusted_certificate_is_not_sent(
     certificates: Certificates, cafile: str, shown: str, advice: str
 ) -> None:
     with BreakingServer(answer(200, {}), tls=getattr(certificates, shown)) as server:
@@ -446,7 +440,7 @@ def test_a_certificate_that_cannot_be_trusted_ends_it_before_anything_is_sent(
         assert server.requests == []
 
 
-def test_certificates_of_the_environment_are_not_trusted(
+def test_ca_bundles_of_the_environment_are_ignored(
     certificates: Certificates, cafile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", cafile)
@@ -474,14 +468,14 @@ def _after_hello(then: Behaviour) -> Behaviour:
 
 
 @pytest.mark.parametrize("behaviour", [hang_up(), _after_hello(reset()), stall()])
-def test_a_handshake_that_breaks_is_not_sent_and_worth_another_try(behaviour: Behaviour) -> None:
+def test_broken_handshake_is_not_sent_and_retryable(behaviour: Behaviour) -> None:
     with BreakingServer(unread(behaviour)) as server:
         with pytest.raises(NotSent) as caught:
             get(server.url.replace("http:", "https:"), FAST)
         assert not caught.value.permanent
 
 
-def test_http_to_a_port_that_speaks_https_gets_no_answer_of_use(certificates: Certificates) -> None:
+def test_http_to_a_port_that_speaks_https_is_unknown(certificates: Certificates) -> None:
     with (
         BreakingServer(answer(200, {}), tls=certificates.good) as server,
         pytest.raises(OutcomeUnknown),
@@ -507,7 +501,7 @@ def _unencrypted(exchange: Exchange) -> bool:
         break_in_body(),
     ],
 )
-def test_tls_that_breaks_after_the_request_left_is_of_unknown_outcome(
+def test_tls_that_breaks_after_the_handshake_is_unknown(
     certificates: Certificates, cafile: str, behaviour: Behaviour
 ) -> None:
     with BreakingServer(behaviour, tls=certificates.good) as server:
@@ -517,7 +511,7 @@ def test_tls_that_breaks_after_the_request_left_is_of_unknown_outcome(
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_cafile_that_is_none_ends_it_before_anything_is_sent(
+def test_invalid_cafile_is_not_sent(
     tmp_path: Path, certificates: Certificates, content: str | None
 ) -> None:
     path = tmp_path / "ca.pem"
@@ -530,14 +524,14 @@ def test_a_cafile_that_is_none_ends_it_before_anything_is_sent(
         assert server.requests == []
 
 
-def test_no_foreign_exception_leaks() -> None:
+def test_invalid_url_is_a_remote_error() -> None:
     with contextlib.closing(new_session(Tls())) as session:
         for url in ("", "nonsense", "http://", "gopher://x", "http://[::1", "http://127.0.0.1:99999/"):
             with pytest.raises(RemoteError):
                 send(session, "GET", url, FAST)
 
 
-def test_many_threads_do_not_run_out_of_connections(session: requests.Session) -> None:
+def test_threads_share_a_session(session: requests.Session) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with BreakingServer(answer(200, {})) as server, ThreadPoolExecutor(100) as pool:

@@ -27,7 +27,7 @@ AUTH = "https://st2.example/auth/v1"
         {"api_key": "k", "auth_token": "", "username": "", "password": ""},
     ],
 )
-def test_one_way_in_or_none_is_accepted(given: dict[str, Any]) -> None:
+def test_credential_accepts_one_kind_or_none(given: dict[str, Any]) -> None:
     assert Credential(**given) == Credential(**given)
 
 
@@ -46,16 +46,14 @@ def test_one_way_in_or_none_is_accepted(given: dict[str, Any]) -> None:
         ({"auth_token": "hüsh"}, ["auth_token"]),
     ],
 )
-def test_what_contradicts_itself_is_refused_by_name_without_the_value(
-    given: dict[str, Any], named: list[str]
-) -> None:
+def test_credential_rejects_contradictions_by_name(given: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         Credential(**given)
     assert all(name in str(caught.value) for name in named)
     assert "hush" not in str(caught.value)
 
 
-def test_no_repr_shows_a_secret() -> None:
+def test_repr_shows_no_secret() -> None:
     for credential in (
         Credential(api_key="hush"),
         Credential(auth_token="hush"),
@@ -87,11 +85,11 @@ def test_settings_are_hashable_and_equal_by_value() -> None:
         ("https://st2.example/v1", "https://st2.example/v1/stream"),
     ],
 )
-def test_the_stream_is_derived_from_the_api(api_url: str, stream_url: str) -> None:
+def test_stream_url_is_derived_from_the_api_url(api_url: str, stream_url: str) -> None:
     assert St2Settings(api_url).stream() == stream_url
 
 
-def test_a_given_stream_url_goes_first() -> None:
+def test_given_stream_url_counts() -> None:
     assert St2Settings("https://a/api/v1", stream_url="https://b/s").stream() == "https://b/s"
 
 
@@ -105,7 +103,7 @@ def test_a_given_stream_url_goes_first() -> None:
         ("http://host/a%40b", "http://host/a%40b"),
     ],
 )
-def test_a_url_loses_its_trailing_slash(given: str, checked: str) -> None:
+def test_checked_url_drops_a_trailing_slash(given: str, checked: str) -> None:
     assert checked_url("o", given) == checked
 
 
@@ -135,7 +133,7 @@ def test_a_url_loses_its_trailing_slash(given: str, checked: str) -> None:
         "http://host/v1#",
     ],
 )
-def test_what_is_no_plain_url_is_refused_by_option_without_a_secret(url: str) -> None:
+def test_checked_url_rejects_by_option_without_a_secret(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         checked_url("[st2] api_url", url)
     assert str(caught.value).startswith("[st2] api_url: ")

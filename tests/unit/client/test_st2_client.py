@@ -96,7 +96,7 @@ def children_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any
     ]
 
 
-def test_an_execution_for_nobody_is_not_made_twice() -> None:
+def test_create_execution_is_not_repeated() -> None:
     with BreakingServer(reset()) as server, client(server.url) as st2_client:
         with pytest.raises(OutcomeUnknown):
             st2_client.create_execution("core.noop", {})
@@ -106,7 +106,7 @@ def test_an_execution_for_nobody_is_not_made_twice() -> None:
 # -- reading -------------------------------------------------------------------------------------
 
 
-def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
+def test_find_children_by_action(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="find-me")
     with client(st2.api_url, key) as st2_client:
         assert st2_client.find_children("find-me", "finder") == []
@@ -116,16 +116,16 @@ def test_a_child_is_found_by_its_action(st2: StackStorm, key: str) -> None:
     assert found["context"]["mistral"] == ids.as_dict()
 
 
-def test_no_id_of_a_stranger_begins_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_escapes_ids_from_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
     twice = [row("a\nb", "e1\nFAKE"), row("a\nb", "e2\nFAKE")]
     with BreakingServer(answer(200, twice)) as server, client(server.url) as st2_client:
         assert len(st2_client.find_children("a\nb", "mistral")) == 2
-    assert "has two children" in caplog.text
+    assert "has two executions" in caplog.text
     assert "\nFAKE" not in caplog.text
     assert "a\nb" not in caplog.text
 
 
-def test_the_child_of_a_copy_of_mistral_is_not_found(st2: StackStorm, key: str) -> None:
+def test_find_children_ignores_other_sites(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         theirs = schedule(st2_client, child(MistralIds("original", action_execution_id="copied")))
         assert st2_client.find_children("copied", "copy") == []
@@ -136,7 +136,7 @@ def test_the_child_of_a_copy_of_mistral_is_not_found(st2: StackStorm, key: str) 
     assert ours["id"] != theirs["id"]
 
 
-def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, key: str) -> None:
+def test_cancel_leaves_a_final_execution_alone(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="cancel")
     with client(st2.api_url, key) as st2_client:
         made = schedule(st2_client, child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
@@ -147,7 +147,7 @@ def test_a_child_is_canceled_and_what_has_ended_is_left_alone(st2: StackStorm, k
         assert not st2_client.cancel("0" * 24)
 
 
-def test_parents_are_listed_by_site() -> None:
+def test_parents_of_a_site() -> None:
     def workflow(request: RunRequest) -> RunResult:
         return RunResult("running", {"note": "x"}, WorkflowRef("here", "w-1", "n").as_context())
 
@@ -162,7 +162,7 @@ def test_parents_are_listed_by_site() -> None:
             assert list(st2_client.parents("elsewhere")) == []
 
 
-def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: str) -> None:
+def test_children_since_reads_all_pages(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key, Timeouts(5, 5, 10)) as st2_client:
         made = [
             schedule(st2_client, child(MistralIds(site, action_execution_id=f"{site}{i}")))["id"]
@@ -182,7 +182,7 @@ def test_all_children_of_a_site_are_listed_page_by_page(st2: StackStorm, key: st
         assert dict(st2_client.statuses([])) == {}
 
 
-def test_the_children_of_a_workflow_are_listed(st2: StackStorm, key: str) -> None:
+def test_children_of_a_workflow(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         above = [st2_client.create_execution("core.noop", {})["id"] for _ in range(2)]
         made = [
@@ -221,7 +221,7 @@ def _small_pages(rows: list[dict[str, Any]], largest: int, status: int) -> Behav
 
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize("largest", [1, 7, 50, 99])
-def test_pages_are_as_small_as_stackstorm_wants_them(largest: int, status: int) -> None:
+def test_page_size_adapts_to_max_page_size(largest: int, status: int) -> None:
     rows = [row("a1", f"{n:024x}") for n in range(120)]
     script = _small_pages(rows, largest, status)
     with BreakingServer(script) as server, client(server.url) as st2:
@@ -237,7 +237,7 @@ def test_pages_are_as_small_as_stackstorm_wants_them(largest: int, status: int) 
 
 
 @pytest.mark.parametrize("allowed", ["100", "1000", "0", "x"])
-def test_a_page_size_that_is_no_help_is_an_answer(allowed: str) -> None:
+def test_useless_page_size_is_raised(allowed: str) -> None:
     words = f'Limit "100" specified, maximum value is "{allowed}"'
     with BreakingServer(answer(403, {"faultstring": words})) as server:
         with client(server.url) as st2, pytest.raises(Answered, match="maximum value"):
@@ -249,14 +249,14 @@ def _page(first: int, length: int = 100) -> Behaviour:
     return answer(200, [{"id": str(first + n), "status": "running"} for n in range(length)])
 
 
-def test_a_listing_without_an_end_is_an_error() -> None:
+def test_endless_listing_is_an_error() -> None:
     with BreakingServer(_page(0)) as server:
         with client(server.url) as st2, pytest.raises(OutcomeUnknown, match="without a new row"):
             list(st2.parents("here"))
         assert len(server.requests) == 4
 
 
-def test_a_listing_that_goes_round_in_circles_is_an_error() -> None:
+def test_repeating_listing_is_an_error() -> None:
     script = [_page(0), _page(100)] * 10
     with (
         BreakingServer(*script) as server,
@@ -266,7 +266,7 @@ def test_a_listing_that_goes_round_in_circles_is_an_error() -> None:
         list(st2.children_since("here", datetime.now(timezone.utc)))
 
 
-def test_a_listing_that_shifts_meanwhile_comes_to_its_end() -> None:
+def test_shifting_listing_ends() -> None:
     """What is made at its front moves its rows on, at worst by whole pages."""
     script = [_page(0), _page(95), _page(95), _page(95), _page(195), _page(195, 5)]
     with BreakingServer(*script) as server, client(server.url) as st2:
@@ -274,7 +274,7 @@ def test_a_listing_that_shifts_meanwhile_comes_to_its_end() -> None:
         assert {row["id"] for row in rows} == {str(n) for n in range(295)}
 
 
-def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
+def test_statuses_ignores_invalid_ids() -> None:
     """One that StackStorm does not take would cost the answer about all the others."""
     id_ = "6b03c160746e6986596007f7"
     rows = [{"id": id_, "status": "running"}]
@@ -287,7 +287,7 @@ def test_a_status_is_asked_only_of_what_may_be_an_id() -> None:
 
 
 @pytest.mark.parametrize("body", [[5], [{"id": "x"}], [{"status": "running"}], {}, None])
-def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
+def test_listing_of_another_shape_is_unknown(body: Any) -> None:
     with (
         BreakingServer(answer(200, body)) as server,
         client(server.url, timeouts=Timeouts(1, 1, 0)) as st2_client,
@@ -304,7 +304,7 @@ def test_a_listing_of_another_shape_is_of_unknown_outcome(body: Any) -> None:
                 read()
 
 
-def test_a_large_result_is_left_out_where_that_is_asked_for(st2: StackStorm, key: str) -> None:
+def test_get_execution_leaves_out_a_result_above_max_result_size(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         id_ = _ended_with(st2_client, "x" * 5_000)
         small = st2_client.get_execution(id_, max_result_size=10_000)
@@ -328,7 +328,7 @@ def test_get_execution_leaves_out_a_result_that_exceeds_the_limits(st2: StackSto
     assert pauses == []
 
 
-def test_a_server_that_speaks_of_something_large_keeps_no_result_from_us() -> None:
+def test_message_about_size_does_not_drop_the_result() -> None:
     """Only that we have read too much makes an answer too large."""
     said = answer(503, {"faultstring": "the queue is larger than 5 MB"})
     with (
@@ -347,7 +347,7 @@ def _ended_with(st2_client: St2Client, output: str) -> str:
     return made
 
 
-def test_an_execution_is_read_whole_or_not_at_all(st2: StackStorm, key: str) -> None:
+def test_get_execution_returns_none_for_an_unknown_one(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         made = st2_client.create_execution("core.noop", {})
         st2.executions.wait(made["id"])
@@ -358,7 +358,7 @@ def test_an_execution_is_read_whole_or_not_at_all(st2: StackStorm, key: str) -> 
         assert st2_client.get_execution("0" * 24) is None
 
 
-def test_an_execution_that_may_not_be_read_is_an_answer() -> None:
+def test_get_execution_raises_a_403() -> None:
     with (
         BreakingServer(answer(403)) as server,
         client(server.url) as st2_client,
@@ -368,13 +368,13 @@ def test_an_execution_that_may_not_be_read_is_an_answer() -> None:
     assert caught.value.status == 403
 
 
-def test_an_id_from_elsewhere_cannot_reach_another_path() -> None:
+def test_id_cannot_reach_another_path() -> None:
     with BreakingServer(answer(404)) as server, client(server.url) as st2_client:
         assert st2_client.get_execution("../keys/x?decrypt=true") is None
         assert server.requests[0].path == "/executions/..%2Fkeys%2Fx%3Fdecrypt%3Dtrue"
 
 
-def test_the_children_of_an_execution_are_listed(st2: StackStorm, key: str) -> None:
+def test_children_of_an_execution(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client:
         parent = st2_client.create_execution("test.job", {})
         made = schedule(
@@ -420,9 +420,7 @@ def parent(st2: StackStorm, key: str) -> str:
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "timeout", "abandoned"])
-def test_a_running_parent_gets_status_and_result(
-    st2: StackStorm, key: str, parent: str, status: str
-) -> None:
+def test_finish_sets_status_and_result(st2: StackStorm, key: str, parent: str, status: str) -> None:
     with client(st2.api_url, key) as st2_client:
         told = st2_client.finish(parent, status, {"output": 5})
     assert told["status"] == status
@@ -430,9 +428,7 @@ def test_a_running_parent_gets_status_and_result(
     assert st2.executions.get(parent)["result"] == {"output": 5}
 
 
-def test_a_running_parent_is_cancelled_by_way_of_canceling(
-    st2: StackStorm, key: str, parent: str
-) -> None:
+def test_finish_with_canceled_passes_canceling(st2: StackStorm, key: str, parent: str) -> None:
     with client(st2.api_url, key) as st2_client:
         assert st2_client.finish(parent, "canceled", {"output": 5})["status"] == "canceling"
         assert st2.executions.wait(parent)["status"] == "canceled"
@@ -440,7 +436,7 @@ def test_a_running_parent_is_cancelled_by_way_of_canceling(
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "canceled"])
-def test_a_parent_that_stackstorm_is_canceling_can_be_finished(
+def test_finish_accepts_a_canceling_execution(
     st2: StackStorm, key: str, parent: str, status: str
 ) -> None:
     st2.executions.set_status(parent, "canceling")
@@ -450,7 +446,7 @@ def test_a_parent_that_stackstorm_is_canceling_can_be_finished(
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_finishing_again_after_a_lost_answer_finishes_once(
+def test_finish_is_idempotent_after_a_lost_response(
     st2: StackStorm, key: str, parent: str, lost: Behaviour
 ) -> None:
     with (
@@ -463,7 +459,7 @@ def test_finishing_again_after_a_lost_answer_finishes_once(
 
 
 @pytest.mark.parametrize("again", ["succeeded", "failed", "canceled"])
-def test_a_parent_that_is_final_is_left_as_it_is(
+def test_finish_leaves_a_final_execution_alone(
     st2: StackStorm, key: str, parent: str, again: str
 ) -> None:
     with client(st2.api_url, key) as st2_client:
@@ -473,14 +469,14 @@ def test_a_parent_that_is_final_is_left_as_it_is(
     assert st2.executions.get(parent)["result"] == {"output": "first"}
 
 
-def test_an_unknown_parent_is_an_answer_of_404(st2: StackStorm, key: str) -> None:
+def test_finish_raises_404_for_an_unknown_execution(st2: StackStorm, key: str) -> None:
     with client(st2.api_url, key) as st2_client, pytest.raises(Answered) as caught:
         st2_client.finish("0" * 24, "succeeded", {})
     assert caught.value.status == 404
 
 
 @pytest.mark.parametrize("current", [answer(404), answer(200, {**EXECUTION, "status": "running"})])
-def test_a_400_for_a_parent_that_is_not_final_is_an_answer(current: Behaviour) -> None:
+def test_finish_raises_a_400_for_an_unfinished_execution(current: Behaviour) -> None:
     with (
         BreakingServer(answer(400, {"faultstring": "Bad."}), current) as server,
         client(server.url) as st2_client,
@@ -489,7 +485,7 @@ def test_a_400_for_a_parent_that_is_not_final_is_an_answer(current: Behaviour) -
         st2_client.finish("x", "succeeded", {})
 
 
-def test_a_parent_that_is_out_of_reach_is_not_sent_to() -> None:
+def test_finish_is_not_sent_to_an_unreachable_stackstorm() -> None:
     with refusing() as url, client(url, "k", FAST) as st2_client, pytest.raises(NotSent):
         st2_client.finish("x", "succeeded", {})
 
@@ -497,7 +493,7 @@ def test_a_parent_that_is_out_of_reach_is_not_sent_to() -> None:
 # -- size and shape ------------------------------------------------------------------------------
 
 
-def test_an_execution_is_read_although_its_result_is_more_than_python_reads() -> None:
+def test_get_execution_reads_a_result_that_python_cannot() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     body = b'{"id": "e", "status": "failed", "result": {"n": %s, "d": %s, "x": NaN}}' % (
         b"9" * 5000,
@@ -511,7 +507,7 @@ def test_an_execution_is_read_although_its_result_is_more_than_python_reads() ->
     assert "nested deeper" in json.dumps(execution["result"]["d"])
 
 
-def test_the_parameters_of_an_action() -> None:
+def test_action_parameters_are_returned() -> None:
     parameters = {"cmd": {"type": "string", "required": True}, "odd": None}
     script = [answer(200, {"ref": "core.local", "parameters": parameters}), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as st2:
@@ -524,7 +520,7 @@ def test_the_parameters_of_an_action() -> None:
 
 
 @pytest.mark.parametrize("found", [{}, {"ref": "core.local"}, {"ref": "core.local", "parameters": []}])
-def test_parameters_of_something_else(found: dict[str, Any]) -> None:
+def test_action_parameters_of_another_shape_are_unknown(found: dict[str, Any]) -> None:
     with (
         BreakingServer(answer(200, found)) as server,
         client(server.url, timeouts=Timeouts(5, 5, 0)) as st2,
@@ -533,6 +529,6 @@ def test_parameters_of_something_else(found: dict[str, Any]) -> None:
         st2.action_parameters("core.local")
 
 
-def test_parameters_that_we_may_not_see() -> None:
+def test_action_parameters_raise_a_403() -> None:
     with BreakingServer(answer(403)) as server, client(server.url) as st2, pytest.raises(Answered):
         st2.action_parameters("core.local")

@@ -100,7 +100,7 @@ def test_frames_counts_one_event_across_pieces(size: int) -> None:
             list(frames(pieces, "http://x", bounds))
 
 
-def test_what_happens_in_a_stackstorm_is_told_in_order(st2: StackStorm) -> None:
+def test_events_of_an_execution_come_in_order(st2: StackStorm) -> None:
     given = St2Settings(
         st2.api_url, Credential(api_key=st2.create_api_key()), stream_url=st2.stream_url, timeouts=FAST
     )
@@ -126,7 +126,7 @@ def test_what_happens_in_a_stackstorm_is_told_in_order(st2: StackStorm) -> None:
     assert seen[-1]["result"]["stdout"] == "hello"
 
 
-def test_the_stream_asks_for_executions_only_and_says_who_it_is() -> None:
+def test_stream_asks_for_executions_with_its_credential() -> None:
     with BreakingServer(raw(HEAD, b"\n", then=hang_up())) as server:
         with EventStream(settings(server.url, api_key="k")) as stream:
             assert list(stream.events()) == [None]
@@ -137,18 +137,18 @@ def test_the_stream_asks_for_executions_only_and_says_who_it_is() -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_frames_are_read_whatever_their_line_ends(line_end: str) -> None:
+def test_events_accept_any_line_end(line_end: str) -> None:
     assert executions(read(b"\n", frame(ONE, line_end), frame(TWO, line_end))) == [ONE, TWO]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
-def test_frames_are_put_together_from_pieces(size: int) -> None:
+def test_events_are_joined_from_pieces(size: int) -> None:
     data = b"\n" + frame(ONE) + b"\n\n" + frame(TWO)
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
     assert executions(read(*pieces, every=0.001)) == [ONE, TWO]
 
 
-def test_a_frame_comes_through_while_the_stream_stays_open() -> None:
+def test_event_arrives_while_the_stream_is_open() -> None:
     # Behind nginx there are no chunks: who waits for a full buffer waits for ever.
     with BreakingServer(raw(HEAD, b"\n" + frame(ONE))) as server:
         begun = time.monotonic()
@@ -159,7 +159,7 @@ def test_a_frame_comes_through_while_the_stream_stays_open() -> None:
         assert time.monotonic() - begun < 2
 
 
-def test_a_large_result_comes_through_in_reasonable_time() -> None:
+def test_large_event_takes_reasonable_time() -> None:
     large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 8_000_000}}
     begun = time.monotonic()
     assert executions(read(b"\n", frame(large))) == [large]
@@ -182,17 +182,17 @@ def test_a_large_result_comes_through_in_reasonable_time() -> None:
         frame({"id": "x", "status": None}),
     ],
 )
-def test_what_is_no_execution_is_left_out(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_events_are_ignored(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert executions(read(b"\n", noise, frame(ONE))) == [ONE]
     assert "hush" not in caplog.text
 
 
-def test_a_stream_that_says_nothing_ends_without_a_word() -> None:
+def test_empty_stream_yields_nothing() -> None:
     assert read() == []
 
 
-def test_a_dead_stream_service_behind_nginx_is_a_stream_that_ends() -> None:
+def test_dead_stream_service_behind_nginx_ends_the_stream() -> None:
     assert read(b"retry: 1000\n\n") == [None]
 
 
@@ -209,23 +209,23 @@ def broken(url: str, bounds: Limits = DEFAULT) -> list[Event | None]:
     return seen
 
 
-def test_a_stream_that_breaks_says_so_after_what_came_before() -> None:
+def test_broken_stream_raises_after_its_events() -> None:
     script = raw(HEAD, b"\n", frame(ONE), then=reset(), every=0.1)
     with BreakingServer(script) as server:
         assert broken(server.url) == [None, Event(ONE)]
 
 
-def test_a_stream_that_is_silent_for_too_long_breaks() -> None:
+def test_silent_stream_raises() -> None:
     with BreakingServer(raw(HEAD, b"\n", frame(ONE))) as server:
         assert broken(server.url, Limits(stream_silence=0.3)) == [None, Event(ONE)]
 
 
-def test_heartbeats_keep_a_stream_alive() -> None:
+def test_heartbeats_keep_the_stream_alive() -> None:
     bounds = Limits(stream_silence=0.3)
     assert executions(read(*[b"\n"] * 6, frame(ONE), every=0.08, bounds=bounds)) == [ONE]
 
 
-def test_a_line_without_an_end_breaks_the_stream() -> None:
+def test_endless_line_raises() -> None:
     with (
         BreakingServer(endless_line(HEAD + b"\ndata: ")) as server,
         EventStream(settings(server.url), bounds=Limits(frame_bytes=200_000)) as stream,
@@ -234,7 +234,7 @@ def test_a_line_without_an_end_breaks_the_stream() -> None:
         list(stream.events())
 
 
-def test_a_frame_without_an_end_breaks_the_stream() -> None:
+def test_endless_event_raises() -> None:
     lines = [b"\n", *[b"data: x\n" * 100] * 20]
     with (
         BreakingServer(raw(HEAD, *lines, then=hang_up())) as server,
@@ -255,7 +255,7 @@ def test_a_frame_without_an_end_breaks_the_stream() -> None:
         b"a\n" * 30_000 + b"\n",
     ],
 )
-def test_a_frame_of_many_lines_breaks_the_stream_at_once(lines: bytes) -> None:
+def test_event_of_many_lines_raises_at_once(lines: bytes) -> None:
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown, match="or 100 lines"):
         read(b"\n", lines)
@@ -263,13 +263,13 @@ def test_a_frame_of_many_lines_breaks_the_stream_at_once(lines: bytes) -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_many_frames_are_no_long_one() -> None:
+def test_many_events_are_not_one_long_event() -> None:
     frames = (b"\n" * 100 + frame(ONE)) * 1000
     assert executions(read(b"\n", frames)) == [ONE] * 1000
 
 
 @pytest.mark.parametrize("size", [1_000, 65_536])
-def test_a_large_result_in_one_line_comes_through_whatever_its_pieces(size: int) -> None:
+def test_large_event_arrives_in_pieces_of_any_size(size: int) -> None:
     large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 16_000_000}}
     data = b"\n" + frame(large) + frame(ONE)
     begun = time.monotonic()
@@ -277,7 +277,7 @@ def test_a_large_result_in_one_line_comes_through_whatever_its_pieces(size: int)
     assert time.monotonic() - begun < 10
 
 
-def test_a_compressed_stream_is_not_unpacked() -> None:
+def test_compressed_stream_is_not_unpacked() -> None:
     headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
     with (
         BreakingServer(answer(200, b"x", headers)) as server,
@@ -286,12 +286,12 @@ def test_a_compressed_stream_is_not_unpacked() -> None:
         EventStream(settings(server.url))
 
 
-def test_what_is_no_utf8_breaks_the_stream() -> None:
+def test_invalid_utf8_raises() -> None:
     with pytest.raises(OutcomeUnknown, match="UTF-8"):
         read(b"\n", b"data: \xff\xfe\n\n", frame(ONE))
 
 
-def test_an_interrupt_ends_a_stream_that_another_thread_waits_in() -> None:
+def test_interrupt_ends_a_stream_that_another_thread_reads() -> None:
     seen: list[Event | None] = []
     with BreakingServer(raw(HEAD, b"\n")) as server, EventStream(settings(server.url)) as stream:
         reader = threading.Thread(target=lambda: seen.extend(stream.events()))
@@ -304,7 +304,7 @@ def test_an_interrupt_ends_a_stream_that_another_thread_waits_in() -> None:
     assert seen == [None]
 
 
-def test_a_closed_stream_can_be_interrupted_and_closed_again() -> None:
+def test_closed_stream_accepts_interrupt_and_close() -> None:
     with BreakingServer(raw(HEAD, b"\n", then=hang_up())) as server:
         with EventStream(settings(server.url)) as stream:
             assert list(stream.events()) == [None]
@@ -323,19 +323,19 @@ def test_a_closed_stream_can_be_interrupted_and_closed_again() -> None:
         (redirect("http://127.0.0.1:1/"), Answered),
     ],
 )
-def test_a_stream_that_cannot_be_opened_is_an_error_like_any_other(
+def test_stream_that_cannot_be_opened_is_a_remote_error(
     behaviour: Behaviour, error: type[Exception]
 ) -> None:
     with BreakingServer(behaviour) as server, pytest.raises(error):
         EventStream(settings(server.url))
 
 
-def test_a_stream_that_nobody_serves_is_not_sent() -> None:
+def test_refused_stream_is_not_sent() -> None:
     with refusing() as url, pytest.raises(NotSent):
         EventStream(settings(url))
 
 
-def test_a_401_for_an_api_key_names_the_option() -> None:
+def test_stream_401_names_the_option() -> None:
     with BreakingServer(answer(401)) as server:
         given = settings(server.url, api_key="hush", group="st2")
         with pytest.raises(Answered, match=r"401 \w+\. StackStorm .*\[st2\] api_key") as caught:
@@ -344,7 +344,7 @@ def test_a_401_for_an_api_key_names_the_option() -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_a_401_for_a_token_made_with_a_password_renews_it() -> None:
+def test_stream_401_renews_the_token_of_a_password() -> None:
     token = answer(201, {"token": "t"})
     script = [token, answer(401), token, raw(HEAD, b"\n", then=hang_up())]
     with BreakingServer(*script) as server:

@@ -20,12 +20,12 @@ from st2actions_mistral.model.context import (
 PARENT_ID = "6b03c160746e6986596007f7"
 
 
-def test_nothing_given_is_an_empty_context() -> None:
+def test_parse_of_nothing_is_an_empty_context() -> None:
     assert St2Context.parse(None) == St2Context()
     assert St2Context.parse({}) == St2Context()
 
 
-def test_every_key_is_read() -> None:
+def test_parse_reads_every_key() -> None:
     context = St2Context.parse(
         {
             "api_url": "http://st2:9101/v1",
@@ -51,7 +51,7 @@ def test_every_key_is_read() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}])
-def test_empty_values_stand_for_nothing(nothing: Any) -> None:
+def test_parse_reads_empty_values_as_missing(nothing: Any) -> None:
     context = {"api_url": nothing or None, "notify": nothing or None, "parent": None}
     assert St2Context.parse(context) == St2Context()
 
@@ -80,13 +80,13 @@ def test_empty_values_stand_for_nothing(nothing: Any) -> None:
         ({"skip_notify_tasks": [1]}, "st2_context.skip_notify_tasks"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(value: Any, name: str) -> None:
+def test_parse_rejects_invalid_values_by_name(value: Any, name: str) -> None:
     with pytest.raises(InputError) as caught:
         St2Context.parse(value)
     assert caught.value.name == name
 
 
-def test_a_notification_goes_to_every_task_but_the_skipped_ones() -> None:
+def test_notify_for_skips_named_tasks() -> None:
     context = St2Context(notify={"on-failure": {}}, skip_notify_tasks=("quiet",))
     assert context.notify_for("loud") == {"on-failure": {}}
     assert context.notify_for("quiet") is None
@@ -94,7 +94,7 @@ def test_a_notification_goes_to_every_task_but_the_skipped_ones() -> None:
     assert St2Context().notify_for("loud") is None
 
 
-def test_a_task_may_be_named_in_the_context() -> None:
+def test_notify_for_uses_the_task_of_the_context() -> None:
     context = St2Context.parse(
         {"notify": {"on-failure": {}}, "skip_notify_tasks": ["quiet"], "task_name": "quiet"}
     )
@@ -103,7 +103,7 @@ def test_a_task_may_be_named_in_the_context() -> None:
     assert context.notify_for("loud") == {"on-failure": {}}
 
 
-def test_ids_are_read_from_mistrals_own_context() -> None:
+def test_ids_of_mistrals_context() -> None:
     execution = ExecutionContext(
         workflow_execution_id="w",
         task_execution_id="t",
@@ -122,7 +122,7 @@ def test_ids_are_read_from_mistrals_own_context() -> None:
     }
 
 
-def test_ids_that_an_ad_hoc_run_lacks_are_left_out() -> None:
+def test_ids_without_a_workflow() -> None:
     assert MistralIds.of("s", ExecutionContext(action_execution_id="a")).as_dict() == {
         "site": "s",
         "action_execution_id": "a",
@@ -131,13 +131,13 @@ def test_ids_that_an_ad_hoc_run_lacks_are_left_out() -> None:
     assert MistralIds.of("s", None).as_dict() == {"site": "s"}
 
 
-def test_ids_that_are_no_text_are_left_out() -> None:
+def test_ids_ignore_values_that_are_no_string() -> None:
     assert MistralIds.of("s", ExecutionContext(workflow_name=5, action_execution_id="")).as_dict() == {
         "site": "s"
     }
 
 
-def test_the_header_is_one_line_of_ascii_with_parent_and_ids() -> None:
+def test_header_is_one_line_of_ascii() -> None:
     ids = MistralIds("s", workflow_name="é\r\nX-Auth-Token: x")
     value = header_value(Parent(PARENT_ID, "stanley"), ids)
     assert value.isascii()
@@ -148,21 +148,21 @@ def test_the_header_is_one_line_of_ascii_with_parent_and_ids() -> None:
     }
 
 
-def test_the_header_leaves_out_what_is_not_known() -> None:
+def test_header_omits_missing_ids() -> None:
     assert json.loads(header_value(None, MistralIds("s"))) == {"mistral": {"site": "s"}}
     assert json.loads(header_value(Parent(PARENT_ID), MistralIds("s")))["parent"] == {
         "execution_id": PARENT_ID
     }
 
 
-def test_a_header_up_to_stackstorms_limit_passes_and_one_above_is_refused() -> None:
+def test_header_above_stackstorms_limit_is_rejected() -> None:
     room = MAX_HEADER_BYTES - len(header_value(None, MistralIds("s", workflow_name="")))
     assert len(header_value(None, MistralIds("s", workflow_name="x" * room))) == MAX_HEADER_BYTES
     with pytest.raises(InputError, match=str(MAX_HEADER_BYTES + 1)):
         header_value(None, MistralIds("s", workflow_name="x" * (room + 1)))
 
 
-def test_a_child_of_a_parent_has_the_name_that_st2_draws_it_with() -> None:
+def test_header_names_the_task_of_a_child() -> None:
     named = MistralIds("s", task_name="say")
     assert json.loads(header_value(Parent(PARENT_ID), named)) == {
         "parent": {"execution_id": PARENT_ID},
@@ -173,7 +173,7 @@ def test_a_child_of_a_parent_has_the_name_that_st2_draws_it_with() -> None:
     assert json.loads(header_value(None, named)) == {"mistral": {"site": "s"}}
 
 
-def test_a_name_that_does_not_fit_is_left_out() -> None:
+def test_header_omits_a_task_name_that_does_not_fit() -> None:
     bare = header_value(Parent(PARENT_ID), MistralIds("s"))
     room = MAX_HEADER_BYTES - len(header_value(Parent(PARENT_ID), MistralIds("s", task_name="x"))) + 1
     fits, does_not = (MistralIds("s", task_name="x" * length) for length in (room, room + 1))
@@ -188,7 +188,7 @@ CONTEXT: dict[str, Any] = {
 }
 
 
-def test_a_signed_context_is_believed_wherever_its_keys_stand() -> None:
+def test_signature_does_not_depend_on_the_order_of_keys() -> None:
     signed = sign(CONTEXT, "key")
     assert is_signed(signed, "key")
     assert is_signed(dict(reversed(list(signed.items()))), "key")
@@ -196,7 +196,7 @@ def test_a_signed_context_is_believed_wherever_its_keys_stand() -> None:
     assert "signature" not in CONTEXT
 
 
-def test_the_name_of_the_task_may_come_after_the_signature() -> None:
+def test_signature_does_not_cover_the_task_name() -> None:
     signed = sign(CONTEXT, "key")
     assert is_signed({**signed, "task_name": "say"}, "key")
     assert sign({**CONTEXT, "task_name": "say"}, "key") == {**signed, "task_name": "say"}
@@ -204,7 +204,7 @@ def test_the_name_of_the_task_may_come_after_the_signature() -> None:
     assert not is_signed({**signed, "task_names": "say"}, "key")
 
 
-def test_signing_again_gives_the_same_signature() -> None:
+def test_sign_is_idempotent() -> None:
     signed = sign(CONTEXT, "key")
     assert sign(signed, "key") == signed
 
@@ -225,11 +225,11 @@ def test_signing_again_gives_the_same_signature() -> None:
         {"signature": "\ud800"},
     ],
 )
-def test_a_changed_context_is_not_believed(change: dict[str, Any]) -> None:
+def test_is_signed_rejects_a_changed_context(change: dict[str, Any]) -> None:
     assert not is_signed({**sign(CONTEXT, "key"), **change}, "key")
 
 
-def test_one_of_several_keys_is_enough() -> None:
+def test_is_signed_accepts_any_of_the_keys() -> None:
     signed = sign(CONTEXT, "old")
     assert is_signed(signed, "new", "old")
     assert is_signed(signed, "old", "new")
@@ -245,11 +245,11 @@ def _deep() -> list[Any]:
 
 
 @pytest.mark.parametrize("odd", [_deep(), 10**5000, {1}], ids=["deep", "digits", "set"])
-def test_what_has_no_json_was_never_signed(odd: Any) -> None:
+def test_is_signed_rejects_what_is_no_json(odd: Any) -> None:
     assert not is_signed({**CONTEXT, "more": odd, "signature": "0" * 64}, "key")
 
 
-def test_a_signature_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_signed_compares_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
     monkeypatch.setattr("hmac.compare_digest", lambda given, made: bool(compared.append((given, made))))
     assert not is_signed(sign(CONTEXT, "key"), "key", "other")
@@ -257,6 +257,6 @@ def test_a_signature_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
     assert compared[0][0] == compared[0][1]
 
 
-def test_a_context_signed_with_another_key_or_not_at_all_is_not_believed() -> None:
+def test_is_signed_rejects_another_key_and_no_signature() -> None:
     assert not is_signed(sign(CONTEXT, "other"), "key")
     assert not is_signed(CONTEXT, "key")

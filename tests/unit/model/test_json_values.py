@@ -27,7 +27,7 @@ from st2actions_mistral.model import json_values
         json.loads("[" * 100 + "]" * 100),
     ],
 )
-def test_what_json_can_say_passes(value: Any) -> None:
+def test_check_accepts_json(value: Any) -> None:
     json_values.check("result", value)
 
 
@@ -63,14 +63,14 @@ def _nested(levels: int, leaf: str = "1") -> str:
         (_itself(), "itself"),
     ],
 )
-def test_what_json_cannot_say_is_refused_by_name(value: Any, reason: str) -> None:
+def test_check_rejects_other_values_by_name(value: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         json_values.check("result", value)
     assert caught.value.name == "result"
     assert "hush" not in str(caught.value)
 
 
-def test_a_value_that_is_nested_without_end_is_refused() -> None:
+def test_check_rejects_a_value_that_contains_itself() -> None:
     with pytest.raises(InputError, match="too deeply"):
         json_values.check("result", _deep())
 
@@ -79,16 +79,16 @@ def test_a_value_that_is_nested_without_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ['{"a": [1, -2, 1.5, "é\\ud83d\\ude00", null, true]}', "[]", " 5 "])
-def test_json_is_read_as_ever(text: str) -> None:
+def test_decode_reads_json(text: str) -> None:
     assert json_values.decode(text) == json_values.decode(text.encode()) == json.loads(text)
 
 
-def test_an_integer_that_is_too_long_for_python_is_the_text_of_its_digits() -> None:
+def test_decode_reads_a_long_integer_as_digits() -> None:
     assert json_values.decode('{"a": [%s, 7]}' % ("9" * 5000)) == {"a": ["9" * 5000, 7]}
 
 
 @pytest.mark.parametrize("levels", [2_000, 100_000])
-def test_what_is_nested_too_deeply_for_python_is_cut_and_the_rest_is_kept(levels: int) -> None:
+def test_decode_truncates_deep_nesting_and_keeps_the_rest(levels: int) -> None:
     text = json.dumps({"before": '[{"\\', "deep": "X", "after": [[1], {"é": "]"}]})
     read = json_values.decode(text.replace('"X"', _nested(levels, '"[["')).encode())
     assert read["before"] == '[{"\\'
@@ -100,12 +100,12 @@ def test_what_is_nested_too_deeply_for_python_is_cut_and_the_rest_is_kept(levels
 
 
 @pytest.mark.parametrize("text", ["", "x", "{", "[1", "[" * 100_000, _nested(5_000) + "]", '"' * 9])
-def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
+def test_decode_rejects_invalid_json(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
         json_values.decode(text)
 
 
-def test_a_string_that_does_not_end_is_read_once() -> None:
+def test_decode_takes_linear_time_for_an_unfinished_string() -> None:
     # With each of its quotes tried as the beginning of one, this takes minutes.
     with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
         json_values.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
@@ -133,7 +133,7 @@ _ANYTHING = st.recursive(
 
 @given(_ANYTHING, st.sampled_from([63, 14_000]))
 @settings(max_examples=200, deadline=None)
-def test_whatever_it_is_can_be_said_afterwards(value: Any, bits: int) -> None:
+def test_sanitize_returns_json_for_anything(value: Any, bits: int) -> None:
     said, replaced = json_values.sanitize(value, integer_bits=bits)
     json_values.check("said", said)
     if replaced:
@@ -142,7 +142,7 @@ def test_whatever_it_is_can_be_said_afterwards(value: Any, bits: int) -> None:
         assert said == value
 
 
-def test_a_value_that_is_nested_without_end_can_be_said() -> None:
+def test_sanitize_truncates_a_value_that_contains_itself() -> None:
     said, replaced = json_values.sanitize(_deep())
     assert "nested deeper than 100 levels, cut" in json.dumps(said)
     assert len(replaced) == 1

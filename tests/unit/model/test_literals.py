@@ -66,13 +66,13 @@ def rendered(parameters: dict[str, Any]) -> dict[str, Any]:
 
 @given(_texts)
 @settings(max_examples=150, deadline=None)
-def test_a_text_arrives_as_it_was(text: str) -> None:
+def test_string_arrives_unchanged(text: str) -> None:
     assert rendered({"p": text}) == {"p": text}
 
 
 @given(_values)
 @settings(max_examples=150, deadline=None)
-def test_a_nested_value_arrives_as_it_was(value: Any) -> None:
+def test_nested_value_arrives_unchanged(value: Any) -> None:
     arrived = rendered({"p": value})["p"]
     assert arrived == value
     assert repr(arrived) == repr(value)
@@ -80,7 +80,7 @@ def test_a_nested_value_arrives_as_it_was(value: Any) -> None:
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "st2kv_"]), _values, max_size=3))
 @settings(max_examples=50, deadline=None)
-def test_parameters_do_not_touch_each_other(parameters: dict[str, Any]) -> None:
+def test_parameters_are_independent(parameters: dict[str, Any]) -> None:
     assert rendered(parameters) == parameters
 
 
@@ -99,7 +99,7 @@ def test_parameters_do_not_touch_each_other(parameters: dict[str, Any]) -> None:
         "😀 {{ é }}",
     ],
 )
-def test_known_traps_arrive_as_they_were(text: str) -> None:
+def test_known_traps_arrive_unchanged(text: str) -> None:
     value = {"p": text, "q": [text, {text: text}]}
     assert rendered(value) == value
 
@@ -107,16 +107,16 @@ def test_known_traps_arrive_as_they_were(text: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", "plain", "{ a }", "{# no tag #}", "}}", 5, None, True, [], {"a": {"b": {}}}, ["%}"]]
 )
-def test_what_stackstorm_does_not_render_is_sent_untouched(value: Any) -> None:
+def test_plain_values_are_not_changed(value: Any) -> None:
     assert as_literals({"p": value}) == {"p": value}
 
 
-def test_a_tuple_is_protected_like_the_list_that_json_makes_of_it() -> None:
+def test_tuple_is_treated_as_a_list() -> None:
     sent = as_literals({"p": ("{{ 1 + 1 }}",)})
     assert _RENDERER.live_parameters(sent, {}, {"p": {}}, {}) == {"p": ["{{ 1 + 1 }}"]}
 
 
-def test_the_given_parameters_are_not_changed() -> None:
+def test_as_literals_does_not_change_its_input() -> None:
     given_ = {"p": ["{{ 1 }}", {"{{ 2 }}": 3}]}
     as_literals(given_)
     assert given_ == {"p": ["{{ 1 }}", {"{{ 2 }}": 3}]}

@@ -12,22 +12,22 @@ OWN = Scope("own")
 
 
 @pytest.mark.parametrize("row", [{"project_id": "own"}, {"project_id": "other"}, {}])
-def test_without_authentication_no_record_is_foreign(row: dict[str, Any]) -> None:
+def test_foreign_is_none_without_authentication(row: dict[str, Any]) -> None:
     assert foreign(row, None) is None
 
 
-def test_a_record_of_the_tokens_project_is_not_foreign() -> None:
+def test_foreign_is_none_for_the_tokens_project() -> None:
     assert foreign({"project_id": "own"}, OWN) is None
 
 
 @pytest.mark.parametrize("project", ["other", "OWN", "own ", "<default-project>"])
-def test_a_record_of_another_project_is_foreign(project: str) -> None:
+def test_record_of_another_project_is_foreign(project: str) -> None:
     assert foreign({"project_id": project}, OWN) == Foreign(project, OWN)
 
 
 @pytest.mark.parametrize("row", [{}, {"project_id": None}, {"project_id": ""}, {"project_id": ["own"]}])
 @pytest.mark.parametrize("scope", [OWN, Scope(None), Scope("")])
-def test_a_record_without_a_project_is_foreign(row: dict[str, Any], scope: Scope) -> None:
+def test_record_without_a_project_is_foreign(row: dict[str, Any], scope: Scope) -> None:
     assert foreign(row, scope) == Foreign(None, scope)
 
 

@@ -33,7 +33,7 @@ def workflow(**given: Any) -> dict[str, Any]:
     return {"id": "w-1", "state": "SUCCESS", "state_info": None, "output": "{}", **given}
 
 
-def test_a_report_has_output_state_ids_and_tasks() -> None:
+def test_report_has_output_state_ids_and_tasks() -> None:
     report = workflow_report(workflow(output='{"answer": 42}'), [Task(task(child(1, stdout="x")))], REF)
     assert report == {
         "output": {"answer": 42},
@@ -50,7 +50,7 @@ def test_a_report_has_output_state_ids_and_tasks() -> None:
     }
 
 
-def test_an_error_says_why() -> None:
+def test_task_in_error_has_its_state_info() -> None:
     failed = task({"error": "no"}, state="ERROR", state_info="because")
     report = workflow_report(workflow(state="ERROR", state_info="Failure …"), [Task(failed)], REF)
     assert report["mistral"]["state_info"] == "Failure …"
@@ -58,21 +58,21 @@ def test_an_error_says_why() -> None:
     assert "execution_id" not in report["tasks"][0]
 
 
-def test_items_have_a_list_of_children_also_of_one() -> None:
+def test_task_with_items_has_a_list_of_children() -> None:
     items = {"runtime_context": {"with_items": {"count": 1}}}
     assert Task(task([child(1), child(2)], **items)).entry()["execution_ids"] == ["c-1", "c-2"]
     assert Task(task([child(1)], **items)).entry()["execution_ids"] == ["c-1"]
     assert "execution_ids" not in Task(task([], **items)).entry()
 
 
-def test_a_child_that_the_result_does_not_name_is_the_last_one_made() -> None:
+def test_missing_child_is_the_last_one_created() -> None:
     assert Task(task(None), children=["c-1", "c-2"]).entry()["execution_id"] == "c-2"
     assert Task(task([], state="ERROR"), children=["c-1"]).entry()["execution_id"] == "c-1"
     assert Task(task(child(1)), children=["c-1", "c-2"]).entry()["execution_id"] == "c-1"
     assert "execution_id" not in Task(task(None)).entry()
 
 
-def test_children_of_items_that_the_result_does_not_name_come_after_the_others() -> None:
+def test_missing_children_of_items_come_last() -> None:
     items = {"runtime_context": {"with_items": {"count": 3}}}
     made = ["c-1", "c-2", "c-3"]
     assert Task(task([None, None, None], **items), children=made).entry()["execution_ids"] == made
@@ -97,41 +97,39 @@ def test_children_of_items_that_the_result_does_not_name_come_after_the_others()
         (task([], runtime_context={"with_items": 5}), True),
     ],
 )
-def test_a_task_lacks_children_that_its_result_does_not_name(
-    shown: dict[str, Any], lacks: bool
-) -> None:
+def test_lacks_children_counts_the_named_ones(shown: dict[str, Any], lacks: bool) -> None:
     assert lacks_children(shown) == lacks
 
 
-def test_a_sub_workflow_is_named() -> None:
+def test_sub_workflow_is_named() -> None:
     assert Task(task({"a": 1}), ["w-2"]).entry()["workflow_execution_id"] == "w-2"
 
 
 @pytest.mark.parametrize("result", [None, 5, "text", [1, {"st2": 5}], {"st2": {"execution_id": 5}}])
-def test_a_result_of_another_shape_has_no_child(result: Any) -> None:
+def test_result_of_another_shape_names_no_child(result: Any) -> None:
     entry = Task(task(result)).entry()
     assert entry["result"] == result
     assert entry.keys() == {"name", "state", "result"}
 
 
-def test_a_result_that_is_no_json_is_none() -> None:
+def test_invalid_result_is_none() -> None:
     assert Task(task(), ()).entry()["result"] is None
     assert Task({**task(), "result": "{"}).entry()["result"] is None
 
 
 @pytest.mark.parametrize("state", ["ERROR", "CANCELLED", "RUNNING", "WAITING"])
-def test_a_task_none_of_whose_actions_has_ended_has_no_result(state: str) -> None:
+def test_task_without_a_final_action_has_no_result(state: str) -> None:
     assert Task(task([], state=state)).entry()["result"] is None
 
 
-def test_an_empty_list_of_an_action_or_of_items_stays() -> None:
+def test_empty_list_stays_a_result() -> None:
     assert Task(task([])).entry()["result"] == []
     items = {"runtime_context": {"with_items": {"count": 0}}}
     assert Task(task([], **items)).entry()["result"] == []
     assert Task(task([], state="ERROR", **items)).entry()["result"] == []
 
 
-def test_a_large_result_is_cut_and_keeps_its_link() -> None:
+def test_large_result_is_truncated_to_its_link() -> None:
     entry = Task(task(child(1, stdout="x" * 20_000, code=0))).entry()
     assert entry["result"]["code"] == 0
     assert "20000 bytes, cut" in entry["result"]["stdout"]
@@ -148,13 +146,13 @@ def test_a_large_result_is_cut_and_keeps_its_link() -> None:
         {**{f"key {n}": "x" * 100 for n in range(1000)}, **child(1)},
     ],
 )
-def test_every_large_result_becomes_a_small_one(result: Any) -> None:
+def test_large_results_are_truncated_within_the_limit(result: Any) -> None:
     entry = Task(task(result)).entry()
     assert len(json.dumps(entry["result"])) < 20_000
     assert "cut" in json.dumps(entry["result"]) or entry["result"] == {"st2": child(1)["st2"]}
 
 
-def test_many_tasks_leave_room_for_the_rest() -> None:
+def test_many_results_are_omitted() -> None:
     tasks = [Task(task(child(n, stdout="x" * 2000), name=f"task {n}")) for n in range(1000)]
     report = workflow_report(workflow(), tasks, REF, left_out=7)
     assert len(json.dumps(report)) < 3 * 2**20
@@ -167,7 +165,7 @@ def test_many_tasks_leave_room_for_the_rest() -> None:
     assert "w-1" in message
 
 
-def test_there_is_a_bound_to_the_number_of_tasks_too() -> None:
+def test_many_tasks_are_counted_only() -> None:
     failed = {"state": "ERROR", "state_info": "x" * 2000}
     report = workflow_report(workflow(), [Task(task(**failed)) for _ in range(1000)], REF)
     kept = len(report["tasks"])
@@ -175,7 +173,7 @@ def test_there_is_a_bound_to_the_number_of_tasks_too() -> None:
     assert f"{1000 - kept} tasks" in report["mistral"]["cut"]["message"]
 
 
-def test_a_large_output_is_cut_and_says_so() -> None:
+def test_large_output_is_truncated() -> None:
     output = json.dumps({"small": 1, "large": "x" * 5_000_000})
     report = workflow_report(workflow(output=output), [], REF)
     assert report["output"]["small"] == 1
@@ -183,7 +181,7 @@ def test_a_large_output_is_cut_and_says_so() -> None:
     assert "4 MiB" in report["mistral"]["cut"]["message"]
 
 
-def test_what_stackstorm_does_not_take_is_cut_to_almost_nothing() -> None:
+def test_rejected_report_is_truncated_to_a_summary() -> None:
     report = workflow_report(workflow(output='{"a": 1}'), [Task(task({"x": 1}))], REF)
     cut = cut_parent_result(report)
     assert "tasks" not in cut
@@ -198,7 +196,7 @@ def test_what_json_cannot_say_is_replaced() -> None:
     assert len(report["mistral"]["replaced"]) == 2
 
 
-def test_a_lost_workflow_says_so() -> None:
+def test_lost_report_has_the_reason() -> None:
     report = lost_report(REF, "It is gone.")
     assert report["mistral"] == {**IDS, "state_info": "It is gone."}
     assert report["state"] == "ERROR"
@@ -209,12 +207,12 @@ def follows(id_: str, *others: str) -> dict[str, Any]:
     return {"id": id_, "runtime_context": {"triggered_by": triggers} if others else {}}
 
 
-def test_no_task_comes_before_one_that_it_followed() -> None:
+def test_in_order_puts_a_task_after_the_ones_that_triggered_it() -> None:
     tasks = [follows("c", "b"), follows("b", "a", "gone"), follows("x"), follows("a")]
     assert [found["id"] for found in in_order(tasks)] == ["a", "b", "c", "x"]
 
 
-def test_no_task_comes_before_one_that_it_required() -> None:
+def test_in_order_puts_a_task_after_the_ones_it_requires() -> None:
     tasks = [{"id": f"id {name}", "name": name} for name in ("t3", "x", "t2", "t1")]
     required = {"t3": ["t1", "t2", "never run"], "t2": ["t1"], "t1": [], "other": ["t3"]}
     found = [task["name"] for task in in_order(tasks, required)]
@@ -222,12 +220,12 @@ def test_no_task_comes_before_one_that_it_required() -> None:
     assert [task["name"] for task in in_order(tasks)] == ["t3", "x", "t2", "t1"]
 
 
-def test_tasks_that_require_each_other_are_all_there() -> None:
+def test_in_order_keeps_tasks_that_require_each_other() -> None:
     tasks = [{"id": name, "name": name} for name in ("a", "b")]
     assert len(in_order(tasks, {"a": ["b"], "b": ["a"]})) == 2
 
 
-def test_tasks_that_follow_each_other_are_all_there() -> None:
+def test_in_order_keeps_tasks_that_trigger_each_other() -> None:
     tasks = [follows("a", "b"), follows("b", "a"), {"id": "c", "runtime_context": "{"}]
     assert {found["id"] for found in in_order(tasks)} == {"a", "b", "c"}
 
@@ -248,7 +246,7 @@ mistral.exceptions.YaqlEvaluationException: Can not evaluate YAQL expression
 REASON = "Failed to run task [error=Can not evaluate YAQL expression [expression=$.x.y], task=c]"
 
 
-def test_the_reason_of_a_failure_comes_without_mistrals_traceback() -> None:
+def test_state_info_has_no_traceback() -> None:
     said = f"{REASON}:\n{TRACEBACK}"
     failed = task([], state="ERROR", state_info=said)
     shown = workflow(state="ERROR", state_info=said, output=json.dumps({"result": said}))
@@ -258,7 +256,7 @@ def test_the_reason_of_a_failure_comes_without_mistrals_traceback() -> None:
     assert report["output"] == {"result": REASON}
 
 
-def test_every_reason_of_several_stays() -> None:
+def test_state_info_keeps_the_reason_of_each_task() -> None:
     said = (
         "Failure caused by error in tasks: a, b\n\n"
         f"  a [task_ex_id=1] -> {REASON}:\n{TRACEBACK}\n"
@@ -272,7 +270,7 @@ def test_every_reason_of_several_stays() -> None:
     assert "b [task_ex_id=3] -> another reason" in found
 
 
-def test_an_output_of_the_authors_own_keeps_its_tracebacks() -> None:
+def test_output_of_the_author_keeps_its_text() -> None:
     output = {"result": f"mine:\n{TRACEBACK}", "other": 1}
     shown = workflow(state="ERROR", state_info=REASON, output=json.dumps(output))
     assert workflow_report(shown, [], REF)["output"] == output

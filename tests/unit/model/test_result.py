@@ -24,24 +24,24 @@ LINK = {
 }
 
 
-def test_a_task_gets_the_childs_result_and_a_link() -> None:
+def test_task_result_has_the_result_and_a_link() -> None:
     assert task_result(CHILD) == {"stdout": "hello", "return_code": 0, "st2": LINK}
 
 
 @pytest.mark.parametrize("result", [[1, 2], "text", 0, False])
-def test_a_result_that_is_no_object_gets_a_key(result: Any) -> None:
+def test_task_result_wraps_a_result_that_is_no_object(result: Any) -> None:
     assert task_result({**CHILD, "result": result}) == {"result": result, "st2": LINK}
 
 
 @pytest.mark.parametrize(
     "child", [{**CHILD, "result": None}, {k: CHILD[k] for k in LINK if k in CHILD}]
 )
-def test_a_child_without_a_result_gives_the_link_alone(child: dict[str, Any]) -> None:
+def test_task_result_without_a_result_is_the_link(child: dict[str, Any]) -> None:
     child = {"id": CHILD["id"], "status": "succeeded", "web_url": CHILD["web_url"], **child}
     assert task_result(child) == {"st2": LINK}
 
 
-def test_of_a_result_that_was_left_out_its_size_is_told() -> None:
+def test_task_result_of_an_omitted_result_has_its_size() -> None:
     child = {name: value for name, value in CHILD.items() if name != "result"}
     result = task_result({**child, "result_size": 3 * 1024 * 1024})
     assert fit(result, 1024) == result
@@ -51,7 +51,7 @@ def test_of_a_result_that_was_left_out_its_size_is_told() -> None:
     assert LINK["execution_id"] in cut["message"]
 
 
-def test_a_stackstorm_without_a_web_url_gives_null() -> None:
+def test_task_result_without_web_url_has_null() -> None:
     child = {"id": "x", "status": "failed", "result": {}}
     assert task_result(child) == {"st2": {"execution_id": "x", "status": "failed", "web_url": None}}
 
@@ -61,17 +61,17 @@ def _mistrals_size_kb(result: Any) -> int:
     return sys.getsizeof(str({"result": result})) // 1024
 
 
-def test_what_fits_is_left_alone() -> None:
+def test_fit_keeps_a_small_result() -> None:
     result = task_result(CHILD)
     assert fit(result, 1024) == result
 
 
-def test_without_a_limit_nothing_is_cut() -> None:
+def test_fit_without_a_limit_keeps_everything() -> None:
     result = {**task_result(CHILD), "stdout": "x" * 5_000_000}
     assert fit(result, -1) == result
 
 
-def test_what_is_too_large_is_cut_to_a_summary_with_a_link() -> None:
+def test_fit_truncates_to_a_summary_with_a_link() -> None:
     result = {**task_result(CHILD), "stdout": "y" * 5_000, "rows": [{"a": 1}] * 1_000, "empty": None}
     cut = fit(result, 4)
     assert cut["return_code"] == 0
@@ -85,13 +85,13 @@ def test_what_is_too_large_is_cut_to_a_summary_with_a_link() -> None:
     assert LINK["execution_id"] in cut["st2"]["cut"]["message"]
 
 
-def test_many_small_values_leave_the_link_alone() -> None:
+def test_fit_truncates_many_small_values_to_the_link() -> None:
     cut = fit({**task_result(CHILD), **{f"key{i}": "x" * 100 for i in range(100)}}, 4)
     assert list(cut) == ["st2"]
 
 
 @pytest.mark.parametrize("limit_kb", [1, 2, 16, 1024])
-def test_the_last_value_that_fits_is_not_cut(limit_kb: int) -> None:
+def test_fit_keeps_the_largest_value_below_the_limit(limit_kb: int) -> None:
     link = {"st2": LINK}
     room = (limit_kb + 1) * 1024 - 1 - sys.getsizeof(str({"result": {"o": "", **link}}))
     assert fit({"o": "x" * room, **link}, limit_kb) == {"o": "x" * room, **link}
@@ -100,9 +100,7 @@ def test_the_last_value_that_fits_is_not_cut(limit_kb: int) -> None:
 
 @pytest.mark.parametrize("limit_kb", [1, 16, 1024])
 @pytest.mark.parametrize(("wide", "width"), [("é", 1), ("€", 2), ("😀", 4)])
-def test_one_wide_character_makes_every_other_one_count_as_much(
-    limit_kb: int, wide: str, width: int
-) -> None:
+def test_fit_counts_wide_characters_as_mistral_does(limit_kb: int, wide: str, width: int) -> None:
     link = {"st2": LINK}
     room = (limit_kb + 1) * 1024 - 1 - sys.getsizeof(str({"result": {"o": wide, **link}}))
     fits = {"o": wide + "x" * (room // width), **link}
@@ -112,7 +110,7 @@ def test_one_wide_character_makes_every_other_one_count_as_much(
     assert "cut" in fit(above, limit_kb)["st2"]
 
 
-def test_what_json_cannot_say_is_replaced_and_said_so() -> None:
+def test_fit_replaces_what_is_no_json() -> None:
     sent = fit({"n": float("nan"), "s": "\ud800", "st2": LINK}, 1024)
     assert sent == {
         "n": "NaN",
@@ -127,7 +125,7 @@ def test_what_json_cannot_say_is_replaced_and_said_so() -> None:
     }
 
 
-def test_what_mistral_refuses_is_cut_to_the_link() -> None:
+def test_rejected_result_is_truncated_to_the_link() -> None:
     left = refused({"stdout": "x", "st2": LINK}, 413)
     assert list(left) == ["st2"]
     assert left["st2"].items() >= LINK.items()
@@ -153,14 +151,14 @@ def test_what_mistral_refuses_is_cut_to_the_link() -> None:
     st.integers(2, 40),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_sent_never_exceeds_the_limit(result: dict[str, Any], limit_kb: int) -> None:
+def test_fit_never_exceeds_the_limit(result: dict[str, Any], limit_kb: int) -> None:
     sent = fit({**result, "st2": LINK}, limit_kb)
     assert _mistrals_size_kb(sent) <= limit_kb
     assert sent["st2"].items() >= LINK.items()
     json.dumps(sent, allow_nan=False, ensure_ascii=False).encode()
 
 
-def test_the_given_result_is_not_changed() -> None:
+def test_fit_does_not_change_its_input() -> None:
     result = {**task_result(CHILD), "stdout": "z" * 9_000}
     before = json.dumps(result)
     fit(result, 2)
@@ -168,7 +166,7 @@ def test_the_given_result_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("output", [None, "text", 5, [1], {"a": 1}])
-def test_a_parent_gets_an_object_whatever_the_workflow_reports(output: Any) -> None:
+def test_parent_result_is_an_object_for_any_output(output: Any) -> None:
     ids = MistralIds("mistral", workflow_execution_id="w", workflow_name="wf")
     assert parent_result(output, "SUCCESS", ids) == {
         "output": output,
@@ -177,13 +175,13 @@ def test_a_parent_gets_an_object_whatever_the_workflow_reports(output: Any) -> N
     }
 
 
-def test_a_parent_may_be_told_more_about_mistral() -> None:
+def test_parent_result_has_extra_keys() -> None:
     told = parent_result(None, "ERROR", MistralIds("m"), extra={"state_info": "why"})
     assert told["mistral"] == {"site": "m", "state_info": "why"}
 
 
 @pytest.mark.parametrize("output", ["x" * 17_000_000, ["é"] * 100_000, {"a": None}])
-def test_a_parents_result_is_cut_to_its_beginning(output: Any) -> None:
+def test_parent_result_is_truncated_to_its_beginning(output: Any) -> None:
     report = parent_result(output, "ERROR", MistralIds("m", action_execution_id="a"))
     cut = cut_parent_result(report)
     assert len(json.dumps(cut)) < 2000

@@ -31,12 +31,12 @@ def env(parent: Any) -> dict[str, Any]:
     return {"env": {"__actions": {"st2.callback": {"st2_context": {"parent": parent}}}}}
 
 
-def test_the_id_is_the_same_in_every_version() -> None:
+def test_workflow_execution_id_never_changes() -> None:
     """Else an upgrade would start a second workflow where a start is repeated."""
     assert workflow_execution_id(PARENT) == "7aef22bd-ff01-5377-8d74-862ea354f852"
 
 
-def test_a_ref_goes_into_a_context_and_back() -> None:
+def test_ref_survives_the_context() -> None:
     ref = WorkflowRef("here", "w-1", "examples.mistral-basic.main")
     assert WorkflowRef.of({"user": "x", **ref.as_context()}) == ref
 
@@ -53,11 +53,11 @@ def test_a_ref_goes_into_a_context_and_back() -> None:
         {"mistral": {"site": "here", "execution_id": "w", "workflow_name": "x"}},
     ],
 )
-def test_a_malformed_context_names_nothing(context: Any) -> None:
+def test_ref_of_a_malformed_context_is_none(context: Any) -> None:
     assert WorkflowRef.of(context) is None
 
 
-def test_a_workflow_says_what_it_was_started_for() -> None:
+def test_started_for_reads_id_and_description() -> None:
     assert started_for(workflow()) == PARENT
 
 
@@ -71,7 +71,7 @@ def test_a_workflow_says_what_it_was_started_for() -> None:
         {"description": f"StackStorm execution {PARENT}\n"},
     ],
 )
-def test_a_description_alone_is_not_believed(other: dict[str, Any]) -> None:
+def test_started_for_checks_the_id(other: dict[str, Any]) -> None:
     assert started_for(workflow(**other)) is None
 
 
@@ -79,7 +79,7 @@ NO_IDS = ["", "last", PARENT.upper(), f"{PARENT},{PARENT}", f"{PARENT}\n", "x" *
 
 
 @pytest.mark.parametrize("text", NO_IDS)
-def test_only_what_may_be_an_id_of_stackstorm_is_taken_for_one(text: str) -> None:
+def test_invalid_ids_are_ignored(text: str) -> None:
     """The id of a workflow can be made of any text."""
     made = {"id": workflow_execution_id(text), "description": f"StackStorm execution {text}"}
     assert started_for(made) is None
@@ -87,24 +87,24 @@ def test_only_what_may_be_an_id_of_stackstorm_is_taken_for_one(text: str) -> Non
     assert reports_to(workflow(params=env({"execution_id": text}))) == PARENT
 
 
-def test_a_re_run_reports_to_the_one_in_the_environment() -> None:
+def test_reports_to_the_execution_in_the_environment() -> None:
     params = env({"execution_id": "6b03c160746e6986596007ff"})
     assert reports_to(workflow(params=json.dumps(params))) == "6b03c160746e6986596007ff"
     assert reports_to(workflow(params=params)) == "6b03c160746e6986596007ff"
 
 
 @pytest.mark.parametrize("params", [None, "", "no JSON", "[]", {}, {"env": "name"}, env(None), env([])])
-def test_without_one_there_it_reports_to_whom_it_was_started_for(params: Any) -> None:
+def test_reports_to_the_execution_it_was_started_for(params: Any) -> None:
     assert reports_to(workflow(params=params)) == PARENT
 
 
-def test_what_is_json_in_a_text_is_read() -> None:
+def test_decoded_reads_json_in_a_string() -> None:
     assert decoded('{"a": 1}') == {"a": 1}
     assert decoded({"a": 1}) == {"a": 1}
     assert decoded("{") is None
 
 
-def test_a_task_with_items_is_told_apart() -> None:
+def test_has_items_reads_the_runtime_context() -> None:
     assert has_items({"runtime_context": '{"with_items": {"count": 2}}'})
     assert not has_items({"runtime_context": {}})
     assert not has_items({"runtime_context": "{"})

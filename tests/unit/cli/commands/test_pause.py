@@ -93,7 +93,7 @@ def test_a_workflow_of_another_project_is_rejected(
         found, _, error = run(name, EXECUTION, st2=st2.url, mistral=mistral.url, more=options)
         methods = {call.split()[0] for call in mistral.calls()}
     assert (found, methods) == (1, {"GET"})
-    assert "the token of [st2_relay] is for project 'own'" in error
+    assert "the relay's token is for project 'own'" in error
 
 
 @pytest.mark.parametrize("look", [answer(503), NOT_FOUND, hang_up()])
