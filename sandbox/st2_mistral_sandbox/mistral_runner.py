@@ -8,9 +8,10 @@ from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.workflow import workflow_of
-from st2actions_mistral.runner import control, request
-from st2actions_mistral.runner.catalogue import Actions
+from st2actions_mistral.runner import control
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.metadata import metadata
+from st2actions_mistral.runner.request import WorkflowRequest, parse_request
 from st2actions_mistral.runner.starting import Starter, failure
 
 
@@ -33,7 +34,7 @@ def runner(
             client = mistral()
             starter = Starter(
                 client,
-                Actions(asked.parameters_of, client),
+                ActionCatalogue(asked.parameters_of, client),
                 site=site,
                 api_url=api_url(),
                 context_key=context_key,
@@ -51,12 +52,12 @@ def runner(
     return Runner(run, cancel, metadata=metadata())
 
 
-def _read(asked: RunRequest) -> request.Request:
+def _read(asked: RunRequest) -> WorkflowRequest:
     execution = asked.execution
     of_runner = execution["runner"]["runner_parameters"]
     if asked.entry_point is None:
         raise InputError("entry_point", f"{asked.action['ref']} has none.")
-    return request.read(
+    return parse_request(
         {name: value for name, value in asked.parameters.items() if name in of_runner},
         {name: value for name, value in asked.parameters.items() if name not in of_runner},
         execution["context"],

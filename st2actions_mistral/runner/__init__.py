@@ -1,5 +1,5 @@
-"""The runner ``mistral-v2``: Mistral workflows as actions of StackStorm.
+"""The runner ``mistral-v2``: run Mistral workflows as StackStorm actions.
 
-``mistral_v2`` is what StackStorm loads, and the only module here that imports StackStorm. The others
-talk to Mistral, know nothing of StackStorm's code, and serve the sandbox and the command line as well.
+StackStorm loads ``mistral_v2``, the only module here that imports StackStorm. The others talk to
+Mistral only. The sandbox and the command line use them too.
 """

@@ -1,4 +1,4 @@
-"""What actions there are in the two systems."""
+"""Look up actions and workflows in the two systems."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from st2actions_mistral.client.mistral import MistralClient
 Parameters = Mapping[str, Mapping[str, Any]]
 
 
-class Actions:
-    """A ``dsl.calls.Catalogue``. Each name is asked for once; make a new one for a new look.
+class ActionCatalogue:
+    """A ``dsl.calls.Catalogue`` that looks up each name once.
 
-    :param parameters: asks StackStorm for the parameters of an action, its runner's included.
-    :param mistral: is asked whether it has an action or a workflow. Both may raise RemoteError.
-    :param published_too: workflows that Mistral will have once it matters.
+    All methods raise RemoteError if the system does not respond.
+
+    :param parameters: returns the parameters of a StackStorm action, with those of its runner; None for
+        an unknown action.
+    :param published_too: workflows that will be in Mistral before they are started.
     """
 
     def __init__(
@@ -31,19 +33,19 @@ class Actions:
         self._workflows = dict.fromkeys(published_too, True)
 
     def parameters(self, ref: str) -> Parameters | None:
-        """The parameters of a StackStorm action; None where there is none of that name."""
+        """Return the parameters of a StackStorm action; None for an unknown action."""
         if ref not in self._parameters:
             self._parameters[ref] = self._ask_stackstorm(ref)
         return self._parameters[ref]
 
     def in_mistral(self, name: str) -> bool:
-        """Whether Mistral has an action of this name."""
+        """Return True if Mistral has an action of this name."""
         if name not in self._in_mistral:
             self._in_mistral[name] = self._mistral.knows_action(name)
         return self._in_mistral[name]
 
     def workflow_in_mistral(self, name: str) -> bool:
-        """Whether Mistral has, or will have, a workflow of this name."""
+        """Return True if Mistral has, or will have, a workflow of this name."""
         if name not in self._workflows:
             self._workflows[name] = self._mistral.knows_workflow(name)
         return self._workflows[name]

@@ -1,4 +1,4 @@
-"""What can be wrong with a workflow before it starts, all of it at once."""
+"""Check a workflow before it starts, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse,
 from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.dsl.validate import validate
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.runner.request import Request
+from st2actions_mistral.runner.request import WorkflowRequest
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A workflow that may be started."""
+    """A valid workflow, ready to start."""
 
     definition: Definition
-    """As Mistral gets it: each StackStorm action under an ``st2.action``."""
+    """As Mistral gets it: rewritten, with each StackStorm action under an ``st2.action``."""
     workflow: str
     """Its full name in Mistral."""
     inputs: Mapping[str, Any]
     task_name: str | None
-    """Of a reverse workflow."""
+    """The target of a reverse workflow."""
 
 
-def check(request: Request, text: str, catalogue: Catalogue) -> Ready:
-    """:raises InputError: with all that is wrong."""
+def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
+    """Return the workflow of a definition, ready to start.
+
+    :param text: the workbook or workflow that the request names.
+    :raises InputError: with all problems.
+    :raises RemoteError: a system does not respond.
+    """
     definition = Definition.parse(text, request.entry_point.name)
     if definition.name != request.ref:
         raise InputError(
             request.entry_point.name,
-            f"its {definition.kind.value} is named {definition.name!r:.100}, and must be named like its"
-            f" action, {request.ref}.",
+            f"its {definition.kind.value} is named {definition.name!r:.100}. It must have the name of"
+            f" its action, {request.ref}.",
         )
     name = definition.entry(request.workflow)
     workflow = definition.workflows[name]
@@ -54,9 +59,9 @@ def check(request: Request, text: str, catalogue: Catalogue) -> Ready:
 def _inputs(
     given: Mapping[str, Any], declared: Mapping[str, bool], workflow: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """The inputs as the workflow takes them.
+    """Return the inputs that the workflow takes, and the problems.
 
-    StackStorm hands over every parameter of an action, with None for those that are not given.
+    StackStorm passes every parameter of an action, with None for those that are not given.
     """
     problems = [
         f"{workflow} has no input {name!r:.100}. Its inputs: {', '.join(declared) or 'none'}."
@@ -69,7 +74,7 @@ def _inputs(
         if name in declared and (value is not None or declared[name])
     }
     problems += [
-        f"{workflow} wants the input {name!r}, which the action does not give."
+        f"{workflow} requires the input {name!r}, which the action does not give."
         for name, is_required in declared.items()
         if is_required and name not in inputs
     ]
@@ -81,7 +86,9 @@ def _task_name(
 ) -> list[str]:
     known = ", ".join(tasks) or "none"
     if not is_reverse(workflow):
-        return [f"task_name: {name} is no reverse workflow, and takes none."] if wanted else []
+        return [f"task_name: {name} is not a reverse workflow and takes none."] if wanted else []
     if wanted is None:
-        return [f"task_name: {name} is a reverse workflow: say which task it is to reach: {known}."]
-    return [] if wanted in tasks else [f"task_name: {name} has no task {wanted!r:.100}: {known}."]
+        return [f"task_name: {name} is a reverse workflow: name its target task, one of: {known}."]
+    if wanted not in tasks:
+        return [f"task_name: {name} has no task {wanted!r:.100}. Its tasks: {known}."]
+    return []

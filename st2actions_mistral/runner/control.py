@@ -9,19 +9,20 @@ from st2actions_mistral.model.workflow import reports_to, workflow_execution_id,
 
 
 def cancel(mistral: MistralClient, workflow_execution_id: str) -> str | None:
-    """Have Mistral cancel a workflow; one that has ended stays as it is. Its children are the relay's.
+    """Cancel a workflow in Mistral. A final one stays unchanged. The relay cancels its executions.
 
-    :return: its state as it is now; None where Mistral does not know it (yet).
-    :raises RemoteError: it could not be told; trying again is safe.
+    :return: the current state; None if Mistral does not know the workflow (yet).
+    :raises RemoteError: the outcome is unknown, or Mistral rejected the request. Safe to repeat.
     """
     return _change(mistral, workflow_execution_id, states.CANCELLED)
 
 
 def cancel_for(mistral: MistralClient, execution_id: str, context: object) -> None:
-    """Have Mistral cancel what runs for a StackStorm execution.
+    """Cancel the workflow that runs for a StackStorm execution.
 
-    :param context: of that execution. Whoever may POST executions may write any id into it: another
-        workflow than the one that was started for the execution has to report to it (that of a re-run).
+    :param context: the execution's context. Whoever may create executions may write any workflow's id
+        into it. So a workflow that was not started for this execution (in a re-run) is cancelled only
+        if it reports to this execution.
     :raises RemoteError: as :func:`cancel`.
     """
     cancel(mistral, workflow_execution_id(execution_id))
@@ -33,12 +34,12 @@ def cancel_for(mistral: MistralClient, execution_id: str, context: object) -> No
 
 
 def pause(mistral: MistralClient, workflow_execution_id: str) -> str | None:
-    """Have Mistral start no further task of a workflow; what runs runs on. As :func:`cancel`."""
+    """Pause a workflow: Mistral starts no further task, running ones continue. As :func:`cancel`."""
     return _change(mistral, workflow_execution_id, states.PAUSED)
 
 
 def resume(mistral: MistralClient, workflow_execution_id: str) -> str | None:
-    """Let a paused workflow run on. As :func:`cancel`."""
+    """Resume a paused workflow. As :func:`cancel`."""
     return _change(mistral, workflow_execution_id, states.RUNNING)
 
 

@@ -1,4 +1,7 @@
-"""What StackStorm loads: a thin shell around the modules beside it; no other has StackStorm in it."""
+"""Adapt the runner to StackStorm, which loads this module.
+
+It is the only module that imports StackStorm. The work is done in the modules beside it.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,26 @@ from st2common.util import action_db
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.workflow import workflow_of
-from st2actions_mistral.runner import control, options, request
-from st2actions_mistral.runner.catalogue import Actions, Parameters
+from st2actions_mistral.runner import control, options
+from st2actions_mistral.runner.catalogue import ActionCatalogue, Parameters
 from st2actions_mistral.runner.metadata import metadata
+from st2actions_mistral.runner.request import parse_request
 from st2actions_mistral.runner.starting import Starter, failure
 
 Answer = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
 
 
 class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
-    """One run of one action."""
+    """Run one action."""
 
     def run(self, action_parameters: dict[str, Any]) -> Answer:
-        """Start the workflow. The relay, or ``st2.callback``, ends the execution."""
+        """Start the workflow. The relay, or ``st2.callback``, finishes the execution.
+
+        :return: status, result and context of the execution.
+        """
         try:
             settings = options.runner_settings(_configuration())
-            asked = request.read(
+            request = parse_request(
                 self.runner_parameters or {},
                 action_parameters,
                 self.context or {},
@@ -44,22 +51,22 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                 ref=self.action.ref,
                 entry_point=_entry_point(self.entry_point),
                 notify=_notify(self.liveaction) or _notify(self.action),
-                rerun_of=_workflow_of(self.rerun_ex_ref),
+                rerun_of=workflow_of_execution(self.rerun_ex_ref),
             )
             with contextlib.closing(_mistral(settings)) as mistral:
                 starter = Starter(
                     mistral,
-                    Actions(_parameters, mistral),
+                    ActionCatalogue(parameters_of, mistral),
                     site=settings.site,
                     api_url=settings.api_url,
                     context_key=settings.context_key,
                 )
-                started = starter.start(asked)
+                started = starter.start(request)
         except St2MistralError as error:
             return LIVEACTION_STATUS_FAILED, failure(error, self.execution_id), None
         context = started.workflow.as_context()
-        # A workflow may be quicker than we are. What StackStorm does with our answer would take the
-        # place of what was said meanwhile.
+        # The workflow may have finished, or been cancelled, before this method returns. StackStorm
+        # would overwrite that with the values returned here.
         now = action_db.get_liveaction_by_id(self.liveaction_id)
         if now.status in LIVEACTION_COMPLETED_STATES:
             return now.status, now.result, context
@@ -68,8 +75,10 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
         return LIVEACTION_STATUS_RUNNING, started.result(), context
 
     def cancel(self) -> Answer:
-        """Cancel the workflow. Where Mistral cannot be told, StackStorm leaves the execution canceling,
-        and the relay goes on."""
+        """Cancel the workflow.
+
+        If it raises, StackStorm leaves the execution "canceling", and the relay cancels the workflow.
+        """
         settings = options.runner_settings(_configuration())
         with contextlib.closing(_mistral(settings)) as mistral:
             control.cancel_for(mistral, self.execution_id, self.context)
@@ -77,12 +86,12 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
 
 
 def get_runner() -> MistralRunner:
-    """What StackStorm asks for, for each run."""
+    """Return a runner. StackStorm calls this for each run."""
     return MistralRunner(str(uuid.uuid4()))
 
 
 def get_metadata() -> dict[str, Any]:
-    """What StackStorm registers."""
+    """Return the definition of the runner type. StackStorm calls this to register it."""
     return metadata()
 
 
@@ -101,16 +110,18 @@ def _notify(model: Any) -> dict[str, Any]:
     return notify
 
 
-def _parameters(ref: str) -> Parameters | None:
+def parameters_of(ref: str) -> Parameters | None:
+    """Return the parameters of a StackStorm action and its runner; None for an unknown action."""
     found: Parameters = action_db.get_action_parameters_specs(ref)
     return found if found or action_db.get_action_by_ref(ref) else None
 
 
 def _entry_point(path: str | None) -> Path:
     if not path:
-        raise InputError("entry_point", "the action has none: it names the file with the workbook.")
+        raise InputError("entry_point", "the action has none: set it to the file with the workbook.")
     return Path(path)
 
 
-def _workflow_of(execution: Any) -> str | None:
+def workflow_of_execution(execution: Any) -> str | None:
+    """Return the id of the workflow execution that ran for an execution; None for no execution."""
     return workflow_of(execution.context, str(execution.id)) if execution is not None else None

@@ -1,4 +1,4 @@
-"""The options of the runner: group ``[mistral]`` of StackStorm's st2.conf."""
+"""Define and load the options of the runner: group ``[mistral]`` of StackStorm's st2.conf."""
 
 from __future__ import annotations
 
@@ -27,62 +27,65 @@ _OPTS: Final = (
         "v2_base_url",
         default="http://127.0.0.1:8989/v2",
         schemes=["http", "https"],
-        help="The URL of Mistral's API, version included.",
+        help="The URL of Mistral's API, with its version.",
     ),
     cfg.URIOpt(
         "api_url",
         schemes=["http", "https"],
-        help="How Mistral reaches StackStorm's API, version included. By default workflows are not"
-        " told, and Mistral's own option [st2] api_url counts. A Mistral that serves several StackStorm"
-        " servers needs it, and has to have it among its [st2] allowed_api_urls.",
+        help="The URL of StackStorm's API, with its version, under which Mistral reaches it. If not"
+        " set, Mistral's option [st2] api_url is used. Required if one Mistral serves several"
+        " StackStorms; add it to Mistral's [st2] allowed_api_urls.",
     ),
     cfg.StrOpt(
         "cafile",
-        help="A file with the CA certificates (PEM) that Mistral's and keystone's certificates are"
-        " checked against. By default those of the certifi package.",
+        help="A file with CA certificates (PEM) to verify Mistral's and keystone's certificates with."
+        " If not set, the certificates of the certifi package are used.",
     ),
-    cfg.BoolOpt("insecure", default=False, help="Accept any certificate of Mistral and of keystone."),
+    cfg.BoolOpt("insecure", default=False, help="Do not verify Mistral's and keystone's certificates."),
     *TIMEOUT_OPTS,
-    cfg.StrOpt("site", default="mistral", help="As [st2] site in mistral.conf."),
+    cfg.StrOpt("site", default="mistral", help="The same value as [st2] site in mistral.conf."),
     cfg.MultiStrOpt(
         "context_key",
         default=[],
         secret=True,
-        help="A secret shared with Mistral's [st2] context_key, which signs the execution that a"
-        " workflow runs for. Of several, the first one signs.",
+        help="A secret, shared with Mistral's [st2] context_key, that signs the execution that a"
+        " workflow runs for. If the option is repeated, the first value signs.",
     ),
 )
 
 _NO_CREDENTIAL: Final = (
-    "Set [mistral] auth_type and the options that go with it in st2.conf; that needs the package"
+    "Set [mistral] auth_type and the options that belong to it in st2.conf, and install the package"
     " keystoneauth1 in StackStorm's virtualenv."
 )
 
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """What the runner needs to know."""
+    """All settings of ``[mistral]`` but the credential."""
 
     mistral: MistralSettings
     site: str
     api_url: str | None = None
-    """None: as Mistral's own options say."""
+    """The URL under which Mistral reaches StackStorm; None: the one in Mistral's options."""
     context_key: str | None = field(default=None, repr=False)
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """All options by group, for ``oslo-config-generator --namespace st2actions_mistral.runner``."""
+    """Return all options by group, for oslo-config-generator."""
     return [(GROUP.name, [*_OPTS, *keystone_opts(_OPTS)])]
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options known to a configuration. Safe to call again."""
+    """Register the options with a configuration. Safe to repeat."""
     conf.register_group(cfg.OptGroup(GROUP.name, title=GROUP.title))
     conf.register_opts(_OPTS, group=GROUP.name)
 
 
 def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
-    """:raises ConfigError: an option is malformed."""
+    """Read the options of ``[mistral]``.
+
+    :raises ConfigError: an option is invalid.
+    """
     group = GROUP.name
     options = read_group(conf, group, _OPTS)
     api_url = options["api_url"]
@@ -96,13 +99,14 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
 
 
 def credential(conf: cfg.ConfigOpts, settings: MistralSettings) -> MistralCredential:
-    """Who the runner is in Mistral: what keystoneauth's options in ``[mistral]`` say, else nobody.
+    """Return the runner's credential for Mistral, from keystoneauth's options in ``[mistral]``.
 
-    :raises ConfigError: keystoneauth cannot make anything of the options.
+    :return: ``Anonymous`` if ``auth_type`` is not set or keystoneauth is not installed.
+    :raises ConfigError: keystoneauth rejects the options.
     """
     try:
         found = keystone_credential(conf, GROUP.name, settings)
     except ImportError:
-        # It is none of StackStorm's packages, and only a Mistral with keystone needs it.
+        # StackStorm does not install keystoneauth, and only a Mistral with keystone needs it.
         found = None
     return found or Anonymous(_NO_CREDENTIAL)

@@ -1,4 +1,4 @@
-"""What a StackStorm execution asks of the runner."""
+"""Read the parameters of a StackStorm execution into a request to start or re-run a workflow."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from st2actions_mistral.errors import InputError
 
 @dataclass(frozen=True)
 class Rerun:
-    """Named tasks of a workflow that has failed, to be run again in place."""
+    """Tasks of a failed workflow to re-run in the same workflow execution."""
 
     workflow_execution_id: str
     execution_id: str
     """The StackStorm execution that is re-run."""
     tasks: Sequence[str]
     reset: Sequence[str] = ()
-    """Those of the tasks whose items are all to be run again; of the others only the failed ones."""
+    """Those of the tasks that re-run all of their items. The other ones re-run failed items only."""
 
 
 @dataclass(frozen=True)
-class Request:
+class WorkflowRequest:
     """One StackStorm execution of a ``mistral-v2`` action."""
 
     execution_id: str
-    """StackStorm's, 24 hexadecimal digits."""
+    """The StackStorm execution, 24 hexadecimal digits."""
     ref: str
-    """The action, ``pack.action``: the name that its workbook or workflow has to have."""
+    """The action, ``pack.action``. Its workbook or workflow must have the same name."""
     entry_point: Path
     """The file with the workbook or workflow."""
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The action's parameters and what ``context`` adds. None stands for: not given."""
+    """The action's parameters and the keys of ``context``. None: not given."""
     workflow: str | None = None
+    """The workflow of the workbook, by its full or short name."""
     task_name: str | None = None
+    """The target task of a reverse workflow."""
     user: str | None = None
     notify: Mapping[str, Any] | None = None
     skip_notify: Sequence[str] = ()
     rerun: Rerun | None = None
 
 
-def read(
+def parse_request(
     runner_parameters: Mapping[str, Any],
     action_parameters: Mapping[str, Any],
     context: Mapping[str, Any],
@@ -52,43 +54,44 @@ def read(
     entry_point: Path,
     notify: Mapping[str, Any] | None = None,
     rerun_of: str | None = None,
-) -> Request:
-    """The request in the parameters of an execution.
+) -> WorkflowRequest:
+    """Return the request that the parameters of an execution make.
 
     :param runner_parameters: as ``runner.yaml`` declares them.
     :param action_parameters: the action's own.
-    :param context: the execution's context, with ``user`` and, of a re-run, ``re-run``.
-    :param rerun_of: the workflow execution of the execution that this one is a re-run of, if it is one.
-    :raises InputError: a parameter cannot be used.
+    :param context: the execution's context, with ``user`` and, in a re-run, ``re-run``.
+    :param rerun_of: in a re-run, the workflow execution of the execution that is re-run.
+    :raises InputError: a parameter is invalid.
     """
     further = runner_parameters.get("context")
     if further is not None and not isinstance(further, Mapping):
         raise InputError("context", "must be an object with further inputs of the workflow.")
     further = further or {}
-    # What an action says of a parameter (its type, its values, that nobody may change it) holds.
+    # An action may restrict a parameter (type, values, immutable). "context" must not bypass that.
     known = [str(name) for name in further if name in action_parameters]
     if known:
         raise InputError(
-            "context", f"gives {', '.join(known)}, which the action has as a parameter: give that."
+            "context",
+            f"contains {', '.join(known)}, a parameter of the action: set the parameter instead.",
         )
     again = context.get("re-run")
     again = again if isinstance(again, Mapping) else {}
     tasks = _names("tasks", again.get("tasks") or runner_parameters.get("tasks"))
     reset = _names("reset", again.get("reset") or runner_parameters.get("reset"))
     if tasks and set(reset) - set(tasks):
-        raise InputError("reset", f"names tasks that are not among tasks: {_listed(reset, tasks)}.")
+        raise InputError("reset", f"names tasks that are not in tasks: {_listed(reset, tasks)}.")
     rerun = None
     if tasks:
         first = again.get("ref")
         if not rerun_of or not isinstance(first, str):
             raise InputError(
                 "tasks",
-                "names tasks to be run again, but there is no workflow to run them in: use"
+                "names tasks to re-run, but there is no workflow to re-run them in: use"
                 " 'st2 execution re-run ID tasks=…' with the id of an execution that started one.",
             )
         rerun = Rerun(rerun_of, first, tasks, reset)
     user = context.get("user")
-    return Request(
+    return WorkflowRequest(
         execution_id=execution_id,
         ref=ref,
         entry_point=entry_point,
@@ -106,7 +109,7 @@ def _names(parameter: str, value: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(parameter, "must be a list of names of tasks.")
+        raise InputError(parameter, "must be a list of task names.")
     return list(dict.fromkeys(value))
 
 

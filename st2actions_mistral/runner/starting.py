@@ -1,4 +1,4 @@
-"""From a StackStorm execution to a running workflow."""
+"""Start a workflow for a StackStorm execution, or re-run tasks of one."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from st2actions_mistral.model.workflow import (
 )
 from st2actions_mistral.runner import checks, rerun
 from st2actions_mistral.runner.environment import environment, is_from_us
-from st2actions_mistral.runner.request import Request, Rerun
+from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 
 LOG: Final = logging.getLogger(__name__)
 
 
 class StartUnknown(OutcomeUnknown):
-    """Mistral may have started a workflow, or run a task again."""
+    """Mistral may have started a workflow, or re-run a task."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Started:
     workflow: WorkflowRef
 
     def result(self) -> dict[str, Any]:
-        """What the execution has as its result meanwhile: StackStorm wants one that is not empty."""
+        """Return the preliminary result of the execution. StackStorm requires one that is not empty."""
         return {"mistral": self._ids()}
 
     def _ids(self) -> dict[str, str]:
@@ -57,26 +57,25 @@ class Started:
         }
 
 
-def failure(error: St2MistralError, request_id: str) -> dict[str, Any]:
-    """The result of an execution whose workflow did not start.
+def failure(error: St2MistralError, execution_id: str) -> dict[str, Any]:
+    """Return the result of an execution whose workflow did not start.
 
-    :param request_id: of the StackStorm execution.
-    :return: ``{"error"}``, with ``status`` and ``message`` where Mistral said no. Where it cannot be
-        known whether Mistral took the start, ``mistral.start`` is ``"unknown"``: the relay then cancels
-        what may have begun.
+    :param execution_id: the StackStorm execution.
+    :return: as ``errors.as_result`` makes it. If the outcome of the start is unknown, ``mistral.start``
+        is ``"unknown"``, and the relay cancels a workflow that may have started.
     """
     result = as_result(error)
     if isinstance(error, StartUnknown):
-        ids = {"workflow_execution_id": workflow_execution_id(request_id), "start": "unknown"}
+        ids = {"workflow_execution_id": workflow_execution_id(execution_id), "start": "unknown"}
         result["mistral"] = ids
     return result
 
 
 class Starter:
-    """Starts workflows in one Mistral. Safe to share between threads.
+    """Start workflows in one Mistral. Safe to share between threads.
 
-    :param site: marks this Mistral, see ``[st2] site``.
-    :param api_url: how Mistral reaches StackStorm; None: as its own options say.
+    :param site: the name of this Mistral, see ``[st2] site``.
+    :param api_url: the URL under which Mistral reaches StackStorm; None: the one in Mistral's options.
     :param context_key: signs the contexts, see ``[st2] context_key``.
     """
 
@@ -95,14 +94,15 @@ class Starter:
         self._api_url = api_url
         self._context_key = context_key
 
-    def start(self, request: Request) -> Started:
-        """Publish the definition where it has changed, and start its workflow, or run tasks of an
-        earlier one again. Starting is safe to repeat: the id of the StackStorm execution makes the one
-        of the workflow execution.
+    def start(self, request: WorkflowRequest) -> Started:
+        """Publish the definition if it has changed, and start its workflow; or re-run tasks.
 
-        :raises InputError: something given cannot be used, or the id is taken; nothing was started.
-        :raises StartUnknown: Mistral may have begun.
-        :raises RemoteError: Mistral cannot be reached, or says no; nothing was started.
+        Starting is safe to repeat: the id of the workflow execution is made from the id of the
+        StackStorm execution.
+
+        :raises InputError: the request is invalid, or another workflow has the id. Nothing was started.
+        :raises StartUnknown: the outcome is unknown.
+        :raises RemoteError: Mistral cannot be reached, or rejected the request. Nothing was started.
         """
         if request.rerun:
             return self._rerun(request, request.rerun)
@@ -110,24 +110,28 @@ class Starter:
             text = request.entry_point.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            said = f"{request.entry_point} cannot be read: {reason}."
-            raise InputError("entry_point", said) from error
+            raise InputError(
+                "entry_point", f"{request.entry_point} cannot be read: {reason}."
+            ) from error
         ready = checks.check(request, text, self._catalogue)
         self._publish(ready.definition, text)
         try:
-            started = self._begin(request, ready)
+            started = self._start(request, ready)
         except Answered as error:
             if error.status != 404:
                 raise
-            # The workbook is there, but somebody has removed its workflow.
+            # The workbook exists, but its workflow was removed.
             self._mistral.save_definition(ready.definition.text, ready.definition.kind.value)
-            started = self._begin(request, ready)
+            started = self._start(request, ready)
         return self._started(started["id"], ready.workflow)
 
-    def _begin(self, request: Request, ready: checks.Ready) -> dict[str, Any]:
-        """:raises InputError: another workflow has the id."""
+    def _start(self, request: WorkflowRequest, ready: checks.Ready) -> dict[str, Any]:
+        """Start the workflow.
+
+        :raises InputError: another workflow has the id.
+        """
         id_ = workflow_execution_id(request.execution_id)
-        with _may_have_begun():
+        with _start_may_be_unknown():
             started = self._mistral.start_workflow(
                 ready.workflow,
                 ready.inputs,
@@ -136,21 +140,23 @@ class Starter:
                 description=_description(request),
                 task_name=ready.task_name,
             )
-        # Mistral answers with whatever has the id, and whoever knows of the execution can make it.
+        # Mistral returns any workflow with this id, and whoever knows the execution can create one.
         if not self._is_ours(started, id_, request, ready):
             raise InputError(
                 f"workflow execution {id_}",
-                f"Mistral has the workflow {started.get('workflow_name')!r:.100} under this id,"
-                " which was not started by this execution: it is left as it is. Run the action again"
-                " (a new execution has another id), and find out who started that one.",
+                f"Mistral has the workflow {started.get('workflow_name')!r:.100} under this id, which"
+                " this execution did not start. It stays unchanged. Run the action again (a new"
+                " execution has another id), and find out who started that workflow.",
             )
         return started
 
     def _is_ours(
-        self, started: Mapping[str, Any], id_: str, request: Request, ready: checks.Ready
+        self, started: Mapping[str, Any], id_: str, request: WorkflowRequest, ready: checks.Ready
     ) -> bool:
-        """Whether it is what this start, or an earlier try of it, began. Without a key, only what
-        everybody may write tells."""
+        """Return True if this start, or an earlier attempt of it, created the workflow execution.
+
+        Without ``context_key``, anybody can forge what is compared here.
+        """
         expected = (ready.workflow, _description(request))
         if (started.get("workflow_name"), started.get("description")) != expected:
             return False
@@ -159,28 +165,29 @@ class Starter:
         return self._context_key is None or is_from_us(env, id_, self._context_key)
 
     def _publish(self, definition: Definition, text: str) -> None:
-        # Mistral takes a second or two to check a workbook. What was a workbook before and is a
-        # workflow now (or the other way) leaves the old one behind, for what still runs it.
+        # Checked first because Mistral needs a second or two to validate a workbook. If a workbook
+        # became a workflow, or the other way round, the old one stays for its running executions.
         kind = definition.kind.value
         if self._is_published(definition):
             return
         try:
-            # Mistral looks into the inputs of a task, but not into the parameters within them.
-            refused = self._mistral.validate(text, kind) if definition.text != text else None
-            if refused is None:
+            # The original text too: Mistral validates the inputs of a task, but not the parameters
+            # nested in them.
+            reason = self._mistral.validate(text, kind) if definition.text != text else None
+            if reason is None:
                 self._mistral.save_definition(definition.text, kind)
         except Answered as error:
             if error.status != 400:
                 raise
-            refused = error.message
+            reason = error.message
         except OutcomeUnknown as error:
             if error.status != 500:
                 raise
-            # Saving is safe to repeat, and it has been.
-            refused = "it answers 500: it can make nothing of this text, or is in trouble; see its log."
-        if refused is not None:
-            raise InputError(definition.name, f"Mistral refuses it: {summarize(refused, text)}")
-        LOG.info("The %s %s is published.", kind, definition.name)
+            # Saving was retried already.
+            reason = "it answers 500: the definition is invalid, or Mistral failed; see its log."
+        if reason is not None:
+            raise InputError(definition.name, f"Mistral rejects it: {summarize(reason, text)}")
+        LOG.info("Published the %s %s.", kind, definition.name)
 
     def _is_published(self, definition: Definition) -> bool:
         kind = definition.kind
@@ -188,15 +195,15 @@ class Starter:
             return False
         if kind is Kind.WORKFLOW:
             return True
-        # Somebody may have removed a workflow of the workbook, or saved another one in its place.
+        # A workflow of the workbook may have been removed or replaced since.
         there = self._mistral.workflow_definitions(definition.workflows)
         return all(name in there and not is_own_file(there[name]) for name in definition.workflows)
 
-    def _rerun(self, request: Request, again: Rerun) -> Started:
+    def _rerun(self, request: WorkflowRequest, again: Rerun) -> Started:
         id_ = again.workflow_execution_id
         execution = self._mistral.get_execution(id_)
         if execution is None:
-            raise InputError("tasks", f"Mistral does not know the workflow execution {id_} any more.")
+            raise InputError("tasks", f"Mistral no longer knows the workflow execution {id_}.")
         rerun.check_workflow(request, again, execution)
         tasks = {task["name"]: task for task in self._mistral.tasks(id_)}
         rerun.check_tasks(again, tasks)
@@ -208,24 +215,26 @@ class Starter:
         for name in again.tasks:
             reset = name in again.reset or not has_items(tasks[name])
             try:
-                with _may_have_begun():
+                with _start_may_be_unknown():
                     self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
             except RemoteError as error:
                 if env is not None:
                     raise
-                # The workflow is at work for this execution, which will hear of its end and its tasks.
-                LOG.warning("Task %s of workflow execution %s: %s", name, id_, error.log_text())
-            # Mistral takes an environment only while the workflow is not at work, which it is now.
+                # The workflow runs for this execution, which gets its result and its tasks.
+                LOG.warning(
+                    "Task %s of workflow execution %s is not re-run: %s", name, id_, error.log_text()
+                )
+            # The workflow is RUNNING now, and Mistral takes no environment for a running one.
             env = None
         return self._started(id_, str(execution["workflow_name"]))
 
     def _check_items(self, name: str, task_id: str) -> None:
-        """:raises InputError: see :func:`rerun.check_items`."""
+        """Check that failed items can be re-run, see :func:`rerun.check_items`."""
         task = self._mistral.get_task(task_id) or {}
         had = [*self._mistral.attempts(task_id), *self._mistral.sub_executions(task_id)]
         rerun.check_items(name, decoded(task.get("result")), {row["state"] for row in had})
 
-    def _environment(self, request: Request, id_: str, before: object = None) -> dict[str, Any]:
+    def _environment(self, request: WorkflowRequest, id_: str, before: object = None) -> dict[str, Any]:
         return environment(
             request, id_, api_url=self._api_url, context_key=self._context_key, before=before
         )
@@ -235,12 +244,12 @@ class Starter:
 
 
 @contextmanager
-def _may_have_begun() -> Iterator[None]:
+def _start_may_be_unknown() -> Iterator[None]:
     try:
         yield
     except OutcomeUnknown as error:
         raise StartUnknown.of(error) from error
 
 
-def _description(request: Request) -> str:
+def _description(request: WorkflowRequest) -> str:
     return f"{DESCRIPTION}{request.execution_id}"

@@ -1,4 +1,4 @@
-"""The runner's logic with a real Mistral, and the stand-in's executions as parents."""
+"""The runner with a real Mistral. The parents are executions of the StackStorm stand-in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from st2actions_mistral.errors import Answered, InputError, NotSent
 from st2actions_mistral.model import states
 from st2actions_mistral.model.workflow import workflow_execution_id
 from st2actions_mistral.runner import control
-from st2actions_mistral.runner.request import Request, Rerun
+from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Started, Starter, failure
 
 BASIC = """
@@ -38,7 +38,7 @@ workflows:
 
 
 class Known:
-    """StackStorm's core.local and core.noop, and what Mistral has."""
+    """A catalogue with StackStorm's core.local and core.noop, and with Mistral's actions."""
 
     def __init__(self, mistral: MistralClient) -> None:
         self._mistral = mistral
@@ -60,38 +60,40 @@ def starter(bench: Bench) -> Starter:
 
 
 @pytest.fixture
-def asked(bench: Bench, tmp_path: Path) -> Request:
-    """For a parent of its own; the name of the action is its own too."""
+def wanted(bench: Bench, tmp_path: Path) -> WorkflowRequest:
+    """Return a request with a new parent and a new action name."""
     parent = bench.parent()
     ref = f"tests.r{parent['id']}"
     path = tmp_path / "workbook.yaml"
     path.write_text(BASIC.format(name=ref))
-    return Request(parent["id"], ref, path, {"cmd": "echo hello"}, user="stanley")
+    return WorkflowRequest(parent["id"], ref, path, {"cmd": "echo hello"}, user="stanley")
 
 
-def rewrite(request: Request, text: str) -> None:
+def rewrite(request: WorkflowRequest, text: str) -> None:
     request.entry_point.write_text(text)
 
 
-def updated_at(bench: Bench, request: Request) -> str:
+def updated_at(bench: Bench, request: WorkflowRequest) -> str:
     return str(bench.get(f"/workbooks/{request.ref}").get("updated_at"))
 
 
-def test_a_workflow_runs_for_an_execution(bench: Bench, starter: Starter, asked: Request) -> None:
-    started = starter.start(asked)
-    assert started.workflow.execution_id == workflow_execution_id(asked.execution_id)
+def test_start_runs_a_workflow_for_an_execution(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
+) -> None:
+    started = starter.start(wanted)
+    assert started.workflow.execution_id == workflow_execution_id(wanted.execution_id)
     assert started.result()["mistral"] == {
         "site": "mistral",
         "workflow_execution_id": started.workflow.execution_id,
-        "workflow_name": f"{asked.ref}.main",
+        "workflow_name": f"{wanted.ref}.main",
     }
     run = bench.wait(started.workflow.execution_id)
     assert run.execution["state"] == "SUCCESS"
     assert "hello" in str(run.execution["output"])
     [action] = run.actions
     [child] = bench.children_of(action["id"])
-    assert child["parent"] == asked.execution_id
-    assert run.execution["description"] == f"StackStorm execution {asked.execution_id}"
+    assert child["parent"] == wanted.execution_id
+    assert run.execution["description"] == f"StackStorm execution {wanted.execution_id}"
 
 
 NESTED = """
@@ -110,32 +112,32 @@ workflows:
 """
 
 
-def test_what_a_sub_workflow_runs_belongs_to_the_execution(
-    bench: Bench, starter: Starter, asked: Request
+def test_executions_of_a_sub_workflow_have_the_same_parent(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
 ) -> None:
-    rewrite(asked, NESTED.format(name=asked.ref))
-    started = starter.start(replace(asked, inputs={}, workflow="main"))
+    rewrite(wanted, NESTED.format(name=wanted.ref))
+    started = starter.start(replace(wanted, inputs={}, workflow="main"))
     run = bench.wait(started.workflow.execution_id)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
-    children = [c for c in bench.stackstorm.executions.all() if c.get("parent") == asked.execution_id]
+    children = [c for c in bench.stackstorm.executions.all() if c.get("parent") == wanted.execution_id]
     assert (
         sorted(child["action"]["ref"] for child in children) == ["core.local"] * 3 + ["core.noop"] * 3
     )
     assert {child["status"] for child in children} == {"succeeded"}
 
 
-def test_runs_that_skip_notifications_share_what_is_published(
-    bench: Bench, starter: Starter, asked: Request
+def test_skip_notify_does_not_change_the_published_definition(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
 ) -> None:
-    """Else one of two at the same moment would run the other's."""
-    rewrite(asked, NESTED.format(name=asked.ref))
-    starter.start(replace(asked, inputs={}, workflow="main"))
-    published = updated_at(bench, asked), bench.get(f"/workbooks/{asked.ref}")["definition"]
+    # Otherwise two concurrent runs would overwrite each other's definition.
+    rewrite(wanted, NESTED.format(name=wanted.ref))
+    starter.start(replace(wanted, inputs={}, workflow="main"))
+    published = updated_at(bench, wanted), bench.get(f"/workbooks/{wanted.ref}")["definition"]
     quiet = replace(
-        asked, execution_id=bench.parent()["id"], inputs={}, workflow="main", skip_notify=["say"]
+        wanted, execution_id=bench.parent()["id"], inputs={}, workflow="main", skip_notify=["say"]
     )
     started = starter.start(replace(quiet, notify={"on-complete": {"routes": ["nobody"]}}))
-    assert (updated_at(bench, asked), bench.get(f"/workbooks/{asked.ref}")["definition"]) == published
+    assert (updated_at(bench, wanted), bench.get(f"/workbooks/{wanted.ref}")["definition"]) == published
     assert bench.wait(started.workflow.execution_id).execution["state"] == "SUCCESS"
     notified = {
         child["action"]["ref"]: "notify" in child["liveaction"]
@@ -145,90 +147,97 @@ def test_runs_that_skip_notifications_share_what_is_published(
     assert notified == {"core.local": False, "core.noop": True}
 
 
-@pytest.mark.parametrize("becomes", ["gone", "another's"])
-def test_a_workflow_of_a_published_workbook_is_put_back(
-    bench: Bench, starter: Starter, asked: Request, becomes: str
+@pytest.mark.parametrize("becomes", ["removed", "replaced"])
+def test_a_removed_or_replaced_workflow_is_published_again(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, becomes: str
 ) -> None:
-    rewrite(asked, NESTED.format(name=asked.ref))
-    asked = replace(asked, inputs={}, workflow="main")
-    bench.wait(starter.start(asked).workflow.execution_id)
-    if becomes == "gone":
-        bench.request("DELETE", f"/workflows/{asked.ref}.sub")
+    rewrite(wanted, NESTED.format(name=wanted.ref))
+    wanted = replace(wanted, inputs={}, workflow="main")
+    bench.wait(starter.start(wanted).workflow.execution_id)
+    if becomes == "removed":
+        bench.request("DELETE", f"/workflows/{wanted.ref}.sub")
     else:
         other = (
-            f"version: '2.0'\n{asked.ref}.sub: {{input: [word], tasks: {{a: {{action: std.fail}}}}}}\n"
+            f"version: '2.0'\n{wanted.ref}.sub: {{input: [word], tasks: {{a: {{action: std.fail}}}}}}\n"
         )
         bench.mistral.save_definition(other, "workflow")
-    again = starter.start(replace(asked, execution_id=bench.parent()["id"]))
+    again = starter.start(replace(wanted, execution_id=bench.parent()["id"]))
     run = bench.wait(again.workflow.execution_id)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
 
 
-def test_starting_twice_starts_once(bench: Bench, starter: Starter, asked: Request) -> None:
+def test_concurrent_starts_start_one_workflow(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
+) -> None:
     found: list[Started] = []
-    threads = [threading.Thread(target=lambda: found.append(starter.start(asked))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(starter.start(wanted))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(found) == 3
-    assert starter.start(asked) == found[0]
+    assert starter.start(wanted) == found[0]
     run = bench.wait(found[0].workflow.execution_id)
     assert len(run.actions) == 1
 
 
-def test_an_id_that_somebody_else_has_taken(bench: Bench, asked: Request) -> None:
-    """What Mistral answers then says so, and it is left alone."""
+def test_a_foreign_workflow_with_the_same_id_is_rejected_and_unchanged(
+    bench: Bench, wanted: WorkflowRequest
+) -> None:
     starter = Starter(bench.mistral, Known(bench.mistral), site="mistral", context_key="a key")
-    first = replace(asked, execution_id=bench.parent()["id"])
+    first = replace(wanted, execution_id=bench.parent()["id"])
     assert starter.start(first) == starter.start(first)
-    for workflow in (bench.workbook("wait: {action: std.async_noop}"), f"{asked.ref}.main"):
-        request = replace(asked, execution_id=bench.parent()["id"])
+    for workflow in (bench.workbook("wait: {action: std.async_noop}"), f"{wanted.ref}.main"):
+        request = replace(wanted, execution_id=bench.parent()["id"])
         taken = workflow_execution_id(request.execution_id)
-        inputs = {"cmd": "sleep 60"} if workflow.startswith(asked.ref) else {}
+        inputs = {"cmd": "sleep 60"} if workflow.startswith(wanted.ref) else {}
         description = f"StackStorm execution {request.execution_id}"
         bench.mistral.start_workflow(workflow, inputs, execution_id=taken, description=description)
-        with pytest.raises(InputError, match="was not started by this execution"):
+        with pytest.raises(InputError, match="this execution did not start"):
             starter.start(request)
         assert bench.mistral.execution_state(taken) == states.RUNNING
 
 
-def test_it_is_published_only_when_it_changed(bench: Bench, starter: Starter, asked: Request) -> None:
-    starter.start(asked)
-    first = bench.get(f"/workbooks/{asked.ref}")
-    starter.start(replace(asked, execution_id=bench.parent()["id"]))
-    assert bench.get(f"/workbooks/{asked.ref}") == first
-    rewrite(asked, asked.entry_point.read_text().replace("said:", "told:"))
-    started = starter.start(replace(asked, execution_id=bench.parent()["id"]))
+def test_definition_is_published_only_if_it_changed(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
+) -> None:
+    starter.start(wanted)
+    first = bench.get(f"/workbooks/{wanted.ref}")
+    starter.start(replace(wanted, execution_id=bench.parent()["id"]))
+    assert bench.get(f"/workbooks/{wanted.ref}") == first
+    rewrite(wanted, wanted.entry_point.read_text().replace("said:", "told:"))
+    started = starter.start(replace(wanted, execution_id=bench.parent()["id"]))
     assert "told" in str(bench.wait(started.workflow.execution_id).execution["output"])
 
 
-def test_it_turns_from_a_workbook_into_a_workflow_and_back(
-    bench: Bench, starter: Starter, asked: Request
+def test_a_workbook_becomes_a_workflow_and_back(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
 ) -> None:
-    workbook = asked.entry_point.read_text()
+    workbook = wanted.entry_point.read_text()
     workflow = (
-        f"version: '2.0'\n{asked.ref}:\n  input: [cmd]\n  tasks:\n    only: {{action: std.noop}}\n"
+        f"version: '2.0'\n{wanted.ref}:\n  input: [cmd]\n  tasks:\n    only: {{action: std.noop}}\n"
     )
     names = []
     for text in (workbook, workflow, workbook.replace("said:", "told:"), workflow):
-        rewrite(asked, text)
-        started = starter.start(replace(asked, execution_id=bench.parent()["id"]))
+        rewrite(wanted, text)
+        started = starter.start(replace(wanted, execution_id=bench.parent()["id"]))
         names.append(started.workflow.workflow_name)
         run = bench.wait(started.workflow.execution_id)
         assert run.execution["workflow_name"] == names[-1]
         assert list(run.tasks) == (["only"] if text is workflow else ["run"])
-    assert names == [f"{asked.ref}.main", asked.ref] * 2
+    assert names == [f"{wanted.ref}.main", wanted.ref] * 2
 
 
-def test_a_reverse_workflow_reaches_its_task(bench: Bench, starter: Starter, asked: Request) -> None:
+def test_a_reverse_workflow_runs_its_target_and_what_it_requires(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
+) -> None:
     rewrite(
-        asked,
-        f"version: '2.0'\n{asked.ref}:\n  type: reverse\n  tasks:\n"
+        wanted,
+        f"version: '2.0'\n{wanted.ref}:\n  type: reverse\n  tasks:\n"
         "    one: {action: std.noop}\n    two: {action: std.noop, requires: [one]}\n"
         "    three: {action: std.noop}\n",
     )
-    started = starter.start(replace(asked, inputs={}, task_name="two"))
+    started = starter.start(replace(wanted, inputs={}, task_name="two"))
     assert set(bench.wait(started.workflow.execution_id).tasks) == {"one", "two"}
 
 
@@ -241,51 +250,49 @@ def test_a_reverse_workflow_reaches_its_task(bench: Bench, starter: Starter, ask
         ("  main:", "  main: {", r"is not valid YAML: line \d+"),
     ],
 )
-def test_a_definition_that_is_refused(
-    bench: Bench, starter: Starter, asked: Request, old: str, new: str, words: str
+def test_an_invalid_definition_is_rejected(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, old: str, new: str, words: str
 ) -> None:
-    rewrite(asked, asked.entry_point.read_text().replace(old, new))
+    rewrite(wanted, wanted.entry_point.read_text().replace(old, new))
     with pytest.raises(InputError, match=words) as caught:
-        starter.start(asked)
+        starter.start(wanted)
     assert "Failed validating" not in str(caught.value)
-    assert bench.mistral.get_execution(workflow_execution_id(asked.execution_id)) is None
+    assert bench.mistral.get_execution(workflow_execution_id(wanted.execution_id)) is None
 
 
-def test_a_file_that_is_gone(starter: Starter, asked: Request) -> None:
-    asked.entry_point.unlink()
+def test_a_missing_file_is_named(starter: Starter, wanted: WorkflowRequest) -> None:
+    wanted.entry_point.unlink()
     with pytest.raises(InputError, match=r"workbook\.yaml cannot be read"):
-        starter.start(asked)
+        starter.start(wanted)
 
 
-def test_a_workflow_that_is_removed_meanwhile(
-    bench: Bench, starter: Starter, asked: Request, monkeypatch: pytest.MonkeyPatch
+def test_a_workflow_that_is_removed_before_the_start_is_published_once_more(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, it is published again; each time, the execution says so."""
+    # Removed before the first attempt of one start, and before both attempts of another.
     start, removals = bench.mistral.start_workflow, iter([True, False, True, True])
 
     def removed(*args: Any, **more: Any) -> Any:
         if next(removals):
-            bench.request("DELETE", f"/workflows/{asked.ref}.main")
+            bench.request("DELETE", f"/workflows/{wanted.ref}.main")
         return start(*args, **more)
 
     monkeypatch.setattr(bench.mistral, "start_workflow", removed)
-    started = starter.start(asked)
+    started = starter.start(wanted)
     assert bench.wait(started.workflow.execution_id).execution["state"] == "SUCCESS"
-    other = replace(asked, execution_id=bench.parent()["id"])
-    with pytest.raises(Answered, match=f"no workflow {asked.ref}.main") as caught:
+    other = replace(wanted, execution_id=bench.parent()["id"])
+    with pytest.raises(Answered, match=f"no workflow {wanted.ref}.main") as caught:
         starter.start(other)
     assert failure(caught.value, other.execution_id)["status"] == 404
 
 
-def test_mistral_is_restarted_between_publishing_and_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_survives_a_restart_of_mistral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "sandbox"
     folder.mkdir()
     for own in new_bench(folder):
         path = tmp_path / "workbook.yaml"
         path.write_text(BASIC.format(name="tests.restarted"))
-        request = Request(own.parent()["id"], "tests.restarted", path, {"cmd": "echo hello"})
+        request = WorkflowRequest(own.parent()["id"], "tests.restarted", path, {"cmd": "echo hello"})
         start = own.mistral.start_workflow
 
         def killed(*args: Any, start: Any = start, own: Bench = own, **more: Any) -> Any:
@@ -304,33 +311,37 @@ def test_mistral_is_restarted_between_publishing_and_the_start(
         assert len(run.actions) == 1
 
 
-def test_mistral_is_out_of_reach(bench: Bench, asked: Request) -> None:
+def test_start_raises_not_sent_if_mistral_is_down(bench: Bench, wanted: WorkflowRequest) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v2"
-        away = MistralClient(MistralSettings(url, timeouts=Timeouts(1, 1, 0.2)))
+        down = MistralClient(MistralSettings(url, timeouts=Timeouts(1, 1, 0.2)))
         with pytest.raises(NotSent) as caught:
-            Starter(away, Known(away), site="mistral").start(asked)
-    result = failure(caught.value, asked.execution_id)
+            Starter(down, Known(down), site="mistral").start(wanted)
+    result = failure(caught.value, wanted.execution_id)
     assert url in result["error"]
     assert "mistral" not in result
 
 
-def test_a_workflow_is_cancelled(bench: Bench, starter: Starter, asked: Request) -> None:
-    id_ = workflow_execution_id(asked.execution_id)
+def test_cancel_cancels_the_workflow_and_its_executions(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest
+) -> None:
+    id_ = workflow_execution_id(wanted.execution_id)
     assert control.cancel(bench.mistral, id_) is None
-    started = starter.start(replace(asked, inputs={"cmd": "sleep 600"}))
-    eventually(lambda: len(bench.stackstorm.executions.all()) and running(bench, id_), "it runs")
+    started = starter.start(replace(wanted, inputs={"cmd": "sleep 600"}))
+    eventually(
+        lambda: len(bench.stackstorm.executions.all()) and running(bench, id_), "the execution runs"
+    )
     assert control.cancel(bench.mistral, id_) == states.CANCELLED
     assert control.cancel(bench.mistral, id_) == states.CANCELLED
-    # The relay cancels the child.
+    # The relay cancels the execution.
     [task] = bench.mistral.tasks(started.workflow.execution_id)
     [action] = bench.actions(task["id"])
 
     def cancelled() -> bool:
         return [child["status"] for child in bench.children_of(action["id"])] == ["canceled"]
 
-    eventually(cancelled, "the child is canceled")
+    eventually(cancelled, "the execution is canceled")
 
 
 def running(bench: Bench, id_: str) -> bool:
@@ -340,8 +351,8 @@ def running(bench: Bench, id_: str) -> bool:
     )
 
 
-def test_a_workflow_is_paused_and_resumed(bench: Bench, starter: Starter, asked: Request) -> None:
-    started = starter.start(replace(asked, inputs={"cmd": "sleep 1"}))
+def test_pause_and_resume(bench: Bench, starter: Starter, wanted: WorkflowRequest) -> None:
+    started = starter.start(replace(wanted, inputs={"cmd": "sleep 1"}))
     id_ = started.workflow.execution_id
     assert control.pause(bench.mistral, id_) == states.PAUSED
     assert control.pause(bench.mistral, id_) == states.PAUSED
@@ -370,20 +381,20 @@ workflows:
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_named_tasks_are_run_again(
-    bench: Bench, starter: Starter, asked: Request, tmp_path: Path, reset: bool
+def test_rerun_runs_the_named_tasks(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, tmp_path: Path, reset: bool
 ) -> None:
-    rewrite(asked, ITEMS.format(name=asked.ref))
-    started = starter.start(replace(asked, inputs={"folder": str(tmp_path)}))
+    rewrite(wanted, ITEMS.format(name=wanted.ref))
+    started = starter.start(replace(wanted, inputs={"folder": str(tmp_path)}))
     id_ = started.workflow.execution_id
     assert bench.wait(id_).execution["state"] == "ERROR"
     (tmp_path / "ok").touch()
 
     second = replace(
-        asked,
+        wanted,
         execution_id=bench.parent()["id"],
         inputs={"folder": str(tmp_path)},
-        rerun=Rerun(id_, asked.execution_id, ["items", "alone"], ["items"] if reset else []),
+        rerun=Rerun(id_, wanted.execution_id, ["items", "alone"], ["items"] if reset else []),
     )
     again = starter.start(second)
     assert again.workflow == started.workflow
@@ -391,9 +402,9 @@ def test_named_tasks_are_run_again(
     assert run.execution["state"] == "SUCCESS"
     assert (tmp_path / "1").read_text().split() == (["1", "1"] if reset else ["1"])
     assert (tmp_path / "2").read_text().split() == ["2", "2"]
-    # The new children belong to the new execution.
+    # The new executions have the new parent.
     parents = [child["parent"] for a in run.actions for child in bench.children_of(a["id"])]
-    assert parents.count(asked.execution_id) == 3
+    assert parents.count(wanted.execution_id) == 3
     assert parents.count(second.execution_id) == (3 if reset else 2)
 
 
@@ -421,17 +432,22 @@ workflows:
         (["bad", "worse"], True),
     ],
 )
-def test_only_failed_items_are_run_again_where_mistral_can(
-    bench: Bench, starter: Starter, asked: Request, tmp_path: Path, items: list[str], runs: bool
+def test_rerun_of_failed_items_requires_that_the_last_item_failed(
+    bench: Bench,
+    starter: Starter,
+    wanted: WorkflowRequest,
+    tmp_path: Path,
+    items: list[str],
+    runs: bool,
 ) -> None:
-    """Behind a failed one, Mistral would run again what succeeded, and wait for ever."""
-    rewrite(asked, LIST.format(name=asked.ref))
-    first = replace(asked, inputs={"folder": str(tmp_path), "items": items})
+    # Otherwise Mistral re-runs items that succeeded, and the task stays RUNNING for ever.
+    rewrite(wanted, LIST.format(name=wanted.ref))
+    first = replace(wanted, inputs={"folder": str(tmp_path), "items": items})
     id_ = starter.start(first).workflow.execution_id
     assert bench.wait(id_).execution["state"] == "ERROR"
     (tmp_path / "ok").touch()
     second = replace(
-        first, execution_id=bench.parent()["id"], rerun=Rerun(id_, asked.execution_id, ["items"])
+        first, execution_id=bench.parent()["id"], rerun=Rerun(id_, wanted.execution_id, ["items"])
     )
     if runs:
         starter.start(second)
@@ -439,33 +455,33 @@ def test_only_failed_items_are_run_again_where_mistral_can(
         times = {item: len((tmp_path / item).read_text().split()) for item in items}
         assert times == {item: 1 if item == "good" else 2 for item in items}
         return
-    with pytest.raises(InputError, match="Add reset=items to run all of its items again"):
+    with pytest.raises(InputError, match="Add reset=items to re-run all of its items"):
         starter.start(second)
     assert bench.mistral.execution_state(id_) == "ERROR"
-    starter.start(replace(second, rerun=Rerun(id_, asked.execution_id, ["items"], ["items"])))
+    starter.start(replace(second, rerun=Rerun(id_, wanted.execution_id, ["items"], ["items"])))
     assert bench.wait(id_).execution["state"] == "SUCCESS"
 
 
-def test_tasks_that_cannot_be_run_again(
-    bench: Bench, starter: Starter, asked: Request, tmp_path: Path
+def test_invalid_reruns_are_rejected(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, tmp_path: Path
 ) -> None:
-    rewrite(asked, ITEMS.format(name=asked.ref))
-    asked = replace(asked, inputs={"folder": str(tmp_path)})
-    id_ = starter.start(asked).workflow.execution_id
+    rewrite(wanted, ITEMS.format(name=wanted.ref))
+    wanted = replace(wanted, inputs={"folder": str(tmp_path)})
+    id_ = starter.start(wanted).workflow.execution_id
     bench.wait(id_)
     with pytest.raises(InputError) as caught:
-        starter.start(replace(asked, rerun=Rerun(id_, asked.execution_id, ["alone", "fine", "nope"])))
+        starter.start(replace(wanted, rerun=Rerun(id_, wanted.execution_id, ["alone", "fine", "nope"])))
     assert "no task 'nope'" in str(caught.value)
     assert "fine is SUCCESS" in str(caught.value)
     assert bench.mistral.get_execution(id_)["state"] == "ERROR"  # type: ignore[index]
-    with pytest.raises(InputError, match="does not know the workflow execution"):
-        starter.start(replace(asked, rerun=Rerun(workflow_execution_id("x"), "x", ["alone"])))
+    with pytest.raises(InputError, match="no longer knows the workflow execution"):
+        starter.start(replace(wanted, rerun=Rerun(workflow_execution_id("x"), "x", ["alone"])))
     with pytest.raises(InputError, match="no workflow ran for execution x"):
-        starter.start(replace(asked, rerun=Rerun(id_, "x", ["alone"])))
-    with pytest.raises(InputError, match="another folder is given"):
+        starter.start(replace(wanted, rerun=Rerun(id_, "x", ["alone"])))
+    with pytest.raises(InputError, match="folder has another value"):
         starter.start(
-            replace(asked, inputs={"folder": "/"}, rerun=Rerun(id_, asked.execution_id, ["alone"]))
+            replace(wanted, inputs={"folder": "/"}, rerun=Rerun(id_, wanted.execution_id, ["alone"]))
         )
-    stranger = replace(asked, ref="tests.other", rerun=Rerun(id_, asked.execution_id, ["alone"]))
-    with pytest.raises(InputError, match=r"is none of the action tests\.other"):
-        starter.start(stranger)
+    other = replace(wanted, ref="tests.other", rerun=Rerun(id_, wanted.execution_id, ["alone"]))
+    with pytest.raises(InputError, match=r"does not belong to the action tests\.other"):
+        starter.start(other)

@@ -19,7 +19,7 @@ from support.mistral_bench import Bench
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.rewrite import rewrite
-from st2actions_mistral.runner.catalogue import Actions
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "validate"]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "actions"
@@ -76,8 +76,8 @@ workflows:
 """
 
 
-def known(bench: Bench) -> Actions:
-    return Actions(bench.st2.action_parameters, bench.mistral)
+def known(bench: Bench) -> ActionCatalogue:
+    return ActionCatalogue(bench.st2.action_parameters, bench.mistral)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from st2_mistral_sandbox.stackstorm import RunResult
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.runner.environment import environment as environment_of
-from st2actions_mistral.runner.request import Request
+from st2actions_mistral.runner.request import WorkflowRequest
 from support.waiting import TIMEOUT, eventually
 
 
@@ -28,7 +28,7 @@ def environment(
     workflow_execution_id: str = "",
 ) -> dict[str, Any]:
     """The environment of a workflow that runs for a StackStorm execution."""
-    request = Request(
+    request = WorkflowRequest(
         execution_id=parent["id"],
         ref=parent["action"]["ref"],
         entry_point=Path(),

@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
     with require_extra("relay"):
         from st2actions_mistral.cli.clients import open_clients
         from st2actions_mistral.cli.file_report import report, workflows_of
-        from st2actions_mistral.runner.catalogue import Actions
+        from st2actions_mistral.runner.catalogue import ActionCatalogue
 
     reports = []
     with open_clients(config.load_settings(config.read_files(args.config_file))) as (st2, mistral):
-        catalogue = Actions(st2.action_parameters, mistral, workflows_of(args.files))
+        catalogue = ActionCatalogue(st2.action_parameters, mistral, workflows_of(args.files))
         for file in args.files:
             if sys.stderr.isatty() and not args.json:
                 # Mistral takes a second or more for each task of a workbook.

@@ -1,4 +1,4 @@
-"""The catalogue over both APIs: the stand-in's real answers, and one question for each name."""
+"""The catalogue over the APIs of both systems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.dsl.calls import Catalogue
-from st2actions_mistral.runner.catalogue import Actions
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 
 ONE_TRY = Timeouts(5, 5, 0)
 KEY = Credential(api_key="k")
@@ -21,25 +21,25 @@ def settings(stackstorm: StackStorm) -> St2Settings:
     return St2Settings(stackstorm.api_url, Credential(api_key=stackstorm.create_api_key()))
 
 
-def test_what_stackstorm_says_of_its_actions() -> None:
+def test_parameters_include_those_of_the_runner() -> None:
     with (
         StackStorm() as stackstorm,
         closing(St2Client(settings(stackstorm))) as st2,
         closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", timeouts=ONE_TRY))) as mistral,
     ):
-        catalogue: Catalogue = Actions(st2.action_parameters, mistral)
+        catalogue: Catalogue = ActionCatalogue(st2.action_parameters, mistral)
         local = catalogue.parameters("core.local")
         assert local is not None
         assert local["cmd"]["required"] is True
         assert local["timeout"]["default"] == 60
-        # The runner says what it is, the action that nobody may give it.
+        # The runner defines its type; the action makes it immutable.
         assert local["sudo"]["type"] == "boolean"
         assert local["sudo"]["immutable"] is True
         assert catalogue.parameters("core.noop") == {}
         assert catalogue.parameters("core.lokal") is None
 
 
-def test_each_name_is_asked_for_once() -> None:
+def test_each_name_is_looked_up_once() -> None:
     action = answer(200, {"ref": "a.b", "parameters": {}})
     echo = answer(200, {"name": "std.echo"})
     with (
@@ -50,7 +50,7 @@ def test_each_name_is_asked_for_once() -> None:
             MistralClient(MistralSettings(f"{mistral_server.url}/v2", timeouts=ONE_TRY))
         ) as mistral,
     ):
-        catalogue = Actions(st2.action_parameters, mistral, ["soon"])
+        catalogue = ActionCatalogue(st2.action_parameters, mistral, ["soon"])
         for _ in range(2):
             assert catalogue.parameters("a.b") == {}
             assert catalogue.parameters("a.c") is None

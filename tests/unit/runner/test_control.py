@@ -10,7 +10,7 @@ OWN, NAMED = workflow_execution_id(ID), "w-1"
 
 
 class Mistral:
-    """Instead of its client: which workflows it cancels."""
+    """Stands in for MistralClient, and records which workflows are cancelled."""
 
     def __init__(self, owner: str) -> None:
         context = {"parent": {"execution_id": owner}}
@@ -33,15 +33,15 @@ def cancelled(owner: str, context: object) -> list[str]:
     return mistral.cancelled
 
 
-def test_the_workflow_of_an_execution_is_cancelled() -> None:
+def test_cancel_for_cancels_the_workflow_of_the_execution() -> None:
     assert cancelled(ID, {}) == [OWN]
 
 
-def test_that_of_a_rerun_too() -> None:
+def test_cancel_for_cancels_the_workflow_of_a_rerun() -> None:
     assert cancelled(ID, WorkflowRef("here", NAMED, "n").as_context()) == [OWN, NAMED]
 
 
-def test_but_not_that_of_somebody_else() -> None:
-    """Whoever may POST an execution can write any workflow into its context."""
+def test_cancel_for_ignores_a_forged_workflow() -> None:
+    # Whoever may create an execution can write any workflow into its context.
     assert cancelled(OTHER, WorkflowRef("here", NAMED, "n").as_context()) == [OWN]
     assert cancelled(ID, WorkflowRef("here", "gone", "n").as_context()) == [OWN]

@@ -7,18 +7,18 @@ import pytest
 
 from st2actions_mistral.model.context import St2Context, is_signed
 from st2actions_mistral.runner.environment import environment
-from st2actions_mistral.runner.request import Request
+from st2actions_mistral.runner.request import WorkflowRequest
 
 FIRST, SECOND = "6b03c160746e6986596007f7", "6b03c160746e6986596007f8"
 NOTIFY = {"on-complete": {"routes": ["slack"], "message": "done"}, "on-failure": {"routes": ["pager"]}}
 
 
-def asked(execution_id: str, **given: Any) -> Request:
-    return Request(execution_id, "pack.name", Path("w.yaml"), user="stanley", **given)
+def request(execution_id: str, **given: Any) -> WorkflowRequest:
+    return WorkflowRequest(execution_id, "pack.name", Path("w.yaml"), user="stanley", **given)
 
 
 def merged(old: Any, new: Any) -> Any:
-    """As Mistral merges an environment: objects within it too, and null is a value."""
+    """Merge environments like Mistral: recursively, with null as a value."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     return {**old, **{name: merged(old.get(name), value) for name, value in new.items()}}
@@ -30,12 +30,12 @@ def contexts(env: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("key", [None, "canary"])
 @pytest.mark.parametrize("notify", [None, {"on-complete": {"routes": ["mail"]}}])
-def test_a_rerun_is_signed_for_what_mistral_makes_of_both_environments(
+def test_signature_of_a_rerun_covers_the_merged_environment(
     key: str | None, notify: dict[str, Any] | None
 ) -> None:
-    first = asked(FIRST, notify=NOTIFY, skip_notify=["one"])
+    first = request(FIRST, notify=NOTIFY, skip_notify=["one"])
     old = environment(first, "w-1", api_url="http://127.0.0.1/v1", context_key=key)
-    second = asked(SECOND, notify=notify)
+    second = request(SECOND, notify=notify)
     new = environment(second, "w-1", api_url=None, context_key=key, before=old)
     after = merged(old, new)
     for context in contexts(after):
@@ -51,6 +51,6 @@ def test_a_rerun_is_signed_for_what_mistral_makes_of_both_environments(
 @pytest.mark.parametrize(
     "before", [None, {}, [], {"__actions": 5}, {"__actions": {"st2.action": None}}]
 )
-def test_an_environment_of_any_shape_may_be_there_before(before: object) -> None:
-    fresh = environment(asked(FIRST), "w-1", api_url=None, context_key="k")
-    assert environment(asked(FIRST), "w-1", api_url=None, context_key="k", before=before) == fresh
+def test_an_invalid_environment_before_is_ignored(before: object) -> None:
+    fresh = environment(request(FIRST), "w-1", api_url=None, context_key="k")
+    assert environment(request(FIRST), "w-1", api_url=None, context_key="k", before=before) == fresh

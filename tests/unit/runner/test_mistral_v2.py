@@ -1,4 +1,4 @@
-"""The shell, with the names of StackStorm that it uses; see ``stackstorm_names``."""
+"""The adapter to StackStorm, with stubs of what it imports from there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO = answer(404, {"faultstring": "not found"})
 
 
 class Database:
-    """``st2common.util.action_db``."""
+    """Stands in for ``st2common.util.action_db``."""
 
     status = "running"
     result: dict[str, Any] | None = None
@@ -46,7 +46,7 @@ def database() -> Database:
 
 
 @pytest.fixture
-def shell(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def adapter(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name, module in st2common_stub.modules(database).items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
@@ -58,10 +58,10 @@ def shell(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def runner(shell: Any, tmp_path: Path) -> Any:
+def runner(adapter: Any, tmp_path: Path) -> Any:
     path = tmp_path / "name.yaml"
     path.write_text(TEXT)
-    made = shell.get_runner()
+    made = adapter.get_runner()
     made.runner_parameters = {"workflow": None, "context": {}, "skip_notify": []}
     made.context = {"user": "stanley"}
     made.execution_id = ID
@@ -81,7 +81,7 @@ def point_at(server: BreakingServer) -> None:
 
 
 STARTED = [
-    NO,  # Has Mistral an action core.local?
+    NO,  # Does Mistral have an action core.local?
     NO,  # Is the workflow published?
     answer(200, {"valid": True}),
     answer(201, {"workflows": []}),
@@ -97,8 +97,8 @@ STARTED = [
 ]
 
 
-def test_the_metadata_is_what_stackstorm_registers(shell: Any) -> None:
-    metadata = shell.get_metadata()
+def test_metadata_names_the_runner_and_its_parameters(adapter: Any) -> None:
+    metadata = adapter.get_metadata()
     assert metadata["name"] == "mistral-v2"
     assert set(metadata["runner_parameters"]) == {
         "workflow",
@@ -109,10 +109,10 @@ def test_the_metadata_is_what_stackstorm_registers(shell: Any) -> None:
         "reset",
     }
     importlib.import_module(metadata["runner_package"])
-    assert metadata["runner_module"] == shell.__name__
+    assert metadata["runner_module"] == adapter.__name__
 
 
-def test_it_starts_and_stays_running(shell: Any, runner: Any) -> None:
+def test_run_starts_the_workflow_and_stays_running(adapter: Any, runner: Any) -> None:
     with BreakingServer(*STARTED) as server:
         point_at(server)
         status, result, context = runner.run({"cmd": "date"})
@@ -136,17 +136,17 @@ def test_it_starts_and_stays_running(shell: Any, runner: Any) -> None:
 
 
 @pytest.mark.parametrize("status", ["succeeded", "canceling"])
-def test_what_was_said_meanwhile_stands(
-    shell: Any, runner: Any, database: Database, status: str
+def test_run_returns_a_status_that_was_set_meanwhile(
+    adapter: Any, runner: Any, database: Database, status: str
 ) -> None:
-    """A workflow that ends, or an execution that is cancelled, before run() does."""
+    # The workflow finishes, or the execution is cancelled, before run() returns.
     database.status, database.result = status, {"output": 1}
     with BreakingServer(*STARTED) as server:
         point_at(server)
         assert runner.run({"cmd": "date"})[:2] == (status, {"output": 1})
 
 
-def test_a_failure_has_its_reason(shell: Any, runner: Any) -> None:
+def test_run_fails_with_the_reason(adapter: Any, runner: Any) -> None:
     with BreakingServer(NO, answer(502)) as server:
         point_at(server)
         status, result, _ = runner.run({"cmd": "date"})
@@ -154,7 +154,7 @@ def test_a_failure_has_its_reason(shell: Any, runner: Any) -> None:
     assert "502" in result["error"]
 
 
-def test_bad_input_and_bad_options_are_failures_too(shell: Any, runner: Any) -> None:
+def test_run_fails_on_invalid_input_and_options(adapter: Any, runner: Any) -> None:
     runner.entry_point = "/nowhere.yaml"
     status, result, _ = runner.run({})
     assert (status, "cannot be read" in result["error"]) == ("failed", True)
@@ -163,7 +163,7 @@ def test_bad_input_and_bad_options_are_failures_too(shell: Any, runner: Any) -> 
     assert (status, "[mistral] site" in result["error"]) == ("failed", True)
 
 
-def test_it_cancels(shell: Any, runner: Any) -> None:
+def test_cancel_cancels_the_workflow(adapter: Any, runner: Any) -> None:
     with BreakingServer(answer(200, {"id": WORKFLOW, "state": "CANCELLED"})) as server:
         point_at(server)
         assert runner.cancel() == ("canceled", {"kept": 1}, {"user": "stanley"})
@@ -171,8 +171,8 @@ def test_it_cancels(shell: Any, runner: Any) -> None:
     assert (request.method, request.path) == ("PUT", f"/v2/executions/{WORKFLOW}")
 
 
-def test_a_cancel_that_cannot_be_told_is_left_to_the_relay(shell: Any, runner: Any) -> None:
-    """StackStorm then leaves the execution canceling."""
+def test_cancel_raises_if_mistral_fails(adapter: Any, runner: Any) -> None:
+    # StackStorm then leaves the execution "canceling", and the relay cancels the workflow.
     from st2actions_mistral.errors import OutcomeUnknown
 
     with BreakingServer(answer(502), answer(502)) as server:
@@ -181,7 +181,7 @@ def test_a_cancel_that_cannot_be_told_is_left_to_the_relay(shell: Any, runner: A
             runner.cancel()
 
 
-def test_a_rerun_knows_the_workflow_of_the_first_run(shell: Any, runner: Any) -> None:
+def test_rerun_looks_up_the_workflow_of_the_first_run(adapter: Any, runner: Any) -> None:
     workflow = {"site": "mistral", "execution_id": "w-1", "workflow_name": "pack.name"}
     first = SimpleNamespace(id="6b03c160746e6986596007f8", context={"mistral_workflow": workflow})
     runner.rerun_ex_ref = first
@@ -191,11 +191,11 @@ def test_a_rerun_knows_the_workflow_of_the_first_run(shell: Any, runner: Any) ->
         point_at(server)
         status, result, _ = runner.run({})
         assert server.requests[0].path == "/v2/executions/w-1"
-    assert (status, "does not know" in result["error"]) == ("failed", True)
+    assert (status, "no longer knows" in result["error"]) == ("failed", True)
     first.context = {}
-    assert shell._workflow_of(first) == workflow_execution_id(first.id)
+    assert adapter.workflow_of_execution(first) == workflow_execution_id(first.id)
 
 
-def test_an_action_without_parameters_is_known_all_the_same(shell: Any) -> None:
-    assert shell._parameters("core.noop") == {}
-    assert shell._parameters("core.nope") is None
+def test_an_action_without_parameters_is_known(adapter: Any) -> None:
+    assert adapter.parameters_of("core.noop") == {}
+    assert adapter.parameters_of("core.nope") is None

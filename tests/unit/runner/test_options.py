@@ -29,14 +29,14 @@ def read(tmp_path: Path) -> Read:
     return conf
 
 
-def test_the_defaults_work_on_one_host(read: Read) -> None:
+def test_defaults_connect_two_systems_on_one_host(read: Read) -> None:
     settings = options.runner_settings(read(""))
     assert settings == options.RunnerSettings(
         MistralSettings("http://127.0.0.1:8989/v2", Tls(), Timeouts()), site="mistral"
     )
 
 
-def test_every_option_counts(read: Read) -> None:
+def test_every_option_is_loaded(read: Read) -> None:
     settings = options.runner_settings(
         read(
             "[mistral]\nv2_base_url = https://m.example/v2/\napi_url = https://st2.example/api/v1\n"
@@ -64,33 +64,33 @@ def test_every_option_counts(read: Read) -> None:
         ("read_timeout = soon", r"\[mistral\] read_timeout"),
     ],
 )
-def test_a_bad_value_is_named(read: Read, line: str, words: str) -> None:
+def test_error_names_an_invalid_option(read: Read, line: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         options.runner_settings(read(f"[mistral]\n{line}\n"))
     assert "canary" not in str(caught.value)
 
 
-def test_nobody_without_keystone(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credential_is_anonymous_without_keystone(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(options.credential(read(""), MistralSettings()), Anonymous)
     for name in [name for name in sys.modules if name.partition(".")[0] == "keystoneauth1"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "keystoneauth1", None)
-    nobody = options.credential(read("[mistral]\nauth_type = v3password\n"), MistralSettings())
-    assert isinstance(nobody, Anonymous)
-    assert "keystoneauth1" in nobody.hint()
+    anonymous = options.credential(read("[mistral]\nauth_type = v3password\n"), MistralSettings())
+    assert isinstance(anonymous, Anonymous)
+    assert "keystoneauth1" in anonymous.hint()
 
 
-def test_somebody_with_keystone(read: Read) -> None:
-    somebody = options.credential(
+def test_credential_uses_keystone(read: Read) -> None:
+    credential = options.credential(
         read(
             "[mistral]\nauth_type = v3password\nauth_url = http://127.0.0.1:1/v3\nusername = u\n"
             "password = canary\nuser_domain_name = d\nproject_name = p\nproject_domain_name = d\n"
         ),
         MistralSettings(),
     )
-    assert isinstance(somebody, KeystoneCredential)
-    assert "canary" not in repr(somebody)
+    assert isinstance(credential, KeystoneCredential)
+    assert "canary" not in repr(credential)
     # Not [st2_relay], which is the group of the relay in mistral.conf.
-    assert "[mistral]" in somebody.hint()
+    assert "[mistral]" in credential.hint()
     with pytest.raises(ConfigError, match=r"\[mistral\] auth_type"):
         options.credential(read("[mistral]\nauth_type = nonsense\n"), MistralSettings())

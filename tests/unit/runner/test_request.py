@@ -6,31 +6,30 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.runner import request
-from st2actions_mistral.runner.request import Request, Rerun
+from st2actions_mistral.runner.request import Rerun, WorkflowRequest, parse_request
 
 GIVEN: dict[str, Any] = {"execution_id": "e", "ref": "pack.name", "entry_point": Path("w.yaml")}
 
 
-def read(
+def parse(
     runner_parameters: dict[str, Any] | None = None,
     action_parameters: dict[str, Any] | None = None,
     context: dict[str, Any] | None = None,
     **more: Any,
-) -> Request:
-    return request.read(
+) -> WorkflowRequest:
+    return parse_request(
         runner_parameters or {}, action_parameters or {}, context or {}, **GIVEN, **more
     )
 
 
-def test_parameters_are_inputs_and_context_adds_to_them() -> None:
-    found = read(
+def test_inputs_are_the_parameters_and_the_keys_of_context() -> None:
+    found = parse(
         {"workflow": "main", "task_name": "", "context": {"b": 2}, "skip_notify": ["t", "t"]},
         {"a": 1, "c": None},
         {"user": "stanley"},
         notify={"on-complete": {}},
     )
-    assert found == Request(
+    assert found == WorkflowRequest(
         **GIVEN,
         inputs={"a": 1, "b": 2, "c": None},
         workflow="main",
@@ -44,26 +43,28 @@ def test_parameters_are_inputs_and_context_adds_to_them() -> None:
     ("runner_parameters", "context"),
     [
         ({"tasks": ["a", "b"], "reset": ["b"]}, {"re-run": {"ref": "x"}}),
-        # As StackStorm would pass them on, if it did so for a runner that is not its own.
+        # StackStorm passes them on like this for its own runners only, so far.
         ({}, {"re-run": {"ref": "x", "tasks": ["a", "b"], "reset": ["b"]}}),
     ],
 )
-def test_tasks_are_run_again(runner_parameters: dict[str, Any], context: dict[str, Any]) -> None:
-    found = read(runner_parameters, context=context, rerun_of="w")
+def test_rerun_names_tasks_to_rerun_and_to_reset(
+    runner_parameters: dict[str, Any], context: dict[str, Any]
+) -> None:
+    found = parse(runner_parameters, context=context, rerun_of="w")
     assert found.rerun == Rerun("w", "x", ["a", "b"], ["b"])
 
 
-def test_a_rerun_without_tasks_is_a_new_start() -> None:
-    # StackStorm hands on the parameters of the run before.
-    again = read({"tasks": [], "reset": ["b"]}, context={"re-run": {"ref": "x"}}, rerun_of="w")
+def test_rerun_without_tasks_starts_a_new_workflow() -> None:
+    # StackStorm passes on the parameters of the execution that is re-run.
+    again = parse({"tasks": [], "reset": ["b"]}, context={"re-run": {"ref": "x"}}, rerun_of="w")
     assert again.rerun is None
-    assert read(context={"re-run": {"ref": "x"}}, rerun_of="w").rerun is None
+    assert parse(context={"re-run": {"ref": "x"}}, rerun_of="w").rerun is None
 
 
 @pytest.mark.parametrize("value", [1, None])
-def test_context_is_no_way_past_what_an_action_says_of_its_parameters(value: Any) -> None:
-    with pytest.raises(InputError, match="context: gives a, c, which the action has as a parameter"):
-        read({"context": {"a": 2, "b": 2, "c": value}}, {"a": 1, "c": None})
+def test_context_must_not_override_parameters_of_the_action(value: Any) -> None:
+    with pytest.raises(InputError, match="context: contains a, c, a parameter of the action"):
+        parse({"context": {"a": 2, "b": 2, "c": value}}, {"a": 1, "c": None})
 
 
 @pytest.mark.parametrize(
@@ -72,10 +73,10 @@ def test_context_is_no_way_past_what_an_action_says_of_its_parameters(value: Any
         ({"context": ["a"]}, "context: must be an object"),
         ({"skip_notify": "a"}, "skip_notify: must be a list"),
         ({"skip_notify": [1]}, "skip_notify: must be a list"),
-        ({"tasks": ["a"]}, "tasks: .*no workflow to run them in"),
-        ({"tasks": ["a"], "reset": ["a", "b"]}, "reset: names tasks that are not among tasks: b"),
+        ({"tasks": ["a"]}, "tasks: .*no workflow to re-run them in"),
+        ({"tasks": ["a"], "reset": ["a", "b"]}, "reset: names tasks that are not in tasks: b"),
     ],
 )
-def test_what_cannot_be_used(runner_parameters: dict[str, Any], words: str) -> None:
+def test_an_invalid_parameter_is_named(runner_parameters: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        read(runner_parameters)
+        parse(runner_parameters)

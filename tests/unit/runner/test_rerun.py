@@ -1,4 +1,4 @@
-"""What is said of a re-run that cannot be."""
+"""Errors of a re-run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.workflow import DESCRIPTION, workflow_execution_id
-from st2actions_mistral.runner.request import Request, Rerun
+from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Starter
 
 BEFORE = "6b03c160746e6986596007f7"
@@ -19,7 +19,7 @@ WORKFLOW = workflow_execution_id(BEFORE)
 
 
 class Mistral:
-    """One workflow execution."""
+    """A Mistral with one workflow execution."""
 
     def get_execution(self, id_: str) -> dict[str, Any]:
         return {
@@ -30,12 +30,12 @@ class Mistral:
         }
 
 
-def test_who_gave_no_tasks_hears_how_to_start_anew() -> None:
-    # Those of the re-run that is re-run: StackStorm hands them on.
+def test_error_explains_how_to_start_a_new_workflow() -> None:
+    # StackStorm passes on the tasks of the execution that is re-run.
     rerun = Rerun(WORKFLOW, BEFORE, ["slow"])
-    request = Request("6b03c160746e6986596007f8", "pack.name", Path("w.yaml"), rerun=rerun)
+    request = WorkflowRequest("6b03c160746e6986596007f8", "pack.name", Path("w.yaml"), rerun=rerun)
     starter = Starter(cast("MistralClient", Mistral()), cast("Catalogue", None), site="mistral")
     with pytest.raises(
-        InputError, match=r"the workflow is SUCCESS: .* Give tasks=\[\] to start anew\."
+        InputError, match=r"the workflow is SUCCESS, .* Give tasks=\[\] to start a new workflow\."
     ):
         starter.start(request)

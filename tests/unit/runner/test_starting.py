@@ -1,4 +1,4 @@
-"""What Mistral answers to a start is believed only where it is that start's."""
+"""A start accepts only the workflow execution that it created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from st2actions_mistral.errors import InputError, OutcomeUnknown
 from st2actions_mistral.model.context import sign
 from st2actions_mistral.model.workflow import workflow_execution_id
 from st2actions_mistral.runner.environment import environment
-from st2actions_mistral.runner.request import Request
+from st2actions_mistral.runner.request import WorkflowRequest
 from st2actions_mistral.runner.starting import Starter, failure
 
 ID, OTHER = "6b03c160746e6986596007f7", "6b03c160746e6986596007f8"
@@ -21,7 +21,7 @@ KEY = "canary"
 
 
 class Mistral:
-    """Instead of its client: a start with an id that is taken answers with what has it."""
+    """Stands in for MistralClient: a start with a known id returns the workflow that has it."""
 
     def __init__(self, **there: Any) -> None:
         self.there: dict[str, Any] | None = there or None
@@ -44,7 +44,7 @@ class Mistral:
                 "state": "RUNNING",
                 "workflow_name": name,
                 "description": given["description"],
-                # As Mistral shows it.
+                # JSON in a string, as Mistral shows it.
                 "params": json.dumps({"env": given["env"], "evaluate_env": False}),
             }
         return self.there
@@ -62,10 +62,10 @@ class Catalogue:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> Request:
+def start_request(tmp_path: Path) -> WorkflowRequest:
     path = tmp_path / "name.yaml"
     path.write_text("version: '2.0'\npack.name:\n  tasks:\n    run: {action: std.noop}\n")
-    return Request(ID, "pack.name", path, user="stanley")
+    return WorkflowRequest(ID, "pack.name", path, user="stanley")
 
 
 def starter(mistral: Mistral, key: str | None) -> Starter:
@@ -73,8 +73,8 @@ def starter(mistral: Mistral, key: str | None) -> Starter:
     return Starter(client, Catalogue(), site="here", context_key=key)
 
 
-def theirs(env: Any = None, **given: Any) -> Mistral:
-    """One with a workflow under our id that somebody else has started."""
+def another(env: Any = None, **given: Any) -> Mistral:
+    """Return a Mistral with a workflow under our id that another client started."""
     row = {
         "id": WORKFLOW,
         "state": "RUNNING",
@@ -87,24 +87,27 @@ def theirs(env: Any = None, **given: Any) -> Mistral:
 
 def signed(key: str, workflow: str = WORKFLOW) -> dict[str, Any]:
     return environment(
-        Request(ID, "pack.name", Path(), user="stanley"), workflow, api_url=None, context_key=key
+        WorkflowRequest(ID, "pack.name", Path(), user="stanley"),
+        workflow,
+        api_url=None,
+        context_key=key,
     )
 
 
-def refused(mistral: Mistral, asked: Request, key: str | None) -> str:
+def rejected(mistral: Mistral, start_request: WorkflowRequest, key: str | None) -> str:
     with pytest.raises(InputError, match=f"workflow execution {WORKFLOW}") as caught:
-        starter(mistral, key).start(asked)
-    # The relay is not told to cancel it, as one of which nobody knows whether it is ours.
+        starter(mistral, key).start(start_request)
+    # No "start": "unknown", which would make the relay cancel the workflow.
     assert failure(caught.value, ID) == {"error": str(caught.value)}
     return str(caught.value)
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-def test_a_start_that_is_repeated_finds_its_own(asked: Request, key: str | None) -> None:
+def test_a_repeated_start_finds_its_workflow(start_request: WorkflowRequest, key: str | None) -> None:
     mistral = Mistral()
-    started = starter(mistral, key).start(asked)
+    started = starter(mistral, key).start(start_request)
     assert started.workflow.execution_id == WORKFLOW
-    assert starter(mistral, key).start(asked) == started
+    assert starter(mistral, key).start(start_request) == started
     assert mistral.starts == 2
 
 
@@ -118,20 +121,22 @@ def test_a_start_that_is_repeated_finds_its_own(asked: Request, key: str | None)
         {"description": None},
     ],
 )
-def test_a_workflow_of_somebody_else_is_not_taken_for_ours(
-    asked: Request, key: str | None, other: dict[str, Any]
+def test_another_workflow_with_the_same_id_is_rejected(
+    start_request: WorkflowRequest, key: str | None, other: dict[str, Any]
 ) -> None:
-    said = refused(theirs(signed(KEY), **other), asked, key)
+    said = rejected(another(signed(KEY), **other), start_request, key)
     assert repr(other.get("workflow_name", "pack.name")) in said
     assert "Run the action again" in said
     assert KEY not in said
 
 
-UNSIGNED = environment(Request(ID, "pack.name", Path()), WORKFLOW, api_url=None, context_key=None)
+UNSIGNED = environment(
+    WorkflowRequest(ID, "pack.name", Path()), WORKFLOW, api_url=None, context_key=None
+)
 
 
 def without(action: str) -> dict[str, Any]:
-    """Only the other action's context is signed."""
+    """Return an environment in which the context of one action is not signed."""
     given = {**signed(KEY)["__actions"], action: UNSIGNED["__actions"][action]}
     return {"__actions": given}
 
@@ -149,26 +154,30 @@ def without(action: str) -> dict[str, Any]:
         {"__actions": {"st2.callback": {"st2_context": sign({}, KEY)}}},
     ],
 )
-def test_with_a_key_what_is_not_signed_for_it_is_not_ours_either(asked: Request, env: Any) -> None:
-    refused(theirs(env), asked, KEY)
-    # Everybody may write what there is without one.
-    assert starter(theirs(env), None).start(asked).workflow.execution_id == WORKFLOW
+def test_with_a_key_an_unsigned_environment_is_rejected(
+    start_request: WorkflowRequest, env: Any
+) -> None:
+    rejected(another(env), start_request, KEY)
+    # Without a key there is no signature to check.
+    assert starter(another(env), None).start(start_request).workflow.execution_id == WORKFLOW
 
 
 @pytest.mark.parametrize("params", [None, "", "no JSON", "[]", {"env": []}])
-def test_params_of_any_shape_may_come(asked: Request, params: Any) -> None:
-    refused(theirs(params=params), asked, KEY)
+def test_invalid_params_are_rejected(start_request: WorkflowRequest, params: Any) -> None:
+    rejected(another(params=params), start_request, KEY)
 
 
-def test_one_that_was_run_again_for_another_execution_is_ours_yet(asked: Request) -> None:
-    """Its environment names the other one; it was started here all the same."""
-    request = Request(OTHER, "pack.name", Path())
+def test_a_workflow_that_was_rerun_for_another_execution_is_accepted(
+    start_request: WorkflowRequest,
+) -> None:
+    # Its environment names the other execution, but this one started it.
+    request = WorkflowRequest(OTHER, "pack.name", Path())
     again = environment(request, WORKFLOW, api_url=None, context_key=KEY, before=signed(KEY))
-    assert starter(theirs(again), KEY).start(asked).workflow.execution_id == WORKFLOW
+    assert starter(another(again), KEY).start(start_request).workflow.execution_id == WORKFLOW
 
 
 LOST = OutcomeUnknown("POST", "x", "no answer in 30 s")
-TROUBLE = OutcomeUnknown("POST", "x", "500 Internal Server Error", status=500)
+SERVER_ERROR = OutcomeUnknown("POST", "x", "500 Internal Server Error", status=500)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +188,13 @@ TROUBLE = OutcomeUnknown("POST", "x", "500 Internal Server Error", status=500)
         ("start_workflow", LOST, True),
     ],
 )
-def test_only_a_start_can_be_in_doubt(
-    asked: Request, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception, unknown: bool
+def test_only_a_start_has_an_unknown_outcome(
+    start_request: WorkflowRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    error: Exception,
+    unknown: bool,
 ) -> None:
-    """The relay looks for what may have begun, and only where something may have."""
     mistral = Mistral()
 
     def fails(*args: Any, **more: Any) -> Any:
@@ -190,21 +202,21 @@ def test_only_a_start_can_be_in_doubt(
 
     monkeypatch.setattr(mistral, call, fails)
     with pytest.raises(OutcomeUnknown) as caught:
-        starter(mistral, None).start(asked)
+        starter(mistral, None).start(start_request)
     result = failure(caught.value, ID)
     assert result["error"] == "POST x: no answer in 30 s"
     assert result.get("mistral", {}).get("start") == ("unknown" if unknown else None)
 
 
-def test_a_text_that_mistral_can_make_nothing_of(
-    asked: Request, monkeypatch: pytest.MonkeyPatch
+def test_a_500_for_a_definition_is_an_input_error(
+    start_request: WorkflowRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mistral = Mistral()
 
     def fails(*args: Any, **more: Any) -> Any:
-        raise TROUBLE
+        raise SERVER_ERROR
 
     monkeypatch.setattr(mistral, "save_definition", fails)
-    with pytest.raises(InputError, match=r"pack\.name: Mistral refuses it: it answers 500"):
-        starter(mistral, None).start(asked)
+    with pytest.raises(InputError, match=r"pack\.name: Mistral rejects it: it answers 500"):
+        starter(mistral, None).start(start_request)
     assert mistral.starts == 0
