@@ -178,11 +178,11 @@ def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> 
         trusts.start()
         try:
             assert quiet.wait(started).execution["state"] == "SUCCESS"
-            balancer.show(certificates.expired)
+            balancer.show_certificate(certificates.expired)
             balancer.drop()
             started = quiet.start(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}"))
             eventually(lambda: "has expired: renew it" in "\n".join(trusts.tail()), "it says why not")
-            balancer.show(certificates.good)
+            balancer.show_certificate(certificates.good)
             assert quiet.wait(started).execution["state"] == "SUCCESS"
         finally:
             trusts.stop()

@@ -27,7 +27,7 @@ from st2_mistral_sandbox.stackstorm import Runner, RunResult, StackStorm
 
 TESTS = Path(__file__).parents[1]
 RECORDINGS = TESTS / "contract" / "recordings"
-TIMEOUTS = 180.0
+TIMEOUT = 180.0
 
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _PATTERNS = [
@@ -77,7 +77,7 @@ class Terminal:
 
     def type(self, *words: str, code: int = 0) -> str:
         process = self.start(*words)
-        said, _ = process.communicate(timeout=TIMEOUTS)
+        said, _ = process.communicate(timeout=TIMEOUT)
         assert process.returncode == code, said
         return said
 
@@ -85,7 +85,7 @@ class Terminal:
         """Type recorded words, with our ids; return when it has started what it starts."""
         before = len(self.st2.executions.objects())
         process = self.start(*(_ID.sub(lambda m: self.ids.get(m[0], m[0]), word) for word in words))
-        deadline = time.monotonic() + TIMEOUTS
+        deadline = time.monotonic() + TIMEOUT
         while words[0] == "run" and process.poll() is None and time.monotonic() < deadline:
             if len(self.st2.executions.objects()) > before:
                 break
@@ -94,7 +94,7 @@ class Terminal:
 
     def finish(self, process: subprocess.Popen[str], recorded: str) -> str:
         """Expect the recorded output and exit code."""
-        said, _ = process.communicate(timeout=TIMEOUTS)
+        said, _ = process.communicate(timeout=TIMEOUT)
         expected, _, code = recorded.rpartition("[exit ")
         assert plain(said) == plain(expected)
         assert process.returncode == int(code.strip(" ]\n"))
@@ -237,7 +237,7 @@ def test_both_command_lines_see_the_same_run(tmp_path: Path) -> None:
                 [str(Path(sys.executable).with_name("mistral")), *words],
                 capture_output=True,
                 text=True,
-                timeout=TIMEOUTS,
+                timeout=TIMEOUT,
                 check=False,
                 env={"PATH": os.environ["PATH"], "OS_MISTRAL_URL": sandbox.mistral_settings.url},
             )

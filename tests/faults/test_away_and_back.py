@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.mistral_bench import Bench
-from support.proxy import Door
+from support.proxy import TcpProxy
 from support.waiting import eventually
 
 from st2_mistral_sandbox.sandbox import Sandbox
@@ -22,22 +22,22 @@ AWAY = float(os.environ.get("ST2_MISTRAL_AWAY", "8"))
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Bench, Door]]:
-    with StackStorm() as stackstorm, Door(urlsplit(stackstorm.base_url).port or 0) as door:
+def place(tmp_path: Path) -> Iterator[tuple[Bench, TcpProxy]]:
+    with StackStorm() as stackstorm, TcpProxy(urlsplit(stackstorm.base_url).port or 0) as proxy:
         settings = St2Settings(
-            api_url=f"http://127.0.0.1:{door.port}/api/v1",
-            stream_url=f"http://127.0.0.1:{door.port}{urlsplit(stackstorm.stream_url).path}",
+            api_url=f"http://127.0.0.1:{proxy.port}/api/v1",
+            stream_url=f"http://127.0.0.1:{proxy.port}{urlsplit(stackstorm.stream_url).path}",
             credential=Credential(api_key=stackstorm.create_api_key()),
         )
         options = f"retry_deadline = {AWAY * 3}"
         with Sandbox(tmp_path, st2=settings, options=options) as sandbox:
             sandbox.stackstorm = stackstorm
-            yield Bench(sandbox), door
+            yield Bench(sandbox), proxy
 
 
-def test_stackstorm_is_away_and_back(place: tuple[Bench, Door]) -> None:
+def test_stackstorm_is_away_and_back(place: tuple[Bench, TcpProxy]) -> None:
     """Some children are about to be made, some end meanwhile, some results are on their way."""
-    bench, door = place
+    bench, proxy = place
     workflow = bench.workbook(
         """
         each:
@@ -50,9 +50,9 @@ def test_stackstorm_is_away_and_back(place: tuple[Bench, Door]) -> None:
     )
     started = bench.start(workflow)
     eventually(lambda: len(bench.stackstorm.executions.all()) > 8, "some children are made")
-    door.shut()
+    proxy.block()
     time.sleep(AWAY)
-    door.open()
+    proxy.unblock()
     opened = time.monotonic()
     run = bench.wait(started, timeout=300)
     print(f"all done {time.monotonic() - opened:.1f} s after StackStorm was back")

@@ -83,7 +83,7 @@ def test_the_certificate_is_not_to_be_believed_for_a_while(
         made = schedule(proxy, key, action, cafile=cafile)
         assert children(stackstorm, action) == [made]
         assert plan.broken[fault] == times
-        proxy.show(certificates.expired)
+        proxy.show_certificate(certificates.expired)
         with pytest.raises(NotSent, match="renew it"):
             schedule(proxy, key, f"{action}-again", cafile=cafile)
     assert children(stackstorm, f"{action}-again") == []

@@ -13,7 +13,7 @@ import pytest
 import requests
 from support.breaking_servers import BreakingServer, answer
 from support.certificates import Certificates
-from support.proxy import FAULTS, TLS_FAULTS, Door, FaultProxy, Plan
+from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan, TcpProxy
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
@@ -110,7 +110,7 @@ def test_a_client_of_ours_says_what_to_do_about_a_certificate_and_sends_nothing(
     certificates = Certificates()
     tls = Tls(certificates.cafile(tmp_path))
     with FaultProxy(server.url, Plan(1, 0), certificates) as proxy:
-        proxy.show(getattr(certificates, shown))
+        proxy.show_certificate(getattr(certificates, shown))
         settings = St2Settings(f"{proxy.url}/v1", Credential(api_key="k"), tls=tls)
         child = ExecutionRequest("core.noop", {}, MistralIds("mistral", action_execution_id="a"))
         with (
@@ -154,16 +154,16 @@ def test_a_seed_repeats_itself(server: BreakingServer) -> None:
     assert drawn[0] != drawn[2]
 
 
-def test_a_door_is_shut_and_opened(server: BreakingServer) -> None:
-    with Door(server.port) as door:
-        url = f"http://127.0.0.1:{door.port}"
+def test_blocked_proxy_refuses_until_it_is_unblocked(server: BreakingServer) -> None:
+    with TcpProxy(server.port) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
         session = requests.Session()
         assert session.get(url, timeout=5).json() == BODY
-        door.shut()
+        proxy.block()
         with pytest.raises(requests.ConnectionError):
             session.get(url, timeout=5)
         with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", door.port)) != 0
-        door.open()
+            assert probe.connect_ex(("127.0.0.1", proxy.port)) != 0
+        proxy.unblock()
         assert session.get(url, timeout=5).json() == BODY
         session.close()

@@ -1,8 +1,8 @@
-"""What the real-process suite shares: virtualenvs, the built wheel, one running Mistral per version.
+"""Fixtures of the tests with real processes: virtualenvs, the built wheel, one Mistral per version.
 
-``ST2_MISTRAL_E2E=required`` makes a broker or a database that is missing an error.
-``ST2_MISTRAL_E2E_VERSIONS`` names the versions of Mistral (``23.0.0 20.2.0``). Where broker and
-database are: see ``services``.
+``ST2_MISTRAL_E2E=required`` fails the tests if the broker or the database does not respond.
+``ST2_MISTRAL_E2E_VERSIONS`` names the versions of Mistral (``23.0.0 20.2.0``).
+``support.cluster.services`` describes how to name the broker and the database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUIRED = "ST2_MISTRAL_E2E"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have those that share a Mistral run in one place where the tests are spread."""
+    """Run all tests that share a Mistral in one worker of pytest-xdist."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             given = getattr(item, "callspec", None)
@@ -36,7 +36,7 @@ def working_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def distribution(working_folder: Path) -> venvs.Distribution:
-    """The checkout, built."""
+    """Build the checkout."""
     return venvs.distribution(working_folder)
 
 
@@ -47,14 +47,14 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def outside() -> services.Services:
-    """Broker and database, which are there."""
+    """Return the broker and the database, which respond."""
     known = services.from_environment()
-    missing = services.missing(known)
-    if missing:
-        say = f"The real-process tests were not run: {'; '.join(missing)}."
+    unreachable = services.unreachable(known)
+    if unreachable:
+        reason = f"The tests with real processes were not run: {'; '.join(unreachable)}."
         if os.environ.get(REQUIRED) == "required":
-            pytest.fail(say)
-        pytest.skip(say)
+            pytest.fail(reason)
+        pytest.skip(reason)
     return known
 
 
@@ -66,7 +66,7 @@ def cluster(
     working_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
-    """The processes of one version, with the plugin from the wheel; the folder keeps their logs."""
+    """Start the processes of one version, with the built wheel. The folder keeps their logs."""
     venv = venvs.base(version).copy(working_folder / f"cluster-{version}")
     venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
     with Cluster(version, venv, tmp_path_factory.mktemp(f"mistral-{version}-")) as running:
@@ -76,5 +76,5 @@ def cluster(
 
 @pytest.fixture
 def bench(cluster: Cluster) -> Bench:
-    """What the embedded Mistral is tested with, too."""
+    """Return the same helper that the tests of the sandbox use."""
     return Bench(cluster)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 
 # Seconds between the end and the next start; a minute in the long form.
 AWAY = float(os.environ.get("ST2_MISTRAL_AWAY", "4"))
-TIMEOUTS = 300 + 2 * AWAY
+TIMEOUT = 300 + 2 * AWAY
 MANY = 20
 
 WORKFLOW = f"""
@@ -77,7 +77,7 @@ class Killed:
     def ends_well(self, what: str) -> None:
         """Everything is done, and once; nobody has helped."""
         begun = time.monotonic()
-        run = self.bench.wait(self.id, TIMEOUTS)
+        run = self.bench.wait(self.id, TIMEOUT)
         print(f"{what}: all done {time.monotonic() - begun:.1f} s after it was back")
         assert run.execution["state"] == "SUCCESS"
         assert [action["state"] for action in run.actions] == ["SUCCESS"] * (MANY + 1)

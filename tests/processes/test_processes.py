@@ -20,7 +20,7 @@ from st2_mistral_sandbox.stackstorm.store import ExecutionStore
 # The first test of a version builds its virtualenv.
 pytestmark = pytest.mark.timeout(900)
 
-TIMEOUTS = 300.0
+TIMEOUT = 300.0
 MANY = 200
 
 SCHEDULED = "runs for action execution"
@@ -55,7 +55,7 @@ def test_examples(cluster: Cluster, name: str) -> None:
         cluster,  # type: ignore[arg-type]
         examples.named(name),
         EXAMPLES[name],
-        timeout=TIMEOUTS,
+        timeout=TIMEOUT,
         progress=Silent(),
     )
     assert outcome.parent["status"] == "succeeded", outcome.parent["result"]
@@ -80,7 +80,7 @@ def test_many_children_spread_over_both_executors(cluster: Cluster, bench: Bench
         """
     )
     begun = time.monotonic()
-    run = bench.wait(bench.start(workflow), TIMEOUTS)
+    run = bench.wait(bench.start(workflow), TIMEOUT)
     print(f"Mistral {cluster.version}: {MANY} children in {time.monotonic() - begun:.1f} s")
     assert run.execution["state"] == "SUCCESS"
     values = [action["output"]["result"]["result"]["value"] for action in run.actions]
@@ -292,7 +292,7 @@ def test_who_waits_for_stackstorm_holds_up_nobody(cluster: Cluster, bench: Bench
     assert run.execution["state"] == "SUCCESS"
     behind = bench.look({"id": slow})
     assert "RUNNING" in {action["state"] for action in behind.actions}
-    ended = bench.wait(slow, TIMEOUTS)
+    ended = bench.wait(slow, TIMEOUT)
     assert ended.execution["state"] == "ERROR"
     assert {action["state"] for action in ended.actions} == {"ERROR"}
     assert all("no connection" in action["output"]["result"]["error"] for action in ended.actions)
@@ -331,10 +331,10 @@ def test_what_a_killed_executor_lost_is_run_after_all(
     killed.set()
     try:
         assert 0 < had < MANY
-        run = bench.wait(execution, TIMEOUTS)
+        run = bench.wait(execution, TIMEOUT)
     finally:
         victim.start()
-        victim.wait_until(lambda: victim.said_since("server started."), TIMEOUTS)
+        victim.wait_until(lambda: victim.has_logged("server started."), TIMEOUT)
     assert run.execution["state"] == "SUCCESS"
     values = [action["output"]["result"]["result"]["value"] for action in run.actions]
     assert sorted(values) == list(range(MANY))

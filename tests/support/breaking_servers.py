@@ -1,18 +1,18 @@
-"""Servers that break, on real sockets: what tests of faults put where StackStorm or Mistral should be.
+"""Servers that fail in a chosen way, on real sockets. They take the place of StackStorm or Mistral.
 
 >>> with BreakingServer(reset(), answer(200, {"id": "1"})) as server:
 ...     # The first request to server.url is read and then dropped, every later one is answered.
 
-A script names one *behaviour* for each request, in the order in which the requests arrive, on however
-many connections; its last one stays in force. What came is in ``server.requests``.
+A script has one *behaviour* for each request, in the order in which the requests arrive on any
+connection. The last behaviour also applies to all later requests. ``server.requests`` has the requests.
 
 Behaviours: :func:`answer`, :func:`redirect`, :func:`reset`, :func:`hang_up`, :func:`stall`,
 :func:`raw`, :func:`stall_in_body`, :func:`break_in_body`, :func:`endless_line`, :func:`garbage`, and
-:func:`forward`, which passes a request on to a server that works, and may lose its answer. With
-:func:`unread` one acts on a connection before anything is read from it. :func:`refuse` and :func:`show`
-also meet who connects next.
+:func:`forward`, which passes a request on to a working server and may lose its answer. A behaviour in
+:func:`before_request` acts on a connection before anything is read from it. :func:`refuse` and
+:func:`show_certificate` also affect later connections.
 
-Places where nobody answers: :func:`refusing` and :func:`deaf`.
+URLs without a server: :func:`refusing` and :func:`not_accepting`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 _HOST = "127.0.0.1"
-# Seconds. No test waits this long: it bounds what a broken test can hang on.
+# Seconds. Bounds how long a broken test can hang; no other test waits this long.
 _LONGEST = 30.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came."""
+    """One request as it was received."""
 
     method: str
     path: str
-    """With the query."""
+    """The path with the query."""
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes = field(repr=False)
@@ -53,26 +53,26 @@ class Request:
 
 @dataclass
 class Exchange:
-    """A request and the connection that it came on."""
+    """A request and its connection."""
 
     sock: socket.socket
     request: Request | None
-    """None for a behaviour that is :func:`unread`."""
+    """None for a behaviour in :func:`before_request`."""
     server: BreakingServer
 
     @property
     def stopping(self) -> threading.Event:
-        """Set when the server stops; who waits waits on it."""
+        """Set when the server stops. A behaviour that waits must wait on this event."""
         return self.server.stopping
 
     def send(self, data: bytes) -> None:
-        # The client may be gone: that is its right.
+        # The client may have disconnected.
         with contextlib.suppress(OSError):
             self.sock.sendall(data)
 
 
 Behaviour = Callable[[Exchange], bool]
-"""Does something about a request; True: the connection stays open for the next one."""
+"""Handles a request. Returns True to keep the connection open for the next one."""
 
 
 def answer(
@@ -82,7 +82,7 @@ def answer(
     *,
     after: float = 0,
 ) -> Behaviour:
-    """A proper answer.
+    """Answer properly.
 
     :param body: bytes as they are, anything else as JSON.
     :param after: seconds to wait first.
@@ -98,12 +98,12 @@ def answer(
 
 
 def redirect(location: str, status: int = 302) -> Behaviour:
-    """An answer that sends the client elsewhere."""
+    """Answer with a redirect."""
     return answer(status, b"", {"Location": location})
 
 
 def reset() -> Behaviour:
-    """TCP RST: the request was read, and the connection is gone."""
+    """Read the request, then reset the connection (TCP RST)."""
 
     def act(exchange: Exchange) -> bool:
         exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -113,7 +113,7 @@ def reset() -> Behaviour:
 
 
 def refuse(seconds: float) -> Behaviour:
-    """TCP RST, and for so long nobody listens: who connects is refused."""
+    """Reset the connection, and refuse new ones for some seconds."""
 
     def act(exchange: Exchange) -> bool:
         exchange.server.refuse(seconds)
@@ -122,28 +122,28 @@ def refuse(seconds: float) -> Behaviour:
     return act
 
 
-def show(tls: ssl.SSLContext, seconds: float) -> Behaviour:
-    """TCP RST, and who connects is shown another certificate for so long."""
+def show_certificate(tls: ssl.SSLContext, seconds: float) -> Behaviour:
+    """Reset the connection, and show another certificate to new ones for some seconds."""
 
     def act(exchange: Exchange) -> bool:
-        exchange.server.show(tls, seconds)
+        exchange.server.show_certificate(tls, seconds)
         return reset()(exchange)
 
     return act
 
 
 def hang_up() -> Behaviour:
-    """TCP FIN: the request was read, and the connection ends without an answer."""
+    """Read the request, then close the connection without an answer (TCP FIN)."""
     return lambda exchange: False
 
 
 def stall() -> Behaviour:
-    """Never an answer."""
+    """Read the request, and never answer."""
     return raw()
 
 
 def raw(*pieces: bytes, then: Behaviour | None = None, every: float = 0) -> Behaviour:
-    """These bytes and nothing else, then silence, or what ``then`` does.
+    """Send these bytes, then nothing, or what ``then`` does.
 
     :param every: seconds between two pieces.
     """
@@ -161,17 +161,17 @@ def raw(*pieces: bytes, then: Behaviour | None = None, every: float = 0) -> Beha
 
 
 def stall_in_body(status: int = 200, body: bytes = b'{"id":') -> Behaviour:
-    """The beginning of an answer, then silence."""
+    """Send the start of an answer, then nothing."""
     return raw(_head(status, {"Content-Length": str(len(body) + 1000)}) + body)
 
 
 def break_in_body(status: int = 200, body: bytes = b'{"id":') -> Behaviour:
-    """The beginning of an answer, then the end of the connection."""
+    """Send the start of an answer, then close the connection."""
     return raw(_head(status, {"Content-Length": str(len(body) + 1000)}) + body, then=hang_up())
 
 
 def endless_line(head: bytes = b"HTTP/1.1 200 ") -> Behaviour:
-    """``head``, and a line that does not end before the client has had enough."""
+    """Send ``head``, then a line without an end until the client disconnects."""
 
     def act(exchange: Exchange) -> bool:
         exchange.sock.settimeout(_LONGEST)
@@ -185,15 +185,15 @@ def endless_line(head: bytes = b"HTTP/1.1 200 ") -> Behaviour:
 
 
 def garbage(data: bytes = b"\x00\xff SSH-2.0-not-http\r\n\r\n") -> Behaviour:
-    """Something that is no HTTP."""
+    """Send something that is not HTTP."""
     return raw(data, then=hang_up())
 
 
 def forward(base_url: str, then: Behaviour | None = None) -> Behaviour:
-    """Pass the request on to a server that works; answer as it does, or lose its answer.
+    """Pass the request on to a working server, and return its answer or lose it.
 
     :param base_url: scheme, host and port; the path is the request's own.
-    :param then: what to do instead of answering, once the other server has.
+    :param then: what to do instead of answering, after the other server has answered.
     """
     target = urlsplit(base_url)
 
@@ -218,33 +218,33 @@ def forward(base_url: str, then: Behaviour | None = None) -> Behaviour:
 
 
 @dataclass(frozen=True)
-class _Unread:
+class _BeforeRequest:
     behaviour: Behaviour
 
 
-def unread(behaviour: Behaviour) -> _Unread:
-    """A behaviour that acts as soon as somebody connects, TLS or a request still to come."""
-    return _Unread(behaviour)
+def before_request(behaviour: Behaviour) -> _BeforeRequest:
+    """Act as soon as a client connects, before TLS and before a request."""
+    return _BeforeRequest(behaviour)
 
 
 _Server = TypeVar("_Server", bound="BreakingServer")
 
 
 class BreakingServer:
-    """A listening socket with a script; see the module's docstring. A context manager.
+    """A listening socket with a script, see the module's docstring. Use it as a context manager.
 
-    :param script: what to do about each request; the last one also about all further ones.
-    :param tls: the server's side of TLS; None: plain HTTP.
-    :param port: 0: a free one.
+    :param script: the behaviours for the requests. The last one also applies to all later requests.
+    :param tls: the TLS context of the server; None for plain HTTP.
+    :param port: 0 for a free port.
     """
 
     def __init__(
-        self, *script: Behaviour | _Unread, tls: ssl.SSLContext | None = None, port: int = 0
+        self, *script: Behaviour | _BeforeRequest, tls: ssl.SSLContext | None = None, port: int = 0
     ) -> None:
         assert script, "a script needs a behaviour"
         self.requests: list[Request] = []
         self.connections = 0
-        """How often somebody connected."""
+        """Number of connections so far."""
         self._script = list(script)
         self._tls = tls
         self._shown = (tls, 0.0)
@@ -257,28 +257,28 @@ class BreakingServer:
         self.url = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
 
     def calls(self) -> list[str]:
-        """The requests so far as ``METHOD /path``, without queries."""
+        """Return the requests so far as ``METHOD /path``, without queries."""
         return [f"{request.method} {urlsplit(request.path).path}" for request in self.requests]
 
     def refuse(self, seconds: float | None = None) -> None:
-        """Refuse every connection from now on, or for so long; those that are open stay."""
+        """Refuse new connections, for some seconds or for ever. Open connections stay."""
         with self._lock:
             listener, self._listener = self._listener, None
         if listener is None:
             return
-        # close() alone would leave accept() waiting.
+        # close() alone does not wake accept().
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         if seconds is not None:
             self._spawn(self._listen_again, seconds)
 
-    def show(self, tls: ssl.SSLContext, seconds: float = float("inf")) -> None:
-        """Use another side of TLS for what connects from now on, or for so long."""
+    def show_certificate(self, tls: ssl.SSLContext, seconds: float = float("inf")) -> None:
+        """Use another TLS context for new connections, for some seconds or for ever."""
         self._shown = (tls, time.monotonic() + seconds)
 
     def drop(self) -> None:
-        """End every connection that is open."""
+        """Close all open connections."""
         with self._lock:
             for sock in self._open:
                 with contextlib.suppress(OSError):
@@ -286,7 +286,7 @@ class BreakingServer:
 
     @contextlib.contextmanager
     def holding(self, sock: socket.socket) -> Iterator[None]:
-        """Have a connection to somebody else end with those to us: who reads from it would wait on."""
+        """Close a connection to another server with our own, so that no behaviour waits on it."""
         with self._lock:
             self._open.add(sock)
         try:
@@ -310,7 +310,7 @@ class BreakingServer:
         self.drop()
         for thread in self._threads:
             thread.join(_LONGEST)
-            assert not thread.is_alive(), "a behaviour does not end"
+            assert not thread.is_alive(), "a behaviour does not return"
 
     def _spawn(self, work: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=work, args=args, name="breaking", daemon=True)
@@ -335,12 +335,12 @@ class BreakingServer:
                 self.connections += 1
                 self._open.add(sock)
                 script = self._script
-                early = script[0] if isinstance(script[0], _Unread) else None
+                early = script[0] if isinstance(script[0], _BeforeRequest) else None
                 if early and len(script) > 1:
                     script.pop(0)
             self._spawn(self._serve, sock, early)
 
-    def _serve(self, sock: socket.socket, early: _Unread | None) -> None:
+    def _serve(self, sock: socket.socket, early: _BeforeRequest | None) -> None:
         plain = sock
         try:
             if early is not None:
@@ -352,7 +352,7 @@ class BreakingServer:
                 sock.settimeout(_LONGEST)
                 sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 with self._lock:
-                    # Wrapping has taken the plain one's descriptor away.
+                    # Wrapping took the descriptor of the plain socket.
                     self._open.add(sock)
                 sock.do_handshake()
             with sock.makefile("rb") as reader:
@@ -362,11 +362,11 @@ class BreakingServer:
                         behaviour = self._script[0]
                         if len(self._script) > 1:
                             self._script.pop(0)
-                    assert not isinstance(behaviour, _Unread), "this connection has been read from"
+                    assert not isinstance(behaviour, _BeforeRequest), "the connection was read already"
                     if not behaviour(Exchange(sock, request, self)):
                         return
         except OSError:
-            # The client is gone, or did not like our certificate.
+            # The client disconnected, or rejected the certificate.
             pass
         finally:
             with self._lock:
@@ -376,15 +376,15 @@ class BreakingServer:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[str]:
-    """A URL where nobody listens, and nobody else will meanwhile."""
+    """Yield a URL that refuses connections. Its port stays reserved."""
     with socket.socket() as sock:
         sock.bind((_HOST, 0))
         yield f"http://{_HOST}:{sock.getsockname()[1]}"
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[str]:
-    """A URL where a connection is never made: somebody listens, but the queue is full."""
+def not_accepting() -> Iterator[str]:
+    """Yield a URL where connecting times out: the queue of the listening socket is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((_HOST, 0))

@@ -1,4 +1,4 @@
-"""Certificates of servers on 127.0.0.1: one to believe, and those that nobody should."""
+"""Valid and invalid certificates for servers on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class Certificates:
-    """What a CA of our own gives, and what others do: each the server's side of TLS."""
+    """TLS contexts of servers: one with a valid certificate of a new CA, and several invalid ones."""
 
     def __init__(self) -> None:
         ca = trustme.CA()
         self._ca = ca
-        self.good = _side(ca.issue_cert(_HOST))
-        self.expired = _side(ca.issue_cert(_HOST, not_after=_LONG_AGO))
-        self.of_another_host = _side(ca.issue_cert("st2.example"))
-        self.of_another_ca = _side(trustme.CA().issue_cert(_HOST))
+        self.good = _context(ca.issue_cert(_HOST))
+        self.expired = _context(ca.issue_cert(_HOST, not_after=_LONG_AGO))
+        self.of_another_host = _context(ca.issue_cert("st2.example"))
+        self.of_another_ca = _context(trustme.CA().issue_cert(_HOST))
         self.self_signed = _self_signed()
 
     def cafile(self, folder: Path) -> str:
-        """The path of our CA's own certificate, written into a folder."""
+        """Write the certificate of the CA into a folder, and return the path."""
         path = folder / "ca.pem"
         self._ca.cert_pem.write_to_path(str(path))
         return str(path)
 
 
-def _side(cert: trustme.LeafCert) -> ssl.SSLContext:
+def _context(cert: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     cert.configure_cert(context)
     return context
 
 
 def _self_signed() -> ssl.SSLContext:
-    # trustme signs nothing with itself but a CA.
+    # The only self-signed certificate that trustme makes is that of a CA.
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with ca.cert_pem.tempfile() as cert, ca.private_key_pem.tempfile() as key:

@@ -1,4 +1,4 @@
-"""Ports for what a test starts itself and has to name before."""
+"""Reserve ports for servers that a test configures before it starts them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ _RESERVED: Final[list[socket.socket]] = []
 
 
 def own_port() -> int:
-    """A port of 127.0.0.1 that nobody else gets until the tests end. Servers may listen there that
-    allow addresses to be used again."""
+    """Return a port of 127.0.0.1 that stays reserved until the tests end.
+
+    Only a server that reuses addresses (SO_REUSEADDR) can listen on it.
+    """
     reserved = ports.reserve("127.0.0.1", 0, "A test")
     _RESERVED.append(reserved)
     port: int = reserved.getsockname()[1]

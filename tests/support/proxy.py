@@ -1,9 +1,8 @@
-"""Proxies that break what passes: between StackStorm's clients and StackStorm, the relay and Mistral,
-Mistral and its broker or database.
+"""Proxies that cause faults between a client and a server.
 
-:class:`FaultProxy` understands HTTP: it knows when a request is complete and when the server has acted
-on it, and breaks at the point that a fault names. What it breaks is drawn from a seed, so that a run
-can be repeated. :class:`Door` understands nothing, and can be shut.
+:class:`FaultProxy` speaks HTTP. A fault names the point at which it breaks a request: before or after
+the server has acted on it. The broken requests are drawn from a seed, so that a run can be repeated.
+:class:`TcpProxy` passes bytes on, and can be blocked.
 """
 
 from __future__ import annotations
@@ -31,28 +30,28 @@ from support.breaking_servers import (
     raw,
     refuse,
     reset,
-    show,
+    show_certificate,
     stall,
     stall_in_body,
 )
 from support.certificates import Certificates
 
 _HOST: Final = "127.0.0.1"
-# Seconds between two bytes of a trickle.
+# Seconds between two pieces of a slow answer.
 _TRICKLE: Final = 0.002
-# Bytes of an event stream that pass before it is cut: some frames, and a part of one.
+# Bytes of an event stream that pass before it is cut: some events, and a part of one.
 _CUT_AFTER: Final = 5000
-# Seconds for which who connects meets the same: two or three tries.
-_A_WHILE: Final = 0.5
+# Seconds that a fault of connections lasts: two or three attempts.
+_LASTING: Final = 0.5
 
 
-def passed_on(target: str) -> Behaviour:
-    """Pass a request on, and its answer back as it comes: an event stream never ends."""
+def pass_on(target: str) -> Behaviour:
+    """Pass a request on, and stream the answer back."""
     return lambda exchange: _stream(exchange, target)
 
 
-def trickled(target: str) -> Behaviour:
-    """The answer, slowly."""
+def trickle(target: str) -> Behaviour:
+    """Pass a request on, and send the answer slowly."""
 
     def act(exchange: Exchange) -> bool:
         return _stream(exchange, target, piece=16, pause=_TRICKLE)
@@ -61,12 +60,12 @@ def trickled(target: str) -> Behaviour:
 
 
 def cut(target: str) -> Behaviour:
-    """The beginning of the answer; the connection ends in the middle of a frame, or of a body."""
+    """Send the start of the answer, and close the connection in the middle of an event or a body."""
     return lambda exchange: _stream(exchange, target, limit=_CUT_AFTER, share=0.5)
 
 
-def half_closed(target: str) -> Behaviour:
-    """Half of the answer, and the server's side of the connection is shut; the client's is not."""
+def half_close(target: str) -> Behaviour:
+    """Send half of the answer, and close only the server's side of the connection."""
 
     def act(exchange: Exchange) -> bool:
         _stream(exchange, target, limit=_CUT_AFTER, share=0.5)
@@ -79,19 +78,19 @@ def half_closed(target: str) -> Behaviour:
 
 
 def _after(then: Behaviour) -> Callable[[str], Behaviour]:
-    """The server acts, and its answer is lost by what ``then`` does."""
+    """Let the server act, and lose its answer by another behaviour."""
     return lambda target: forward(target, then)
 
 
 def _before(instead: Behaviour) -> Callable[[str], Behaviour]:
-    """The server never hears of it."""
+    """Keep the request from the server."""
     return lambda target: instead
 
 
 _UNAVAILABLE: Final = {"faultstring": "not now"}
 
 FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
-    "refuse before": _before(refuse(_A_WHILE)),
+    "refuse before": _before(refuse(_LASTING)),
     "reset before": _before(reset()),
     "hang up before": _before(hang_up()),
     "silence before": _before(stall()),
@@ -101,21 +100,21 @@ FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
     "stall in body": _after(stall_in_body()),
     "break in body": _after(break_in_body()),
     "cut": cut,
-    "half-close": half_closed,
-    "trickle": trickled,
+    "half-close": half_close,
+    "trickle": trickle,
     **{f"{status} before": _before(answer(status, _UNAVAILABLE)) for status in (500, 502, 503, 504)},
     **{f"{status} after": _after(answer(status, _UNAVAILABLE)) for status in (500, 502, 503, 504)},
     "garbage": _after(raw(b"\x00\xff no HTTP\r\n\r\n", then=hang_up())),
 }
-"""By name: what becomes of a request to a server, given its URL."""
+"""Faults by name; each makes a behaviour for the URL of a server."""
 
 TLS_FAULTS: Final[Mapping[str, Callable[[Certificates], Behaviour]]] = {
-    "expired before": lambda given: show(given.expired, _A_WHILE),
-    "another host before": lambda given: show(given.of_another_host, _A_WHILE),
-    "another CA before": lambda given: show(given.of_another_ca, _A_WHILE),
-    "self-signed before": lambda given: show(given.self_signed, _A_WHILE),
+    "expired before": lambda given: show_certificate(given.expired, _LASTING),
+    "another host before": lambda given: show_certificate(given.of_another_host, _LASTING),
+    "another CA before": lambda given: show_certificate(given.of_another_ca, _LASTING),
+    "self-signed before": lambda given: show_certificate(given.self_signed, _LASTING),
 }
-"""By name: what becomes of a request over TLS, and of the connections after it."""
+"""Faults of a request over TLS, and of the connections after it, by name."""
 
 STREAM_FAULTS: Final = (
     "refuse before",
@@ -126,15 +125,15 @@ STREAM_FAULTS: Final = (
     "half-close",
     "trickle",
 )
-"""Those that make sense for an answer that never ends."""
+"""Faults that apply to an event stream."""
 
 
 class Plan:
-    """Which request is broken how: one in so many, drawn from a seed. Safe to share between threads.
+    """Draws from a seed which requests are broken, and how. Threads may share it.
 
-    :param share: of the requests, 0 to 1.
-    :param faults: names of :data:`FAULTS`, and of :data:`TLS_FAULTS` where there is TLS.
-    :param only: which requests may be broken.
+    :param share: share of the requests that are broken, 0 to 1.
+    :param faults: names of :data:`FAULTS`, and of :data:`TLS_FAULTS` with TLS.
+    :param only: returns True for a request that may be broken.
     """
 
     def __init__(
@@ -153,7 +152,7 @@ class Plan:
         self._lock = threading.Lock()
 
     def choose(self, request: Request) -> str | None:
-        """The fault for a request; None: it passes."""
+        """Return the fault for a request, or None to pass it on."""
         with self._lock:
             if not self._only(request) or self._random.random() >= self._share:
                 self.passed += 1
@@ -164,9 +163,9 @@ class Plan:
 
 
 class FaultProxy(BreakingServer):
-    """A server in front of another, which breaks requests by a plan. A context manager.
+    """A server in front of another one that breaks requests by a plan. Use it as a context manager.
 
-    :param target: scheme, host and port of the other one, which speaks HTTP.
+    :param target: scheme, host and port of the other server, which speaks plain HTTP.
     :param certificates: for TLS with the clients.
     """
 
@@ -182,22 +181,22 @@ class FaultProxy(BreakingServer):
         try:
             return self._behaviour(fault)(exchange)
         except (OSError, http.client.HTTPException):
-            # The server is away.
+            # The server does not respond.
             return reset()(exchange)
 
     def _behaviour(self, fault: str | None) -> Behaviour:
         if fault is None:
-            return passed_on(self._target)
+            return pass_on(self._target)
         if fault in FAULTS:
             return FAULTS[fault](self._target)
         assert self._certificates is not None
         return TLS_FAULTS[fault](self._certificates)
 
 
-class Door:
-    """A TCP proxy that can be shut: then it refuses, and what was connected is reset.
+class TcpProxy:
+    """A TCP proxy that can be blocked: then it refuses connections, and closes the open ones.
 
-    :param port: of the server on this machine that it leads to.
+    :param port: port of the server, on this machine.
     """
 
     def __init__(self, port: int) -> None:
@@ -207,16 +206,16 @@ class Door:
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self.port = 0
-        self.open()
+        self.unblock()
 
-    def open(self) -> None:
-        """Let everybody through."""
+    def unblock(self) -> None:
+        """Pass connections on."""
         self._listener = socket.create_server((_HOST, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._spawn(self._accept, self._listener)
 
-    def shut(self) -> None:
-        """Let nobody through, and throw out who is inside."""
+    def block(self) -> None:
+        """Refuse new connections, and close the open ones."""
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -228,7 +227,7 @@ class Door:
                     with contextlib.suppress(OSError):
                         sock.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> TcpProxy:
         return self
 
     def __exit__(
@@ -237,12 +236,12 @@ class Door:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.shut()
+        self.block()
         for thread in self._threads:
             thread.join(10)
 
     def _spawn(self, work: Callable[..., None], *given: Any) -> None:
-        thread = threading.Thread(target=work, args=given, name="door", daemon=True)
+        thread = threading.Thread(target=work, args=given, name="tcp-proxy", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -264,9 +263,9 @@ class Door:
             self._spawn(self._pump, pair)
 
     def _pump(self, pair: tuple[socket.socket, socket.socket]) -> None:
-        """Both ways, until one side ends."""
+        """Copy both ways until one side closes."""
         inside, outside = pair
-        back = threading.Thread(target=_copy, args=(outside, inside), name="door", daemon=True)
+        back = threading.Thread(target=_copy, args=(outside, inside), name="tcp-proxy", daemon=True)
         back.start()
         _copy(inside, outside)
         back.join()
@@ -296,7 +295,8 @@ def _stream(
 ) -> bool:
     """Pass a request on and copy the answer.
 
-    :param limit: end after so many bytes of a body without a length, or ``share`` of one with it.
+    :param limit: stop after so many bytes of a body without a length.
+    :param share: stop after this share of a body with a length, if there is a limit.
     """
     request = exchange.request
     assert request is not None
@@ -329,6 +329,6 @@ def _stream(
                 left = None if left is None else left - len(data)
                 exchange.stopping.wait(pause)
         except OSError:
-            # The client is gone, which is its right, or the server has been silent for long.
+            # The client disconnected, or the server timed out.
             return False
     return False

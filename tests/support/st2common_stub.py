@@ -1,7 +1,6 @@
-"""The few names of StackStorm that ``runner/mistral_v2.py`` uses, for tests of that shell.
+"""A stub of the parts of st2common that ``runner/mistral_v2.py`` uses, as in StackStorm 3.9.0.
 
-StackStorm is in no package index, so it cannot be had here. What stands here is what the shell hands on
-and gets back, as StackStorm 3.9.0 has it; the shell itself was run in a real one (docs/workflows.md).
+StackStorm is in no package index, so tests cannot install it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 
 class AsyncActionRunner:
-    """What ``st2actions.container.base`` sets on a runner before it calls it."""
+    """The attributes that ``st2actions.container.base`` sets on a runner before it calls it."""
 
     runner_parameters: Any = None
     context: Any = None
@@ -34,9 +33,9 @@ class NotificationsHelper:
 
 
 def modules(action_db: Any) -> dict[str, ModuleType]:
-    """By name, to be put into ``sys.modules``.
+    """Return stub modules by name, for ``sys.modules``.
 
-    :param action_db: stands for ``st2common.util.action_db``.
+    :param action_db: takes the place of ``st2common.util.action_db``.
     """
     constants = ModuleType("st2common.constants.action")
     constants.LIVEACTION_STATUS_RUNNING = "running"  # type: ignore[attr-defined]
@@ -65,5 +64,5 @@ def modules(action_db: Any) -> dict[str, ModuleType]:
 
 
 def forget() -> None:
-    """Have the shell imported anew."""
+    """Remove the runner's module, so that the next import uses the stubs."""
     sys.modules.pop("st2actions_mistral.runner.mistral_v2", None)

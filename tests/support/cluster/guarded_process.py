@@ -1,4 +1,4 @@
-"""Processes that end with the tests, however those end."""
+"""Processes and resources that end with the tests, however the tests end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from support.cluster.venvs import Venv, clean_environment
 RESOURCE_GUARD = Path(__file__).with_name("resource_guard.py")
 
 
-class Process(ChildProcess):
-    """A program, and whatever it starts, with a log of its own.
+class GuardedProcess(ChildProcess):
+    """A program with its children and its own log.
 
-    :param env: beside our own environment, without what concerns Python.
+    :param env: added to this environment without its variables for Python.
     """
 
     def __init__(
@@ -28,43 +28,43 @@ class Process(ChildProcess):
         name: str,
         command: Sequence[str],
         folder: Path,
-        steward: Steward,
+        guard: ResourceGuard,
         env: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, command, folder / f"{name}.log", env)
         self._folder = folder
-        self._steward = steward
+        self._guard = guard
         self._started_at = 0
 
     def start(self) -> None:
         self._started_at = self.log_path.stat().st_size if self.log_path.exists() else 0
         super().start()
         assert self.pid is not None
-        self._steward.watch(self.pid)
+        self._guard.watch(self.pid)
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to all of it, and do not wait."""
+        """Send SIGTERM to the process group, and do not wait."""
         self._kill_group(signal.SIGTERM)
 
     def kill(self) -> None:
-        """All of it at once, as when its host loses power."""
+        """Kill the process group at once, as if its host lost power."""
         self._kill_group(signal.SIGKILL)
         self.stop()
 
     def stop(self) -> None:
         super().stop()
-        # From 21 on a service is a master and its workers; one of those may outlive it.
+        # From Mistral 21 on a service has workers, and one of them may outlive it.
         self._kill_group(signal.SIGKILL)
         if self.pid is not None:
-            self._steward.forget(self.pid)
+            self._guard.forget(self.pid)
 
     @property
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
-    def said_since(self, words: str) -> bool:
-        """Whether these words are in its log since it was started last."""
-        return words.encode() in self.log_path.read_bytes()[self._started_at :]
+    def has_logged(self, text: str) -> bool:
+        """Return True if the log has this text since the last start."""
+        return text.encode() in self.log_path.read_bytes()[self._started_at :]
 
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -83,10 +83,10 @@ class Process(ChildProcess):
                 os.killpg(self.pid, number)
 
 
-class Steward:
-    """See ``resource_guard.py``: the vhost, the database, and the end of everything.
+class ResourceGuard:
+    """Runs ``resource_guard.py`` as a process that survives a kill of the tests.
 
-    :param name: of the vhost and the database; None: neither is made.
+    :param name: name of the vhost and the database; None to create neither.
     """
 
     def __init__(self, venv: Venv, name: str | None, folder: Path) -> None:
@@ -105,18 +105,18 @@ class Steward:
         answer = self._process.stdout.readline()
         if not answer:
             self.close()
-        self.given: dict[str, str] = json.loads(answer)
+        self.connections: dict[str, str] = json.loads(answer)
 
     def watch(self, group: int) -> None:
-        """See to it that a process group ends with us."""
-        self._tell(group)
+        """End this process group with the tests."""
+        self._send(group)
 
     def forget(self, group: int) -> None:
-        """A process group has ended: its number may become somebody else's."""
-        self._tell(-group)
+        """Forget a process group that has ended: another process may get its id."""
+        self._send(-group)
 
     def close(self) -> None:
-        """Have everything given back. Fails where something was not."""
+        """Remove everything. Fails if something could not be removed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):
@@ -125,7 +125,7 @@ class Steward:
         self._process.stdout.close()
         assert code == 0, self.log_path.read_text(encoding="utf-8")
 
-    def _tell(self, number: int) -> None:
+    def _send(self, number: int) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{number}\n")
         self._process.stdin.flush()

@@ -1,6 +1,6 @@
-"""A broker and a database of a test's own, which it may kill: on loopback, in a folder.
+"""A broker and a database for one test, which may kill them. They listen on loopback only.
 
-RabbitMQ and MariaDB have to be installed for it, not to run: those that run are for others too.
+RabbitMQ and MariaDB must be installed. Running ones are not used: they may have other users.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from support.cluster.guarded_process import Process, Steward
+from support.cluster.guarded_process import GuardedProcess, ResourceGuard
 from support.ports import own_port
 
 READY_TIMEOUT = 120.0
-"""Seconds for one of them to start."""
+"""Seconds that a server may take to start."""
 
-# RabbitMQ's own script first: what Debian has in /usr/sbin runs it as another user.
+# RabbitMQ's own script comes first: Debian's in /usr/sbin runs it as another user.
 PLACES = ("/usr/lib/rabbitmq/bin", os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
 
 COMMANDS = ("rabbitmq-server", "epmd", "mariadbd", "mariadb-install-db")
@@ -29,41 +29,41 @@ log.console = true
 log.file = false
 """
 
-# After each start: what a killed one left of it is there already.
+# This runs at each start, also after a kill.
 DATABASE = "CREATE DATABASE IF NOT EXISTS mistral CHARACTER SET utf8mb4;\n"
 
 
 def missing() -> list[str]:
-    """The commands that are not installed."""
+    """Return the commands that are not installed."""
     return [name for name in COMMANDS if _path(name) is None]
 
 
-class Server(Process):
-    """One that is ready once it is started, also after it was killed."""
+class LocalServer(GuardedProcess):
+    """A server that ``start`` waits for, also after it was killed."""
 
     def __init__(
         self,
         name: str,
         command: Sequence[str],
         folder: Path,
-        steward: Steward,
+        guard: ResourceGuard,
         *,
         ready: str,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """:param ready: what its log says then."""
-        super().__init__(name, command, folder, steward, env)
+        """:param ready: text in the log of a server that is ready."""
+        super().__init__(name, command, folder, guard, env)
         self._ready = ready
 
     def start(self) -> None:
         super().start()
-        self.wait_until(lambda: self.said_since(self._ready), READY_TIMEOUT)
+        self.wait_until(lambda: self.has_logged(self._ready), READY_TIMEOUT)
 
 
-class Broker(Server):
-    """A RabbitMQ node, and the port mapper without which Erlang starts none."""
+class Broker(LocalServer):
+    """A RabbitMQ node, and the port mapper that Erlang needs."""
 
-    def __init__(self, folder: Path, steward: Steward) -> None:
+    def __init__(self, folder: Path, guard: ResourceGuard) -> None:
         home = folder / "rabbitmq"
         home.mkdir()
         port, names = own_port(), own_port()
@@ -71,7 +71,7 @@ class Broker(Server):
         config.write_text(BROKER.format(port=port), encoding="utf-8")
         plugins.write_text("[].\n", encoding="utf-8")
         env = {
-            # Where Erlang keeps its cookie.
+            # Erlang keeps its cookie there.
             "HOME": str(home),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(names),
@@ -88,13 +88,13 @@ class Broker(Server):
             "broker",
             [_found("rabbitmq-server")],
             folder,
-            steward,
+            guard,
             ready="Server startup complete",
             env=env,
         )
         self.url = f"rabbit://guest:guest@127.0.0.1:{port}/%2F"
         mapper = [_found("epmd"), "-address", "127.0.0.1", "-port", str(names)]
-        self._mapper = Process("epmd", mapper, folder, steward)
+        self._mapper = GuardedProcess("epmd", mapper, folder, guard)
 
     def start(self) -> None:
         self._mapper.start()
@@ -105,17 +105,17 @@ class Broker(Server):
         self._mapper.kill()
 
 
-class Database(Server):
+class Database(LocalServer):
     """A MariaDB with an empty database."""
 
-    def __init__(self, folder: Path, steward: Steward) -> None:
+    def __init__(self, folder: Path, guard: ResourceGuard) -> None:
         home = folder / "mariadb"
         home.mkdir()
         port, user = own_port(), getpass.getuser()
         begin = home / "begin.sql"
         begin.write_text(DATABASE, encoding="utf-8")
-        # A MariaDB that starts removes all temporary tables that it finds where it keeps its own:
-        # in /tmp those of every other one on the machine too.
+        # At its start MariaDB removes all temporary tables from its folder for them: in /tmp also those
+        # of other servers on the machine.
         temporary = home / "tmp"
         temporary.mkdir()
         data = [
@@ -142,11 +142,11 @@ class Database(Server):
             *data,
             "--bind-address=127.0.0.1",
             f"--port={port}",
-            # In its folder: the whole path could be longer than a socket's may be.
+            # Relative to its folder: an absolute path may be too long for a socket.
             "--socket=socket",
             f"--init-file={begin}",
         ]
-        super().__init__("database", command, folder, steward, ready="ready for connections")
+        super().__init__("database", command, folder, guard, ready="ready for connections")
         self.url = f"mysql+pymysql://root@127.0.0.1:{port}/mistral"
 
 

@@ -1,4 +1,4 @@
-"""Mistral as it is in production: each service a process, RabbitMQ and a database between them."""
+"""Mistral as in production: a process per service, with RabbitMQ and a database."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
-from support.cluster.guarded_process import Process, Steward
-from support.cluster.local_servers import Broker, Database, Server
+from support.cluster.guarded_process import GuardedProcess, ResourceGuard
+from support.cluster.local_servers import Broker, Database, LocalServer
 from support.cluster.venvs import Venv
 from support.ports import own_port
 
@@ -28,22 +28,22 @@ WITHOUT_DATABASE = "executor-2"
 READY_TIMEOUT = 120.0
 """Seconds for all services together."""
 
-# Port 1 answers nobody: whoever asks the database there fails, and says so in its log.
+# Port 1 refuses connections: a service that uses this database fails, and logs it.
 NO_DATABASE = "mysql+pymysql://nobody:nothing@127.0.0.1:1/none"
 
 CONFIG = """\
 [DEFAULT]
 use_stderr = true
 transport_url = {transport_url}
-# The default, and which service runs which action.
+# The default, and the service that runs each action.
 default_log_levels = mistral.executors.executor_server=DEBUG,amqp=WARN,sqlalchemy=WARN
 
 [database]
 connection = {connection}
 
 [oslo_messaging_rabbit]
-# These matter where the broker gave us no vhost: nothing of ours stays in the default one. The queues
-# that do not delete themselves go after so many seconds without a reader.
+# These clean up the default vhost if no own one could be created. Other queues are deleted after 60
+# seconds without a reader.
 amqp_auto_delete = {auto_delete}
 rabbit_transient_queues_ttl = 60
 
@@ -51,14 +51,14 @@ rabbit_transient_queues_ttl = 60
 host = 127.0.0.1
 port = {port}
 api_workers = 1
-# So that the tests need not wait for the validation of what the unit tests validate.
+# Tests save workbooks without validation, which takes a second per task.
 validation_mode = enabled
 
 [pecan]
 auth_enable = false
 
 [cron_trigger]
-# Or the API of 21 to 23 does not leave on SIGTERM.
+# Otherwise the API of Mistral 21 to 23 ignores SIGTERM.
 enabled = false
 
 [engine]
@@ -92,16 +92,16 @@ reschedule_after = 15
 
 
 class Cluster:
-    """One Mistral, the relay and the stand-in, with the attributes of a Sandbox that its tests use."""
+    """One Mistral, the relay and the stand-in. It has those attributes of a Sandbox that tests use."""
 
     def __init__(self, version: str, venv: Venv, folder: Path, *, own: bool = False) -> None:
-        """:param own: have a broker and a database of its own, :attr:`servers`, which can be killed."""
+        """:param own: use a separate broker and database, :attr:`servers`, which tests may kill."""
         self.version = version
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, LocalServer] = {}
         self._with_own = own
         self.venv = venv
         self.folder = folder
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, GuardedProcess] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Cluster:
@@ -121,15 +121,15 @@ class Cluster:
         self._stack.close()
 
     @property
-    def executors(self) -> list[Process]:
+    def executors(self) -> list[GuardedProcess]:
         return [self.processes[name] for name in EXECUTORS]
 
     @property
-    def relay(self) -> Process:
+    def relay(self) -> GuardedProcess:
         return self.processes["relay"]
 
     def ran(self, executor: str, action: str) -> set[str]:
-        """The action executions that an executor ran, by its own log.
+        """Return the action executions that an executor ran, from its log.
 
         :param action: "St2Action" or "St2Callback". 20.2.0 logs the action's repr, 23.0.0 its class.
         """
@@ -141,18 +141,18 @@ class Cluster:
         return set(found)
 
     def wait_until_ready(self) -> None:
-        """Wait until all processes are, also those that were started again."""
+        """Wait until all processes are ready, also those that were started again."""
         for name in ("engine", "notifier", *EXECUTORS):
             process = self.processes[name]
-            process.wait_until(lambda p=process: p.said_since("server started."), READY_TIMEOUT)  # type: ignore[misc]
+            process.wait_until(lambda p=process: p.has_logged("server started."), READY_TIMEOUT)  # type: ignore[misc]
         self.processes["api"].wait_until(self._api_answers, READY_TIMEOUT)
-        self.relay.wait_until(lambda: self.relay.said_since("Following"), READY_TIMEOUT)
+        self.relay.wait_until(lambda: self.relay.has_logged("Following"), READY_TIMEOUT)
 
     def _start(self) -> None:
         name = f"st2_mistral_e2e_{self.version.replace('.', '_')}_{uuid.uuid4().hex[:8]}"
-        self._steward = Steward(self.venv, None if self._with_own else name, self.folder)
-        self._stack.callback(self._steward.close)
-        self._given = self._start_own() if self._with_own else self._steward.given
+        self._guard = ResourceGuard(self.venv, None if self._with_own else name, self.folder)
+        self._stack.callback(self._guard.close)
+        self._connections = self._start_own() if self._with_own else self._guard.connections
         self._start_stand_in()
         self._configure()
         config = str(self.folder / "mistral.conf")
@@ -194,7 +194,7 @@ class Cluster:
         self.mistral_settings = MistralSettings(url=f"http://127.0.0.1:{port}/v2")
         self.mistral = MistralClient(self.mistral_settings)
         self._stack.callback(self.mistral.close)
-        given = self._given
+        given = self._connections
         values = {
             "transport_url": given["transport_url"],
             "connection": given["connection"],
@@ -214,9 +214,9 @@ class Cluster:
             self._write(f"{executor}.conf", values | own)
 
     def _start_own(self) -> dict[str, str]:
-        """As the steward's answer."""
-        broker = Broker(self.folder, self._steward)
-        database = Database(self.folder, self._steward)
+        """Start the servers, and return the same keys as the resource guard."""
+        broker = Broker(self.folder, self._guard)
+        database = Database(self.folder, self._guard)
         self.servers = {"broker": broker, "database": database}
         for server in self.servers.values():
             self._stack.callback(server.kill)
@@ -224,7 +224,7 @@ class Cluster:
         return {"transport_url": broker.url, "connection": database.url, "topics": ""}
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
-        # oslo.config takes $ for a reference to another option.
+        # oslo.config reads $ as a reference to another option.
         escaped = {key: str(value).replace("$", "$$") for key, value in values.items()}
         path = self.folder / name
         path.touch(mode=0o600)
@@ -235,12 +235,12 @@ class Cluster:
         self._add(name, command, "--config-file", config, "--server", service)
 
     def _add(self, name: str, *command: str) -> None:
-        self.processes[name] = Process(name, command, self.folder, self._steward)
+        self.processes[name] = GuardedProcess(name, command, self.folder, self._guard)
 
     def _stop(self) -> None:
         for process in self.processes.values():
             process.ask_to_end()
-        # All at once: one after the other they would take as long each.
+        # Wait for all of them at once: each takes several seconds.
         deadline = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < deadline and any(p.poll() is None for p in self.processes.values()):
             time.sleep(POLL_INTERVAL)

@@ -1,16 +1,15 @@
-"""Keeps what a cluster takes from the outside, and gives it back however the tests end.
+"""Remove the vhost, the database and the processes of the tests, however the tests end.
 
     python resource_guard.py [NAME]
 
-in a virtualenv of Mistral (for PyMySQL and amqp). It makes a vhost and a database of the given name
-(without a name neither), prints how to reach them as one line of JSON, and reads the ids of process
-groups from its standard input, one a line; with a minus before it, a group that has ended. At the end
-of its input, also when the tests were killed, it ends the groups that are left, drops the database and
-removes the vhost.
+runs in a virtualenv of Mistral, for PyMySQL and amqp. It creates a vhost and a database of the given
+name, or neither without a name, and prints how to connect to them as one line of JSON. Then it reads
+the ids of process groups from its standard input, one per line; a negative id is a group that has
+ended. At the end of the input, also if the tests were killed, it ends the remaining groups, drops the
+database and removes the vhost.
 
-Vhosts are made with ``rabbitmqctl`` where it may be used, else through the management API. Where
-neither works the default vhost is used, with topics of our own and queues that the broker deletes with
-their last reader.
+Vhosts are created with ``rabbitmqctl``, or else through the management API. If neither works, the
+default vhost is used, with own topics and with queues that the broker deletes with their last reader.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ import amqp
 import pymysql
 import services
 
-SECONDS = 30
-"""For one call of rabbitmqctl, which starts an Erlang machine each time."""
+RABBITMQCTL_TIMEOUT = 30
+"""Seconds for one call of rabbitmqctl, which starts an Erlang machine each time."""
 
 GRACE = 5.0
-"""Seconds between asking a process group to end and ending it."""
+"""Seconds between SIGTERM and SIGKILL for a process group."""
 
-# Of what can go wrong with one way of making a vhost; the next one is tried then.
+# After one of these errors the next way to create a vhost is tried.
 FAILURES = (OSError, subprocess.SubprocessError, amqp.AMQPError)
 
 
 def main() -> None:
-    # Who tells us to end is the end of our input, and nothing else.
+    # Only the end of the input ends this process.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     with ExitStack() as stack:
-        say = taken(sys.argv[1], stack) if len(sys.argv) > 1 else {}
-        stack.callback(end, groups)
-        print(json.dumps(say), flush=True)
+        connections = create(sys.argv[1], stack) if len(sys.argv) > 1 else {}
+        stack.callback(end_groups, groups)
+        print(json.dumps(connections), flush=True)
         for line in sys.stdin:
             number = int(line)
             if number > 0:
@@ -59,8 +58,8 @@ def main() -> None:
                 groups.discard(-number)
 
 
-def taken(name: str, stack: ExitStack) -> dict[str, str]:
-    """A vhost and a database, given back at the end of the stack, and how to reach them."""
+def create(name: str, stack: ExitStack) -> dict[str, str]:
+    """Create a vhost and a database until the stack is closed, and return how to connect to them."""
     known = services.from_environment()
     vhost, how = stack.enter_context(vhost_of(known, name))
     stack.enter_context(database_of(known, name))
@@ -92,7 +91,7 @@ def run_sql(known: services.Services, statement: str) -> None:
 
 @contextmanager
 def vhost_of(known: services.Services, name: str) -> Iterator[tuple[str, str]]:
-    """The vhost and how it was made."""
+    """Create a vhost, and yield its name and the way it was created."""
     for how, make, remove in (
         ("rabbitmqctl", with_rabbitmqctl, "delete_vhost"),
         ("management API", with_api, "DELETE"),
@@ -123,7 +122,9 @@ def with_rabbitmqctl(known: services.Services, name: str, remove: str | None = N
         raise OSError("there is no rabbitmqctl")
 
     def call(*words: str) -> None:
-        subprocess.run([command, "--quiet", *words], check=True, capture_output=True, timeout=SECONDS)
+        subprocess.run(
+            [command, "--quiet", *words], check=True, capture_output=True, timeout=RABBITMQCTL_TIMEOUT
+        )
 
     if remove:
         call(remove, name)
@@ -143,7 +144,7 @@ def with_api(known: services.Services, name: str, remove: str | None = None) -> 
             {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
             method=method,
         )
-        urllib.request.urlopen(request, timeout=services.TIMEOUTS).close()
+        urllib.request.urlopen(request, timeout=services.CONNECT_TIMEOUT).close()
 
     if remove:
         call(remove, f"vhosts/{name}")
@@ -154,21 +155,21 @@ def with_api(known: services.Services, name: str, remove: str | None = None) -> 
 
 
 def connect(known: services.Services, vhost: str) -> None:
-    """See that the vhost is one of the broker that Mistral will use."""
+    """Connect to the vhost, to check that it is on the broker that Mistral will use."""
     server = known.broker
     connection = amqp.Connection(
         host=f"{server.host}:{server.port}",
         userid=server.user,
         password=server.password,
         virtual_host=vhost,
-        connect_timeout=services.TIMEOUTS,
+        connect_timeout=services.CONNECT_TIMEOUT,
     )
     connection.connect()
     connection.close()
 
 
-def end(groups: set[int]) -> None:
-    """End process groups, those that are still there."""
+def end_groups(groups: set[int]) -> None:
+    """End all process groups that still run."""
 
     def send(number: signal.Signals) -> None:
         for group in groups:

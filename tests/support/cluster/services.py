@@ -1,15 +1,15 @@
-"""The broker and the database of the real-process suite: where they are, and whether they answer.
+"""Find the broker and the database for the tests with real processes.
 
-From the environment, with the defaults:
+Environment variables, with their defaults:
 
 ``ST2_MISTRAL_E2E_AMQP`` (``amqp://guest:guest@127.0.0.1:5672``)
-    RabbitMQ, and a user who may use a vhost that is made for the tests.
+    RabbitMQ, with a user who may use a vhost that the tests create.
 ``ST2_MISTRAL_E2E_RABBITMQ_API`` (``http://HOST-OF-RABBITMQ:15672``)
-    Its management API, asked for a vhost where ``rabbitmqctl`` cannot be used.
+    Its management API, which creates the vhost if ``rabbitmqctl`` cannot be used.
 ``ST2_MISTRAL_E2E_MYSQL`` (``mysql://root@127.0.0.1:3306``)
-    MariaDB or MySQL, and a user who may create databases.
+    MariaDB or MySQL, with a user who may create databases.
 
-Only the standard library is used here: the steward runs this in a virtualenv of Mistral.
+This module needs only the standard library: ``resource_guard`` uses it in a virtualenv of Mistral.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ AMQP = "ST2_MISTRAL_E2E_AMQP"
 RABBITMQ_API = "ST2_MISTRAL_E2E_RABBITMQ_API"
 MYSQL = "ST2_MISTRAL_E2E_MYSQL"
 
-TIMEOUTS = 5.0
-"""Seconds that a service may take to say that it is there."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds that a service may take to respond."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server and who we are to it."""
+    """One server and the credentials for it."""
 
     name: str
     host: str
@@ -37,14 +37,14 @@ class Server:
     user: str
     password: str = field(repr=False)
     login: str = field(repr=False)
-    """``user:password@host:port`` as it stood in the URL."""
+    """``user:password@host:port`` from the URL."""
 
     def __str__(self) -> str:
         return f"{self.name} at {self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
-        """Whether command line tools on this machine can mean the same server."""
+        """True if command line tools on this machine can reach the server."""
         return self.host in ("127.0.0.1", "::1", "localhost")
 
 
@@ -62,15 +62,15 @@ def from_environment() -> Services:
     return Services(broker, database, api.rstrip("/"))
 
 
-def missing(services: Services) -> list[str]:
-    """Those that do not answer, in words."""
+def unreachable(services: Services) -> list[str]:
+    """Return a message for each service that does not respond."""
     found = []
-    # A broker waits for the client to speak; with a header that it does not like it answers its own.
-    if not _says(services.broker, b"AMQP", greeting=b"AMQP\x00\x00\x00\x00"):
-        found.append(f"{services.broker} does not answer ({AMQP})")
-    # The version of the protocol, 10, after the packet's length and number.
-    if not _says(services.database, b"\x0a", skip=4):
-        found.append(f"{services.database} does not answer ({MYSQL})")
+    # A broker answers a header that it does not support with its own.
+    if not _responds(services.broker, b"AMQP", greeting=b"AMQP\x00\x00\x00\x00"):
+        found.append(f"{services.broker} does not respond ({AMQP})")
+    # A database sends the protocol version, 10, after the length and number of the packet.
+    if not _responds(services.database, b"\x0a", skip=4):
+        found.append(f"{services.database} does not respond ({MYSQL})")
     return found
 
 
@@ -81,10 +81,10 @@ def _server(name: str, url: str, port: int) -> Server:
     return Server(name, host, parts.port or port, user, password, parts.netloc)
 
 
-def _says(server: Server, expected: bytes, *, greeting: bytes = b"", skip: int = 0) -> bool:
+def _responds(server: Server, expected: bytes, *, greeting: bytes = b"", skip: int = 0) -> bool:
     try:
-        with socket.create_connection((server.host, server.port), TIMEOUTS) as connection:
-            connection.settimeout(TIMEOUTS)
+        with socket.create_connection((server.host, server.port), CONNECT_TIMEOUT) as connection:
+            connection.settimeout(CONNECT_TIMEOUT)
             connection.sendall(greeting)
             return connection.recv(64)[skip:].startswith(expected)
     except OSError:

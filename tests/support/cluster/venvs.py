@@ -1,7 +1,7 @@
-"""Virtualenvs of Mistral, kept in ``.e2e`` of the checkout; the wheel and the sdist of the checkout.
+"""Create virtualenvs of Mistral in ``.e2e`` of the checkout, and build the checkout's distributions.
 
-A base virtualenv holds Mistral and a driver for the database, nothing of ours, and is never changed:
-tests take copies. It is made again when ``mistral.txt`` changes or another Python asks.
+A base virtualenv contains Mistral and a driver for the database, without st2actions-mistral. It never
+changes: tests use copies. It is created again if ``mistral.txt`` or the version of Python changes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CACHE = ROOT / ".e2e"
-BESIDE_MISTRAL = Path(__file__).with_name("mistral.txt")
+DRIVERS = Path(__file__).with_name("mistral.txt")
 
 VERSIONS = "ST2_MISTRAL_E2E_VERSIONS"
-"""The environment variable with the versions of Mistral to run, separated by spaces."""
+"""Environment variable with the versions of Mistral to test, separated by spaces."""
 
 DEFAULT_VERSIONS = "23.0.0 20.2.0"
 
-# pip's own requests retry; this is for a network that hangs.
+# Seconds. pip retries its requests; this bounds a network that hangs.
 PIP_TIMEOUT = 900.0
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "*.egg-info", "*.pyc", "__pycache__", "build", "dist")
@@ -44,22 +44,22 @@ class Venv:
         return str(self.path / "bin" / "python")
 
     def command(self, name: str) -> str:
-        """The path of a console script."""
+        """Return the path of a console script."""
         return str(self.path / "bin" / name)
 
     def run(self, *args: str | Path, cwd: Path | None = None, check: bool = True) -> str:
-        """Run a command, given by path; what it printed, both streams."""
+        """Run a command, given by its path, and return its output, both streams."""
         return run(*args, cwd=cwd or self.path, check=check)
 
     def pip(self, *args: str | Path, cwd: Path | None = None) -> str:
         return self.run(self.python, "-m", "pip", *args, cwd=cwd)
 
     def freeze(self) -> set[str]:
-        """What is installed, as pip writes it."""
+        """Return the installed packages as pip lists them."""
         return set(self.pip("freeze", "--all").split("\n")) - {""}
 
     def files(self) -> set[str]:
-        """Every file in it."""
+        """Return all files of the virtualenv."""
         return {
             str(path.relative_to(self.path))
             for path in self.path.rglob("*")
@@ -67,11 +67,11 @@ class Venv:
         }
 
     def copy(self, to: Path) -> Venv:
-        """A virtualenv with the same packages, whose scripts are its own."""
+        """Copy the virtualenv, and point its scripts to the copy."""
         shutil.copytree(self.path, to, symlinks=True)
         old, new = os.fsencode(self.path), os.fsencode(to)
         for script in (to / "bin").iterdir():
-            # python itself is a link out of the virtualenv; it finds its place by its name.
+            # python itself is a link out of the virtualenv, and finds the virtualenv by its own path.
             if not script.is_symlink() and old in (text := script.read_bytes()):
                 script.write_bytes(text.replace(old, new))
         return Venv(to)
@@ -94,26 +94,26 @@ def run(*args: str | Path, cwd: Path, check: bool = True) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours, without what would let one Python see the packages of another."""
+    """Return this environment without the variables that add packages of another Python."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def base(version: str) -> Venv:
-    """The virtualenv with a Mistral; made where there is none."""
+    """Return the virtualenv of a version of Mistral, and create it if needed."""
     wanted = [f"mistral=={version}"]
-    return _cached(f"mistral-{version}", [*wanted, "--requirement", str(BESIDE_MISTRAL)])
+    return _cached(f"mistral-{version}", [*wanted, "--requirement", str(DRIVERS)])
 
 
 def stackstorm() -> Venv:
-    """A virtualenv with the packages of StackStorm 3.9.0 that ours has to do with, at its pins."""
+    """Return a virtualenv with those packages of StackStorm 3.9.0 that we depend on, at its pins."""
     pins = Path(__file__).with_name("stackstorm.txt")
     return _cached("stackstorm", pins.read_text(encoding="utf-8").split())
 
 
 @contextmanager
 def working_folder() -> Iterator[Path]:
-    """A folder for copies of virtualenvs, on the file system of the originals; removed at the end."""
+    """Yield a folder for copies of virtualenvs, on the same file system, and remove it at the end."""
     folder = CACHE / f"run-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,16 +125,16 @@ def working_folder() -> Iterator[Path]:
 @dataclass(frozen=True)
 class Distribution:
     source: Path
-    """A copy of the checkout, without what git ignores."""
+    """A copy of the checkout, without files that git ignores."""
     sdist: Path
     wheel: Path
-    """Built from the sdist, so that what an sdist lacks is missed here."""
+    """Built from the sdist, so that a file missing there is missing here too."""
     sandbox_wheel: Path
     """The wheel of the distribution in ``sandbox/``, also built from its sdist."""
 
 
 def distribution(folder: Path) -> Distribution:
-    """Build wheels and sdist in a folder of their own: a build leaves files behind."""
+    """Build wheels and sdist from a copy of the checkout, as a build leaves files behind."""
     source, built = folder / "source", folder / "dist"
     shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
     builder = _cached("builder", ["build", "setuptools>=68", "wheel"])
@@ -150,7 +150,7 @@ def _cached(name: str, requirements: list[str]) -> Venv:
     python = f"py{sys.version_info.major}{sys.version_info.minor}"
     venv = Venv(CACHE / f"{name}-{python}")
     stamp = venv.path / "made-of.txt"
-    made_of = "\n".join([sys.version, *requirements, BESIDE_MISTRAL.read_text(encoding="utf-8")])
+    made_of = "\n".join([sys.version, *requirements, DRIVERS.read_text(encoding="utf-8")])
     with _locked(venv.path.name):
         if not stamp.is_file() or stamp.read_text(encoding="utf-8") != made_of:
             shutil.rmtree(venv.path, ignore_errors=True)
@@ -162,7 +162,7 @@ def _cached(name: str, requirements: list[str]) -> Venv:
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
-    """Two test runs in one checkout do not make the same virtualenv at once."""
+    """Lock a virtualenv against other test runs in the same checkout."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

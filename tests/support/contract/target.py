@@ -20,7 +20,7 @@ import requests
 from st2_mistral_sandbox.stackstorm import StackStorm
 
 FINAL = frozenset({"succeeded", "failed", "timeout", "canceled", "abandoned"})
-TIMEOUTS = 30.0
+TIMEOUT = 30.0
 """Seconds for whatever a case waits for."""
 
 NEEDS = {
@@ -111,8 +111,8 @@ class Target:
         return execution_id
 
     @staticmethod
-    def wait_for(condition: Callable[[], Any], timeouts: float = TIMEOUTS) -> None:
-        deadline = time.monotonic() + timeouts
+    def wait_for(condition: Callable[[], Any], timeout: float = TIMEOUT) -> None:
+        deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, "did not happen"
             time.sleep(0.02)

@@ -16,8 +16,8 @@ from oslo_config import cfg
 from support.breaking_servers import (
     BreakingServer,
     answer,
-    deaf,
     forward,
+    not_accepting,
     redirect,
     refusing,
     reset,
@@ -301,7 +301,7 @@ def test_a_stackstorm_that_a_context_names_gets_no_configured_credential(
 # -- what is lost --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nowhere", [refusing, deaf])
+@pytest.mark.parametrize("nowhere", [refusing, not_accepting])
 def test_a_stackstorm_that_cannot_be_reached_is_an_error_that_names_it(
     configure: Configure, make_context: MakeContext, nowhere: Any
 ) -> None:

@@ -17,9 +17,9 @@ from support.breaking_servers import (
     Exchange,
     answer,
     break_in_body,
-    deaf,
     forward,
     hang_up,
+    not_accepting,
     raw,
     refusing,
     reset,
@@ -206,7 +206,7 @@ def test_what_cannot_be_sent_before_the_deadline_is_not_sent() -> None:
 def test_a_connection_that_is_never_made_is_tried_until_the_deadline() -> None:
     begun = time.monotonic()
     with (
-        deaf() as url,
+        not_accepting() as url,
         client(url, "k", FAST, pauses := Pauses()) as st2_client,
         pytest.raises(NotSent, match="connect_timeout"),
     ):

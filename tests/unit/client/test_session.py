@@ -23,18 +23,18 @@ from support.breaking_servers import (
     BreakingServer,
     Exchange,
     answer,
+    before_request,
     break_in_body,
-    deaf,
     endless_line,
     garbage,
     hang_up,
+    not_accepting,
     raw,
     redirect,
     refusing,
     reset,
     stall,
     stall_in_body,
-    unread,
 )
 from support.certificates import Certificates
 
@@ -85,7 +85,7 @@ def test_unknown_host_is_not_sent(session: requests.Session) -> None:
 
 def test_connect_timeout_is_not_sent(session: requests.Session) -> None:
     begun = time.monotonic()
-    with deaf() as url, pytest.raises(NotSent, match="connect_timeout") as caught:
+    with not_accepting() as url, pytest.raises(NotSent, match="connect_timeout") as caught:
         post(session, url, FAST)
     assert not caught.value.permanent
     assert time.monotonic() - begun < 2
@@ -453,7 +453,7 @@ def test_ca_bundles_of_the_environment_are_ignored(
 
 def test_https_to_a_port_that_speaks_http_is_not_sent() -> None:
     plain = raw(b"HTTP/1.1 400 Bad Request\r\n\r\n", then=hang_up())
-    with BreakingServer(unread(plain)) as server:
+    with BreakingServer(before_request(plain)) as server:
         with pytest.raises(NotSent) as caught:
             get(server.url.replace("http:", "https:"))
         assert caught.value.permanent
@@ -469,7 +469,7 @@ def _after_hello(then: Behaviour) -> Behaviour:
 
 @pytest.mark.parametrize("behaviour", [hang_up(), _after_hello(reset()), stall()])
 def test_broken_handshake_is_not_sent_and_retryable(behaviour: Behaviour) -> None:
-    with BreakingServer(unread(behaviour)) as server:
+    with BreakingServer(before_request(behaviour)) as server:
         with pytest.raises(NotSent) as caught:
             get(server.url.replace("http:", "https:"), FAST)
         assert not caught.value.permanent
