@@ -29,7 +29,7 @@ def check(checked: Bench, tmp_path: Path) -> Check:
     """Run the command with a changed configuration; return result and detail by check."""
 
     def run(
-        *words: str, st2: str = "", relay: str = "", more: str = "", status: int = 1
+        *arguments: str, st2: str = "", relay: str = "", more: str = "", status: int = 1
     ) -> dict[str, tuple[str, str]]:
         settings = checked.sandbox.st2_settings
         file = tmp_path / "mistral.conf"
@@ -40,7 +40,7 @@ def check(checked: Bench, tmp_path: Path) -> Check:
             f"[st2_relay]\nmistral_url = {checked.mistral_url}\n{relay}\n{more}\n"
         )
         done = subprocess.run(
-            [*COMMAND, "--config-file", str(file), "--json", *words],
+            [*COMMAND, "--config-file", str(file), "--json", *arguments],
             capture_output=True,
             text=True,
             timeout=180,
@@ -84,7 +84,7 @@ def test_findings_are_printed_as_a_table(checked: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ("api_key =", "There is no credential for StackStorm: set [st2] api_key"),
         ("username = me", "keep one of api_key"),
@@ -92,11 +92,11 @@ def test_findings_are_printed_as_a_table(checked: Bench) -> None:
         ("site = two words", "[st2] site: 'two words'"),
     ],
 )
-def test_invalid_options_end_the_checks(check: Check, options: str, told: str) -> None:
+def test_invalid_options_end_the_checks(check: Check, options: str, message: str) -> None:
     found = check(st2=options)
     assert list(found) == ["entry points", "options"]
     assert found["options"][0] == "failed"
-    assert told in found["options"][1]
+    assert message in found["options"][1]
 
 
 def test_a_wrong_key_fails_and_skips_what_needs_stackstorm(check: Check) -> None:
@@ -107,8 +107,8 @@ def test_a_wrong_key_fails_and_skips_what_needs_stackstorm(check: Check) -> None
 
 
 def test_an_unreachable_stackstorm_fails(check: Check) -> None:
-    with refusing() as nobody:
-        found = check(st2=f"api_url = {nobody}")
+    with refusing() as unreachable:
+        found = check(st2=f"api_url = {unreachable}")
     assert "no connection (Connection refused)" in found["StackStorm"][1]
     assert found["Mistral"][0] == "ok"
 
@@ -135,10 +135,10 @@ def test_missing_permission_to_list_executions_is_named(check: Check, checked: B
         found = check(
             st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}"
         )
-    failed, told = found["permissions"]
+    failed, message = found["permissions"]
     assert failed == "failed"
-    assert "a role with the permission execution_list" in told
-    assert "action_execute" not in told
+    assert "a role with the permission execution_list" in message
+    assert "action_execute" not in message
     assert found["event stream"][0] == "ok"
 
 
@@ -165,15 +165,15 @@ def test_hidden_executions_of_other_users_fail(
             st2=f"api_url = {server.url}/api/v1\nstream_url = {checked.stackstorm.stream_url}",
             status=1 if isolated else 0,
         )
-    result, told = found["permissions"]
-    assert (result, "[rbac] permission_isolation" in told) == (
+    result, message = found["permissions"]
+    assert (result, "[rbac] permission_isolation" in message) == (
         ("failed", True) if isolated else ("ok", False)
     )
 
 
 def test_an_unreachable_event_stream_fails(check: Check) -> None:
-    with refusing() as nobody:
-        found = check(st2=f"stream_url = {nobody}/v1/stream")
+    with refusing() as unreachable:
+        found = check(st2=f"stream_url = {unreachable}/v1/stream")
     assert found["StackStorm"][0] == "ok"
     assert "no connection" in found["event stream"][1]
 
@@ -185,8 +185,8 @@ def test_an_empty_event_stream_fails(check: Check) -> None:
 
 
 def test_an_unreachable_mistral_fails_and_skips_what_needs_it(check: Check) -> None:
-    with refusing() as nobody:
-        found = check(relay=f"mistral_url = {nobody}/v2")
+    with refusing() as unreachable:
+        found = check(relay=f"mistral_url = {unreachable}/v2")
     assert "no connection" in found["Mistral"][1]
     assert found["relay"] == ("skipped", "needs both systems")
 

@@ -39,10 +39,10 @@ COMMANDS = (
 )
 
 
-def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment to its end."""
     return subprocess.run(
-        [str(HERE / words[0]), *words[1:]],
+        [str(HERE / arguments[0]), *arguments[1:]],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -52,7 +52,7 @@ def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_demo_shows_both_executions_and_the_date() -> None:
-    done = typed("st2-mistral", "demo", "examples.mistral-basic", "cmd=date +%F")
+    done = run_command("st2-mistral", "demo", "examples.mistral-basic", "cmd=date +%F")
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^\| [0-9a-f]{24} \| (\S+) +\| (\S+) +\| (\S+) +\| \S+ \|$", done.stdout, re.M)
     assert rows == [
@@ -64,7 +64,7 @@ def test_demo_shows_both_executions_and_the_date() -> None:
 
 
 def test_demo_reports_a_failure_as_json() -> None:
-    done = typed("st2-mistral", "demo", "--json", "mistral-basic", "cmd=exit 4")
+    done = run_command("st2-mistral", "demo", "--json", "mistral-basic", "cmd=exit 4")
     assert done.returncode == 1
     outcome = json.loads(done.stdout)
     assert [row["status"] for row in outcome["executions"]] == ["failed", "failed"]
@@ -72,7 +72,7 @@ def test_demo_reports_a_failure_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["demo", "nope"], "There is no example 'nope'"),
         (["demo", "mistral-basic", "date"], "date: write parameters as key=value."),
@@ -89,16 +89,16 @@ def test_demo_reports_a_failure_as_json() -> None:
         (["demo", "mistral-basic", "workflow=other"], "workflow: is no parameter of this example"),
     ],
 )
-def test_errors_have_one_line(words: list[str], told: str) -> None:
-    done = typed("st2-mistral", *words)
+def test_errors_have_one_line(arguments: list[str], message: str) -> None:
+    done = run_command("st2-mistral", *arguments)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
 def test_an_invalid_port_is_rejected(port: str) -> None:
-    done = typed("st2-mistral", "sandbox", f"--mistral-port={port}")
+    done = run_command("st2-mistral", "sandbox", f"--mistral-port={port}")
     assert done.returncode == 2
     assert port in done.stderr
     assert "Traceback" not in done.stderr
@@ -110,35 +110,35 @@ def test_an_invalid_port_is_rejected(port: str) -> None:
 def test_a_port_in_use_is_named_with_its_option(option: str, owner: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = typed("st2-mistral", "sandbox", option, str(port))
+        done = run_command("st2-mistral", "sandbox", option, str(port))
     assert done.returncode == 1
     assert f"{owner} cannot have port {port} of 127.0.0.1: Address already in use" in done.stderr
     assert f"Choose another one with {option}." in done.stderr
     assert "Ctrl-C" not in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)])
-def test_every_command_has_help(words: list[str]) -> None:
-    done = typed("st2-mistral", *words, "--help")
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
+def test_every_command_has_help(arguments: list[str]) -> None:
+    done = run_command("st2-mistral", *arguments, "--help")
     assert done.returncode == 0
     assert "--help" in done.stdout
 
 
 @contextmanager
-def sandbox(folder: Path, *words: str, **environment: str) -> Iterator[tuple[Any, str]]:
+def sandbox(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple[Any, str]]:
     """``st2-mistral sandbox``: the process, and what it printed."""
-    said = folder / "said"
-    with said.open("w") as output:
+    log = folder / "output"
+    with log.open("w") as output:
         process = subprocess.Popen(
-            [str(HERE / "st2-mistral"), "sandbox", "--folder", str(folder / "kept"), *words],
+            [str(HERE / "st2-mistral"), "sandbox", "--folder", str(folder / "kept"), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, **environment},
         )
         try:
-            eventually(lambda: "Ctrl-C stops all of it." in said.read_text(), "the sandbox is there")
-            yield process, said.read_text()
+            eventually(lambda: "Ctrl-C stops all of it." in log.read_text(), "the sandbox runs")
+            yield process, log.read_text()
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -148,14 +148,14 @@ def sandbox(folder: Path, *words: str, **environment: str) -> Iterator[tuple[Any
 class Mistral:
     """The command ``mistral`` with the environment that the sandbox prints."""
 
-    def __init__(self, said: str) -> None:
-        url = re.search(r"export OS_MISTRAL_URL=(\S+)", said)
+    def __init__(self, output: str) -> None:
+        url = re.search(r"export OS_MISTRAL_URL=(\S+)", output)
         assert url
         self._environment = dict.fromkeys(("OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD"), "")
         self._environment["OS_MISTRAL_URL"] = url[1]
 
-    def __call__(self, command: str, *words: str) -> Any:
-        done = typed("mistral", command, "-f", "json", *words, **self._environment)
+    def __call__(self, command: str, *arguments: str) -> Any:
+        done = run_command("mistral", command, "-f", "json", *arguments, **self._environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -169,13 +169,13 @@ class Mistral:
 
 
 def test_sandbox_works_as_it_prints_and_stops_on_interrupt(tmp_path: Path) -> None:
-    with sandbox(tmp_path) as (process, said):
-        mistral = Mistral(said)
+    with sandbox(tmp_path) as (process, output):
+        mistral = Mistral(output)
         assert "examples.mistral-basic" in {row["Name"] for row in mistral("workbook-list")}
         mistral.run_action()
-        command = re.search(r"\S*st2-mistral (status --config-file \S+)", said)
+        command = re.search(r"\S*st2-mistral (status --config-file \S+)", output)
         assert command
-        status = typed("st2-mistral", *command[1].split())
+        status = run_command("st2-mistral", *command[1].split())
         assert status.returncode == 0, status.stderr
         children = processes_below(process.pid)
         assert len(children) == 2
@@ -198,20 +198,20 @@ def test_sandbox_ends_when_one_of_its_processes_ends(tmp_path: Path, part: int) 
         os.kill(processes_below(process.pid)[part], signal.SIGKILL)
         assert process.wait(timeout=60) == 1
         name = ["Mistral", "The relay"][part]
-        assert f"{name} has ended, exit code -9" in (tmp_path / "said").read_text()
+        assert f"{name} has ended, exit code -9" in (tmp_path / "output").read_text()
 
 
 def test_demo_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
-    with (tmp_path / "said").open("wb") as said:
+    with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
             [str(HERE / "st2-mistral"), "demo", "mistral-basic", "cmd=sleep 600"],
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=output,
             start_new_session=True,
             env={**os.environ, "TMPDIR": str(tmp_path)},
         )
     try:
-        eventually(lambda: "core.local running" in (tmp_path / "said").read_text(), "it runs")
+        eventually(lambda: "core.local running" in (tmp_path / "output").read_text(), "it runs")
         below = processes_below(process.pid)
         assert len(below) == 3
         process.send_signal(signal.SIGHUP)
@@ -220,32 +220,32 @@ def test_demo_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
     assert not any(Path(f"/proc/{pid}").exists() for pid in below)
 
 
 @pytest.mark.parametrize(
-    ("words", "until"),
+    ("arguments", "until"),
     [
         (["sandbox"], "Starting Mistral"),
         (["demo", "mistral-basic", "cmd=sleep 600"], "examples.mistral-basic running"),
     ],
 )
-def test_an_interrupt_is_acknowledged(tmp_path: Path, words: list[str], until: str) -> None:
-    said = tmp_path / "said"
-    with said.open("wb") as output:
+def test_an_interrupt_is_acknowledged(tmp_path: Path, arguments: list[str], until: str) -> None:
+    log = tmp_path / "output"
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(HERE / "st2-mistral"), *words], stdout=subprocess.DEVNULL, stderr=output
+            [str(HERE / "st2-mistral"), *arguments], stdout=subprocess.DEVNULL, stderr=output
         )
     try:
-        eventually(lambda: until in said.read_text(), "it is there")
+        eventually(lambda: until in log.read_text(), "it runs")
         process.send_signal(signal.SIGINT)
         # Less than the 10 seconds that the stand-in waits for what it runs.
         assert process.wait(timeout=8) == 130
     finally:
         process.kill()
         process.wait()
-    assert "Stopping …" in said.read_text()
+    assert "Stopping …" in log.read_text()
 
 
 def test_sandbox_with_an_external_stackstorm_shows_no_secret(tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def test_sandbox_with_an_external_stackstorm_shows_no_secret(tmp_path: Path) -> 
             "--config-file",
             str(file),
             ST2_API_KEY=(key := stackstorm.create_api_key()),
-        ) as (process, said),
+        ) as (process, output),
     ):
-        assert key not in said
-        Mistral(said).run_action()
+        assert key not in output
+        Mistral(output).run_action()
         (execution,) = stackstorm.executions.all()
         assert execution["action"]["ref"] == "core.local"
         assert execution["context"]["mistral"]["site"] == "east"
@@ -273,10 +273,12 @@ def test_sandbox_with_an_external_stackstorm_shows_no_secret(tmp_path: Path) -> 
         assert secret in relay.read_text()
         assert relay.stat().st_mode & 0o777 == 0o600
         for pid in processes_below(process.pid):
-            told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-            assert secret.encode() not in told
+            shown = (
+                Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+            )
+            assert secret.encode() not in shown
         logs = [path.read_text() for path in (tmp_path / "kept").glob("*.log")]
-        assert secret not in "".join([*logs, (tmp_path / "said").read_text()])
+        assert secret not in "".join([*logs, (tmp_path / "output").read_text()])
 
 
 def test_sandbox_signs_with_the_context_key_of_mistral(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class Installation:
         args = [*bench.sandbox.relay.args[:-1], str(self.config)]
         self.relay = ChildProcess("The relay", args, folder / "relay.log")
 
-    def typed(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "st2actions_mistral.cli.main", *words]
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "st2actions_mistral.cli.main", *arguments]
         return subprocess.run(
             [*command, "--config-file", str(self.config)],
             capture_output=True,
@@ -122,11 +122,11 @@ def test_nothing_of_another_project_is_completed(
     assert list(installed.failing()) == [key]
     assert REMEDY in installed.failing()[key]["error"]
 
-    done = installed.typed("status")
+    done = installed.run_command("status")
     assert done.returncode == 1
     assert "3 pending actions are not completed" in done.stdout
     assert done.stdout.count(REMEDY) == 1
-    done = installed.typed("status", "--json")
+    done = installed.run_command("status", "--json")
     rows = {row["action_execution_id"]: row for row in json.loads(done.stdout)}
     assert rows.keys() == {finished, lost, orphaned}
     for row in rows.values():
@@ -134,13 +134,13 @@ def test_nothing_of_another_project_is_completed(
         assert row["next"].startswith("nothing: it belongs to project")
         assert row["error"].endswith(REMEDY)
 
-    done = installed.typed("check", "--json")
+    done = installed.run_command("check", "--json")
     assert done.returncode == 1
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["project"]["result"] == "failed"
     assert REMEDY in checks["project"]["detail"]
 
-    done = installed.typed("repair", finished)
+    done = installed.run_command("repair", finished)
     assert done.returncode == 1
     assert "it belongs to project" in done.stderr
     installed.relay.stop()
@@ -157,6 +157,6 @@ def test_nothing_of_another_project_is_completed(
     for child in quiet.children_of(lost):
         quiet.st2.finish(child["id"], "succeeded", {})
     eventually(lambda: quiet.action_state(lost) == "SUCCESS", "its result is delivered")
-    done = installed.typed("check", "--json")
+    done = installed.run_command("check", "--json")
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["project"]["result"] == "ok"

@@ -32,12 +32,12 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield from new_bench(tmp_path_factory.mktemp("quiet"), relay=False)
 
 
-def typed(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
+def run_command(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             str(Path(sys.executable).with_name("st2-mistral")),
-            *words,
-            *(() if "--config-file" in words else ("--config-file", bench.sandbox.relay.args[-1])),
+            *arguments,
+            *(() if "--config-file" in arguments else ("--config-file", bench.sandbox.relay.args[-1])),
         ],
         capture_output=True,
         text=True,
@@ -47,7 +47,7 @@ def typed(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(bench: Bench) -> list[dict[str, Any]]:
-    done = typed(bench, "status", "--json")
+    done = run_command(bench, "status", "--json")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -68,7 +68,7 @@ def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
 
 
 def test_status_without_pending_actions(quiet: Bench) -> None:
-    done = typed(quiet, "status")
+    done = run_command(quiet, "status")
     assert (done.returncode, done.stdout) == (0, "No pending actions.\n")
     assert rows(quiet) == []
 
@@ -91,15 +91,15 @@ def test_status_shows_a_pending_action_and_repair_completes_it(quiet: Bench) -> 
         "project_id": None,
         "foreign": False,
     }
-    done = typed(quiet, "repair", action)
+    done = run_command(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")
 
     quiet.st2.finish(child["id"], "succeeded", {"output": "home"})
-    table = typed(quiet, "status").stdout
+    table = run_command(quiet, "status").stdout
     assert re.search(
         rf"^{action}  \d+ s +{child['id']}  succeeded  complete it as SUCCESS$", table, re.M
     )
-    done = typed(quiet, "repair", action)
+    done = run_command(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: complete it as SUCCESS\n")
     assert quiet.wait(workflow).result("wait")["output"] == "home"
     assert rows(quiet) == []
@@ -112,20 +112,20 @@ def test_repair_reschedules_an_action_without_an_execution(quiet: Bench) -> None
     quiet.stackstorm.executions.remove(child["id"])
     (row,) = rows(quiet)
     assert (row["execution_id"], row["next"]) == (None, "nothing: it has no execution yet")
-    done = typed(quiet, "repair", action)
+    done = run_command(quiet, "repair", action)
     assert done.returncode == 1
     assert re.search(rf"{action}: it is \d+ s old .* Wait until it is 120 s old", done.stderr)
-    done = typed(quiet, "repair", action, "--force")
+    done = run_command(quiet, "repair", action, "--force")
     assert (done.returncode, done.stdout) == (0, f"{action}: schedule it: it has no execution\n")
     again = child_of(quiet, workflow)
     assert again["id"] != child["id"]
     quiet.st2.finish(again["id"], "failed", {"error": "no"})
-    assert typed(quiet, "repair", action).returncode == 0
+    assert run_command(quiet, "repair", action).returncode == 0
     assert quiet.wait(workflow).execution["state"] == "ERROR"
 
 
 def test_repair_of_an_unknown_action_names_it(quiet: Bench) -> None:
-    done = typed(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
+    done = run_command(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
     assert done.returncode == 1
     assert "4b4f5be9-0000-0000-0000-000000000000: Mistral does not know this" in done.stderr
 
@@ -153,13 +153,13 @@ def await_health(port: int) -> None:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    eventually(answers, "the relay is there")
+    eventually(answers, "the relay listens")
 
 
 def metric(port: int, name: str) -> float:
-    said = get(port, "/metrics").text
-    found = re.search(rf"^st2_relay_{re.escape(name)} (\S+)$", said, re.M)
-    assert found, said
+    text = get(port, "/metrics").text
+    found = re.search(rf"^st2_relay_{re.escape(name)} (\S+)$", text, re.M)
+    assert found, text
     return float(found[1])
 
 
@@ -172,7 +172,7 @@ def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None
         await_health(port)
         eventually(lambda: "Following" in "\n".join(relay.tail()), "the relay watches")
         both = {"stackstorm": True, "mistral": True}
-        eventually(lambda: get(port, "/health").json() == both, "it reaches both")
+        eventually(lambda: get(port, "/health").json() == both, "both systems respond")
         assert get(port, "/health").status_code == 200
         assert (
             quiet.run(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}")).execution[
@@ -184,25 +184,25 @@ def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None
         for name in ("retried", "duplicates", "adopted", "lost", "cancelled"):
             assert metric(port, f"{name}_total") == 0
         assert metric(port, "lag_seconds") == 0
-        eventually(lambda: metric(port, "waiting") == 0, "nothing waits")
+        eventually(lambda: metric(port, "waiting") == 0, "no action is pending")
         for system in ("stackstorm", "mistral"):
             assert metric(port, f'last_contact_timestamp_seconds{{system="{system}"}}') > 1.7e9
         workflow = quiet.start(
             quiet.workbook("sleep: {action: st2.action, input: {ref: tests.job}, timeout: 1}")
         )
         child_of(quiet, workflow)
-        eventually(lambda: metric(port, "cancelled_total") == 1, "a child is cancelled")
+        eventually(lambda: metric(port, "cancelled_total") == 1, "the orphaned execution is cancelled")
 
         workflow = quiet.start(quiet.workbook(WAIT))
         child = child_of(quiet, workflow)
-        eventually(lambda: metric(port, "waiting") == 1, "an action waits")
+        eventually(lambda: metric(port, "waiting") == 1, "an action is pending")
         ids = MistralIds(**child["context"]["mistral"])
         second = schedule(quiet.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
         assert quiet.stackstorm.executions.wait(second["id"])["status"] == "canceled"
-        eventually(lambda: metric(port, "duplicates_total") == 1, "a child is one too many")
+        eventually(lambda: metric(port, "duplicates_total") == 1, "the duplicate is cancelled")
         for made in (child, second):
             quiet.stackstorm.executions.remove(made["id"])
-        eventually(lambda: metric(port, "lost_total") == 1, "the child is missed")
+        eventually(lambda: metric(port, "lost_total") == 1, "the action is lost")
         assert quiet.wait(workflow).execution["state"] == "ERROR"
         assert metric(port, "adopted_total") == 0
         # One of them is the result of the cancelled execution.
@@ -222,7 +222,7 @@ def test_metrics_count_rescheduled_actions(quiet: Bench, tmp_path: Path) -> None
     relay.start()
     try:
         await_health(port)
-        eventually(lambda: metric(port, "adopted_total") == 1, "it is adopted")
+        eventually(lambda: metric(port, "adopted_total") == 1, "it is rescheduled")
         quiet.st2.finish(child_of(quiet, workflow)["id"], "succeeded", {"output": "late"})
         assert quiet.wait(workflow).result("wait")["output"] == "late"
         eventually(lambda: metric(port, "delivered_total") == 1, "it is counted")
@@ -247,11 +247,11 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
         relay = relay_with(quiet, tmp_path, options, mistral_url=f"{mistral.url}/v2")
         relay.start()
         try:
-            eventually(lambda: "is left as it is" in "\n".join(relay.tail()), "it tried")
+            eventually(lambda: "is left as it is" in "\n".join(relay.tail()), "it failed")
             eventually(lambda: metric(port, "retried_total") >= 1, "that is counted")
             assert metric(port, "lag_seconds") > 0
             assert metric(port, "delivered_total") == 0
-            done = typed(quiet, "status", "--json", "--config-file", relay.args[-1])
+            done = run_command(quiet, "status", "--json", "--config-file", relay.args[-1])
         finally:
             relay.stop()
     (row,) = json.loads(done.stdout)
@@ -261,20 +261,20 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
     assert done.returncode == 1
     (row,) = rows(quiet)
     assert row["error"] is None
-    assert typed(quiet, "repair", row["action_execution_id"]).returncode == 0
+    assert run_command(quiet, "repair", row["action_execution_id"]).returncode == 0
     assert quiet.wait(workflow).execution["state"] == "SUCCESS"
 
 
 def test_health_is_503_while_no_system_responds(quiet: Bench, tmp_path: Path) -> None:
     port = own_port()
-    with refusing() as nobody:
+    with refusing() as unreachable:
         relay = relay_with(
             quiet,
             tmp_path,
             f"\nhealth_port = {port}\n",
-            api_url=f"{nobody}/v1",
-            stream_url=f"{nobody}/v1/stream",
-            mistral_url=f"{nobody}/v2",
+            api_url=f"{unreachable}/v1",
+            stream_url=f"{unreachable}/v1/stream",
+            mistral_url=f"{unreachable}/v2",
         )
         relay.start()
         try:

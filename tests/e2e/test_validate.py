@@ -84,10 +84,10 @@ def known(bench: Bench) -> ActionCatalogue:
 def validate(bench: Bench) -> Validate:
     """Run the command with the sandbox's configuration."""
 
-    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         config = bench.sandbox.folder / "relay.conf"
         return subprocess.run(
-            [*COMMAND, "--config-file", str(config), *map(str, words)],
+            [*COMMAND, "--config-file", str(config), *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=180,
@@ -178,8 +178,8 @@ def test_an_unreachable_system_is_an_error(bench: Bench, validate: Validate, tmp
     file = tmp_path / "well.yaml"
     file.write_text(WELL.replace("NAME", "tests.away"))
     away = tmp_path / "away.conf"
-    with refusing() as nobody:
-        away.write_text(f"[st2_relay]\nmistral_url = {nobody}/v2\n")
+    with refusing() as unreachable:
+        away.write_text(f"[st2_relay]\nmistral_url = {unreachable}/v2\n")
         done = validate("--config-file", away, file)
     assert done.returncode == 1
     assert "st2-mistral: GET" in done.stderr

@@ -18,8 +18,8 @@ Run = Callable[..., tuple[int, str, str]]
 )
 def test_an_unreachable_mistral_is_reported_without_retries(run: Run, words: list[str]) -> None:
     begun = time.monotonic()
-    with BreakingServer(answer(200, PARENT)) as st2, refusing() as nobody:
-        status, _, error = run(*words, st2=st2.url, mistral=nobody)
+    with BreakingServer(answer(200, PARENT)) as st2, refusing() as unreachable:
+        status, _, error = run(*words, st2=st2.url, mistral=unreachable)
     assert status == 1
     assert "no connection (Connection refused)" in error
     assert time.monotonic() - begun < 10
@@ -27,16 +27,16 @@ def test_an_unreachable_mistral_is_reported_without_retries(run: Run, words: lis
 
 def test_status_requires_a_credential(run: Run) -> None:
     nothing = answer(200, {"action_executions": [], "executions": []})
-    with BreakingServer(nothing) as mistral, refusing() as nobody:
-        status, printed, error = run("status", st2=nobody, mistral=mistral.url, key="")
+    with BreakingServer(nothing) as mistral, refusing() as unreachable:
+        status, printed, error = run("status", st2=unreachable, mistral=mistral.url, key="")
     assert (status, printed) == (1, "")
     assert "There is no credential for StackStorm: set [st2] api_key" in error
     assert "--config-file" in error
 
 
 def test_validate_without_a_credential_names_the_configuration(run: Run, workbook: str) -> None:
-    with refusing() as nobody:
-        status, _, error = run("validate", workbook, st2=nobody, mistral=nobody, key="")
+    with refusing() as unreachable:
+        status, _, error = run("validate", workbook, st2=unreachable, mistral=unreachable, key="")
     assert status == 1
     assert "no connection" in error
     assert "[st2] api_url" in error
@@ -54,8 +54,8 @@ def test_validate_without_a_credential_names_the_configuration(run: Run, workboo
     ],
 )
 def test_a_service_that_is_not_mistral_is_named(run: Run, root: Any, other_service: bool) -> None:
-    with BreakingServer(NOT_FOUND, root) as server, refusing() as nobody:
-        status, _, error = run("status", st2=nobody, mistral=server.url)
+    with BreakingServer(NOT_FOUND, root) as server, refusing() as unreachable:
+        status, _, error = run("status", st2=unreachable, mistral=server.url)
     assert status == 1
     assert ("does not respond as Mistral does" in error) == other_service
 

@@ -78,9 +78,9 @@ def test_broken_plugin_reports_its_error_and_no_other_command_does(
 ) -> None:
     installed(demo=plugin, extra=Command("extra"))
     assert main(["demo", "--list"]) == 1
-    told = capsys.readouterr().err
-    assert "The command demo cannot be loaded (" in told
-    assert "no module x" in told or "wrong version" in told
+    message = capsys.readouterr().err
+    assert "The command demo cannot be loaded (" in message
+    assert "no module x" in message or "wrong version" in message
     assert main(["extra", "--times", "0"]) == 0
 
 

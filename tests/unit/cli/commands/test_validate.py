@@ -17,8 +17,8 @@ def test_progress_is_shown_on_a_terminal_only(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     mistral = BreakingServer(answer(200, {"valid": True, "name": "std.noop", "id": "1"}))
-    with mistral, refusing() as nobody:
-        status, printed, error = run("validate", workbook, *options, st2=nobody, mistral=mistral.url)
+    with mistral, refusing() as closed:
+        status, printed, error = run("validate", workbook, *options, st2=closed, mistral=mistral.url)
     assert status == 0, error
     assert workbook in printed
     assert error == (f"Checking {workbook} …\n" if terminal and not options else "")
