@@ -1,1 +1,1 @@
-"""The two actions that the package adds to Mistral."""
+"""Add two actions to Mistral: ``st2.action`` and ``st2.callback``."""

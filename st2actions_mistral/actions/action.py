@@ -1,4 +1,4 @@
-"""``st2.action``: a StackStorm action as a task of a workflow."""
+"""``st2.action``: run a StackStorm action as a task of a workflow."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ LOG: Final = logging.getLogger(__name__)
 class St2Action(mistral.Action):
     """Run a StackStorm action and wait for its result.
 
-    ref: the action as pack.action, e.g. core.local. parameters: an object with its parameters; they
-    arrive as they are. st2_context: the StackStorm execution that the workflow runs for; normally
-    given by the workflow's environment. render_jinja: true lets StackStorm render the parameters.
-    The result is the one of the StackStorm execution, plus the key st2 with execution_id, status and
-    web_url.
+    ref: the action as pack.action, for example core.local. parameters: an object with its
+    parameters; they arrive unchanged. st2_context: the StackStorm execution that the workflow runs
+    for; the workflow's environment normally gives it. render_jinja: true lets StackStorm render the
+    parameters. The result is the result of the StackStorm execution, plus the key st2 with
+    execution_id, status and web_url.
     """
 
-    # The engine makes an action to ask it small questions too, and hands a remote executor no more
-    # than vars(self) as JSON: so the attributes are the inputs, and nothing is worked out here.
+    # The engine also creates actions without running them, and passes only vars(self) as JSON to a
+    # remote executor. So the attributes are plain JSON, and nothing is computed here.
     def __init__(
         self,
         ref: str,
@@ -44,32 +44,30 @@ class St2Action(mistral.Action):
         self.parameters = parameters
         self.st2_context = st2_context
         self.render_jinja = render_jinja
-        self.over = False
-        # By the clock of the engine, which makes an action when it hands it to an executor.
-        self.made_at = time.time()
+        self.failed = False
+        # By the engine's clock: the engine creates the action when it passes it to an executor.
+        self.created_at = time.time()
 
     def __repr__(self) -> str:
-        # Mistral logs this, and shows it in a failed task: no parameter may be in it.
+        # Mistral logs this, and shows it in a failed task. It must not contain parameters.
         return f"<st2.action {self.ref!r:.80}>"
 
     def is_sync(self) -> bool:
-        """False, for the relay brings the result; True once there is nothing left to wait for.
+        """Return False, because the relay delivers the result; True once the action has failed.
 
-        An error that ``run`` returns counts as it is for an asynchronous action, but is dropped where
-        the action is the base of an ad-hoc one. Both look here again after ``run``, in the process
-        that ran it.
+        If this action is the base of an ad-hoc action, Mistral drops the error of an asynchronous
+        ``run``. It calls this method again after ``run``, in the same process.
         """
-        return self.over
+        return self.failed
 
     def run(self, context: Any) -> mistral.Result | None:
-        """Make the StackStorm execution.
+        """Create the StackStorm execution.
 
-        :return: None, and the action stays RUNNING until the relay completes it, also where it could
-            not be settled in time whether StackStorm made the execution; a ``Result`` with an error
-            where there is none.
+        :return: None if the execution exists, or may exist: the action stays RUNNING until the relay
+            completes it. Otherwise a ``Result`` with an error.
         """
-        # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
-        failed: St2MistralError
+        # Nothing is logged inside "except": oslo.log would add the full text of the error.
+        failure: St2MistralError
         try:
             settings = load_bridge_settings(cfg.CONF)
             ids = MistralIds.of(settings.site, context.execution)
@@ -77,11 +75,11 @@ class St2Action(mistral.Action):
             execution = schedule(
                 client_for(st2),
                 request,
-                lookup_first_after=settings.lookup_first_after - abs(time.time() - self.made_at),
-                since=datetime.fromtimestamp(self.made_at, timezone.utc),
+                lookup_first_after=settings.lookup_first_after - abs(time.time() - self.created_at),
+                since=datetime.fromtimestamp(self.created_at, timezone.utc),
             )
         except St2MistralError as error:
-            failed = error
+            failure = error
         else:
             LOG.info(
                 "StackStorm execution %s (%s) runs for action execution %s.",
@@ -90,18 +88,18 @@ class St2Action(mistral.Action):
                 ids.action_execution_id,
             )
             return None
-        if not isinstance(failed, OutcomeUnknown) or ids.action_execution_id is None:
-            return self._failed(failed)
+        if not isinstance(failure, OutcomeUnknown) or ids.action_execution_id is None:
+            return self._fail(failure)
         LOG.warning(
-            "It is not known whether StackStorm runs %s for action execution %s (%s). The relay will"
-            " find out.",
+            "It is unknown whether StackStorm created an execution of %s for action execution %s (%s)."
+            " The relay checks it.",
             self.ref,
             ids.action_execution_id,
-            failed.log_text(),
+            failure.log_text(),
         )
         return None
 
-    def _failed(self, error: St2MistralError) -> mistral.Result:
+    def _fail(self, error: St2MistralError) -> mistral.Result:
         LOG.warning("%r failed: %s", self, error.log_text())
-        self.over = True
+        self.failed = True
         return mistral.Result(error={"ref": self.ref, **as_result(error)})

@@ -1,4 +1,4 @@
-"""``st2.callback``: tell StackStorm how a workflow ended."""
+"""``st2.callback``: report the final state of a workflow to StackStorm."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LOG: Final = logging.getLogger(__name__)
 
 
 class St2Callback(mistral.Action):
-    """Give the StackStorm execution that a workflow runs for its final state and result.
+    """Finish the StackStorm execution that a workflow runs for.
 
-    state: SUCCESS, ERROR or CANCELLED (StackStorm's own words are understood too). result: what the
-    workflow reports, anything. st2_context: the StackStorm execution in question; normally given by
-    the workflow's environment. The execution's result is an object with the keys output (the
+    state: SUCCESS, ERROR or CANCELLED, or a final status of StackStorm. result: any value that the
+    workflow reports. st2_context: the StackStorm execution to finish; the workflow's environment
+    normally gives it. The result of the execution is an object with the keys output (the value of
     result), state and mistral (the ids of the workflow).
     """
 
@@ -47,10 +47,10 @@ class St2Callback(mistral.Action):
     def run(self, context: Any) -> mistral.Result:
         """Report to the parent execution. Safe to repeat.
 
-        :return: ``{"execution_id", "status"}`` of the parent; also ``message`` where it had ended
-            otherwise already. A ``Result`` with an error where it could not be told.
+        :return: ``{"execution_id", "status"}`` of the parent, with ``message`` if the parent was final
+            with another status before. A ``Result`` with an error if the parent was not finished.
         """
-        # Nothing is logged where an error is handled: oslo.log would add the whole text of the error.
+        # Nothing is logged inside "except": oslo.log would add the full text of the error.
         try:
             status = states.callback_status(self.state)
             settings = load_bridge_settings(cfg.CONF)
@@ -61,7 +61,8 @@ class St2Callback(mistral.Action):
             if parent is None:
                 raise InputError(
                     "st2_context.parent",
-                    "is missing: this workflow was not started for a StackStorm execution.",
+                    "is missing: StackStorm did not start this workflow, so no execution is to be"
+                    " finished.",
                 )
             report = parent_result(self.result, self.state, ids)
             client = client_for(st2)
@@ -71,18 +72,18 @@ class St2Callback(mistral.Action):
         except St2MistralError as error:
             failed = error
         else:
-            return mistral.Result(data=_told(execution, status))
+            return mistral.Result(data=_outcome(execution, status))
         LOG.warning("%r failed: %s", self, failed.log_text())
         return mistral.Result(error=as_result(failed))
 
 
-def _told(execution: dict[str, Any], wanted: str) -> dict[str, Any]:
-    told = {"execution_id": execution["id"], "status": execution["status"]}
+def _outcome(execution: dict[str, Any], wanted: str) -> dict[str, Any]:
+    outcome = {"execution_id": execution["id"], "status": execution["status"]}
     expected = states.ST2_STOPPING if wanted == states.ST2_CANCELED else {wanted}
     if execution["status"] not in expected:
-        told["message"] = (
-            f"The execution had ended as {execution['status']} before this workflow reported"
-            f" {wanted}; its status and result were left alone."
+        outcome["message"] = (
+            f"The execution was {execution['status']} before this workflow reported {wanted}. Its"
+            " status and result are unchanged."
         )
-        LOG.warning("StackStorm execution %s: %s", execution["id"], told["message"])
-    return told
+        LOG.warning("StackStorm execution %s: %s", execution["id"], outcome["message"])
+    return outcome

@@ -1,4 +1,4 @@
-"""What Mistral gave up is cancelled in StackStorm, and a late result does no harm."""
+"""Orphaned executions are cancelled in StackStorm, and a late result is not delivered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLEEP = "{ref: sandbox.sleep, parameters: {seconds: 60}}"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox whose relay compares often, and says what it saw."""
+    """Yield a sandbox whose relay resyncs often and logs at DEBUG."""
     folder = tmp_path_factory.mktemp("given-up")
     for bench in new_bench(folder, relay=False, relay_options="resync_interval = 0.5"):
         bench.sandbox.relay.args.append("--debug")
@@ -29,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
-    """The children of a workflow, the oldest first."""
+    """Return the executions of a workflow, the oldest first."""
     return [
         child
         for child in bench.stackstorm.executions.all()
@@ -38,13 +38,13 @@ def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
 
 
 def running(bench: Bench, workflow: str, number: int = 1) -> list[dict[str, Any]]:
-    """Wait until that many children run."""
+    """Wait until that many executions run, and return them."""
 
     def all_run() -> list[dict[str, Any]] | None:
         found = children(bench, workflow)
         return found if [child["status"] for child in found] == ["running"] * number else None
 
-    found: list[dict[str, Any]] = eventually(all_run, f"{number} children run")
+    found: list[dict[str, Any]] = eventually(all_run, f"{number} executions run")
     return found
 
 
@@ -56,7 +56,7 @@ def is_closed(bench: Bench, child: dict[str, Any]) -> bool:
     return bench.action_state(action_of(child)) == "CANCELLED"
 
 
-def test_a_workflow_is_cancelled(bench: Bench) -> None:
+def test_cancelled_workflow_cancels_its_execution(bench: Bench) -> None:
     workflow = bench.start(bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = running(bench, workflow)
     bench.request("PUT", f"/executions/{workflow}", {"state": "CANCELLED"})
@@ -67,7 +67,7 @@ def test_a_workflow_is_cancelled(bench: Bench) -> None:
     assert run.tasks["sleep"]["state"] == "CANCELLED"
 
 
-def test_a_workflow_with_items_is_cancelled(bench: Bench) -> None:
+def test_cancelled_workflow_with_items_cancels_all_executions(bench: Bench) -> None:
     workflow = bench.start(
         bench.workbook(f"sleep: {{with-items: 'i in [1, 2, 3]', action: st2.action, input: {SLEEP}}}")
     )
@@ -78,7 +78,7 @@ def test_a_workflow_with_items_is_cancelled(bench: Bench) -> None:
         eventually(lambda child=child: is_closed(bench, child), "the action is closed")
 
 
-def test_a_task_times_out(bench: Bench) -> None:
+def test_timed_out_task_cancels_its_execution(bench: Bench) -> None:
     workflow = bench.start(bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}, timeout: 2}}"))
     (child,) = running(bench, workflow)
     assert bench.stackstorm.executions.wait(child["id"])["status"] == "canceled"
@@ -99,8 +99,7 @@ try:
 """
 
 
-def test_a_task_is_tried_again(bench: Bench, tmp_path: Path) -> None:
-    """The first attempt's child is cancelled, and the task gets the result of the second one."""
+def test_retried_task_cancels_the_execution_of_the_first_attempt(bench: Bench, tmp_path: Path) -> None:
     tasks = RETRIED.format(mark=tmp_path / "mark", first="sleep 60")
     workflow = bench.start(bench.workbook(tasks))
     (first,) = running(bench, workflow)
@@ -108,20 +107,22 @@ def test_a_task_is_tried_again(bench: Bench, tmp_path: Path) -> None:
     run = bench.wait(workflow)
     assert run.execution["state"] == "SUCCESS"
     assert run.actions[-1]["output"]["result"]["stdout"] == "second"
-    # Only now does it start nothing.
+    # The relay closes it only when the task is final, so that closing it starts nothing.
     eventually(lambda: is_closed(bench, first), "the first attempt's action is closed")
     assert bench.mistral.tasks(workflow)[0]["state"] == "SUCCESS"
 
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Bench]:
-    """A sandbox that cancels no child."""
+    """Yield a sandbox that does not cancel orphaned executions."""
     options = "resync_interval = 0.5\ncancel_orphans = false"
     yield from new_bench(tmp_path / "sandbox", relay_options=options)
 
 
-def test_a_late_result_is_not_the_newer_attempts(keeping: Bench, tmp_path: Path) -> None:
-    """The first attempt's child ends while the second one is at work."""
+def test_late_result_of_an_old_attempt_does_not_complete_the_task(
+    keeping: Bench, tmp_path: Path
+) -> None:
+    # The execution of the first attempt finishes while the second one runs.
     tasks = RETRIED.format(mark=tmp_path / "mark", first="sleep 4")
     workflow = keeping.start(keeping.workbook(tasks))
     run = keeping.wait(workflow)
@@ -130,24 +131,24 @@ def test_a_late_result_is_not_the_newer_attempts(keeping: Bench, tmp_path: Path)
     assert run.actions[-1]["output"]["result"]["st2"]["execution_id"] == second["id"]
     assert run.actions[-1]["output"]["result"]["stdout"] == "second"
     assert first["end_timestamp"] < second["end_timestamp"]
-    # It is delivered once the task has ended, and changes nothing.
-    eventually(lambda: keeping.action_state(action_of(first)) == "SUCCESS", "it is delivered")
+    # It is delivered once the task is final, and changes nothing.
+    eventually(lambda: keeping.action_state(action_of(first)) == "SUCCESS", "the result is delivered")
     assert keeping.wait(workflow).execution["state"] == "SUCCESS"
 
 
-def test_a_workflow_is_deleted(bench: Bench) -> None:
+def test_deleted_workflow_cancels_its_execution(bench: Bench) -> None:
     workflow = bench.start(bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = running(bench, workflow)
-    # The relay must have seen it: what it never saw may be another Mistral's.
+    # The relay must have seen the action: an unknown one may belong to another Mistral.
     eventually(lambda: bench.action_state(action_of(child)) == "RUNNING", "the action runs")
-    comparisons = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
+    resyncs = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
 
     def seen() -> bool:
-        # One may have been under way.
+        # A resync may have been running already.
         done = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
-        return done >= comparisons + 2
+        return done >= resyncs + 2
 
-    eventually(seen, "the relay has compared")
+    eventually(seen, "the relay has resynced")
     requests.delete(
         f"{bench.mistral_url}/executions/{workflow}?force=true", timeout=30
     ).raise_for_status()
@@ -155,7 +156,7 @@ def test_a_workflow_is_deleted(bench: Bench) -> None:
     assert bench.stackstorm.executions.wait(child["id"])["status"] == "canceled"
 
 
-def test_a_child_is_cancelled(bench: Bench) -> None:
+def test_cancelled_execution_cancels_its_workflow(bench: Bench) -> None:
     workflow = bench.start(bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = running(bench, workflow)
     assert bench.st2.cancel(child["id"])
@@ -164,8 +165,8 @@ def test_a_child_is_cancelled(bench: Bench) -> None:
     assert run.execution["state"] == "CANCELLED"
 
 
-def test_what_another_mistral_of_the_same_site_runs_is_left_alone(bench: Bench) -> None:
-    """A site that is used twice is a mistake, and no reason to cancel what runs."""
+def test_execution_of_another_mistral_with_the_same_site_is_not_cancelled(bench: Bench) -> None:
+    # Using a site twice is a mistake, but no reason to cancel executions.
     foreign = schedule(
         bench.st2,
         ExecutionRequest(
@@ -178,7 +179,7 @@ def test_what_another_mistral_of_the_same_site_runs_is_left_alone(bench: Bench) 
     assert done["status"] == "succeeded"
 
 
-def test_a_relay_that_ends_cancels_nothing(bench: Bench) -> None:
+def test_stopped_relay_cancels_nothing(bench: Bench) -> None:
     workflow = bench.start(
         bench.workbook(
             "sleep: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 5}}}"

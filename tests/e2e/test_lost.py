@@ -1,4 +1,4 @@
-"""Actions that were lost before they reached StackStorm, or whose child has gone from there."""
+"""Actions that were lost before they reached StackStorm, or whose execution vanished from there."""
 
 from __future__ import annotations
 
@@ -36,14 +36,13 @@ each:
   input: {{ref: sandbox.echo, parameters: {{value: <% $.i %>}}}}
 """
 
-# Every action that begins is late at once, so that it looks first; a child that cannot be made is given
-# up soon.
+# So short that every action looks its execution up first, and that a lost action is closed soon.
 OPTIONS = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 6"
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox that soon sees what is lost."""
+    """Yield a sandbox whose relay soon reschedules lost actions."""
     yield from new_bench(tmp_path_factory.mktemp("lost"), relay_options=OPTIONS)
 
 
@@ -62,10 +61,10 @@ def kill_mistral(bench: Bench) -> None:
     server.stop()
 
 
-def test_what_an_executor_lost_is_scheduled_after_all(bench: Bench) -> None:
-    """Mistral is killed while it hands out many actions: some have run, some run, some never began."""
+def test_lost_actions_are_rescheduled_after_mistral_was_killed(bench: Bench) -> None:
+    # Killed while it starts many actions: some are complete, some run, some never started.
     workflow = bench.start(bench.workbook(EACH))
-    eventually(lambda: len(children(bench, workflow)) > MANY // 6, "some are scheduled")
+    eventually(lambda: len(children(bench, workflow)) > MANY // 6, "some executions exist")
     kill_mistral(bench)
     before = len(children(bench, workflow))
     assert before < MANY
@@ -75,22 +74,22 @@ def test_what_an_executor_lost_is_scheduled_after_all(bench: Bench) -> None:
     results = [action["output"]["result"] for action in run.actions]
     assert sorted(result["result"]["value"] for result in results) == list(range(MANY))
     assert len(children(bench, workflow)) == MANY
-    adopted = [line for line in bench.sandbox.relay.tail(100_000) if " Adopted: " in line]
-    assert len(adopted) >= (MANY - before) // 2
+    rescheduled = [line for line in bench.sandbox.relay.tail(100_000) if " Adopted: " in line]
+    assert len(rescheduled) >= (MANY - before) // 2
 
 
-# -- what is scheduled, and what is not ----------------------------------------------------------
+# -- rescheduled or not --------------------------------------------------------------------------
 
 
 @dataclass
 class Way:
-    """The way to a StackStorm, on which requests can be lost."""
+    """A path to StackStorm on which requests can be lost."""
 
     stackstorm: StackStorm
     posts_vanish: threading.Event = field(default_factory=threading.Event)
-    """No POST arrives, and nobody is told."""
+    """Drop every POST without a response."""
     all_vanish: threading.Event = field(default_factory=threading.Event)
-    """Nothing arrives."""
+    """Drop every request without a response."""
     before_post: Callable[[], None] | None = None
     """Called before a POST is passed on."""
 
@@ -106,7 +105,7 @@ class Way:
 
 
 class LossyBench(Bench):
-    """A sandbox in which what is sent to StackStorm can be lost."""
+    """A sandbox in which requests to StackStorm can be lost."""
 
     way: Way
 
@@ -115,14 +114,16 @@ class LossyBench(Bench):
         return self.way.stackstorm
 
     def lost(self, workflow: str, *given: Any, **more: Any) -> str:
-        """Start a workflow whose action is sent to nobody; its id, once the action has given up."""
+        """Start a workflow whose action is lost, and return its id once the action has given up."""
         log = self.sandbox.mistral_server.log_path
         since = len(log.read_bytes())
         self.way.posts_vanish.set()
         try:
             started = self.start(workflow, *given, **more)
-            tells = "The relay will find out"
-            eventually(lambda: tells in log.read_text(errors="replace")[since:], "it has given up")
+            message = "The relay checks it"
+            eventually(
+                lambda: message in log.read_text(errors="replace")[since:], "the action has given up"
+            )
         finally:
             self.way.posts_vanish.clear()
         return started
@@ -162,7 +163,7 @@ say:
 CMD = {"cmd": "printf %s '{{ 1 + 1 }} {% raw %} é'"}
 
 
-def test_a_child_that_the_relay_makes_is_what_the_action_would_have_made(lossy: LossyBench) -> None:
+def test_rescheduled_execution_equals_one_that_the_action_creates(lossy: LossyBench) -> None:
     parent = lossy.parent()
     sent = lossy.run(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent)
     found = lossy.wait(lossy.lost(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent))
@@ -179,7 +180,7 @@ def test_a_child_that_the_relay_makes_is_what_the_action_would_have_made(lossy: 
         assert by_relay.get(key) == by_action.get(key), key
 
 
-def test_what_stackstorm_refuses_is_an_error_and_the_workflow_goes_on(lossy: LossyBench) -> None:
+def test_rejected_lost_action_is_an_error_and_on_error_runs(lossy: LossyBench) -> None:
     tasks = """
     bad: {action: st2.action, input: {ref: core.nonesuch}, on-error: [after]}
     after: {action: std.noop}
@@ -192,7 +193,7 @@ def test_what_stackstorm_refuses_is_an_error_and_the_workflow_goes_on(lossy: Los
     assert "400" in error
 
 
-def test_what_cannot_be_read_back_is_an_error(lossy: LossyBench) -> None:
+def test_lost_ad_hoc_action_is_an_error(lossy: LossyBench) -> None:
     extra = """
     actions:
       shell:
@@ -210,13 +211,13 @@ def test_what_cannot_be_read_back_is_an_error(lossy: LossyBench) -> None:
     assert "ad-hoc" in run.actions[0]["output"]["result"]["error"]
 
 
-def test_a_child_that_vanished_is_an_error_and_is_not_made_again(lossy: LossyBench) -> None:
+def test_vanished_execution_is_an_error_and_is_not_recreated(lossy: LossyBench) -> None:
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
 
     def runs() -> list[dict[str, Any]]:
         return [child for child in children(lossy, workflow) if child["status"] == "running"]
 
-    (child,) = eventually(runs, "the child runs")
+    (child,) = eventually(runs, "the execution runs")
     time.sleep(1.5)
     lossy.stackstorm.executions.remove(child["id"])
     run = lossy.wait(workflow)
@@ -225,14 +226,14 @@ def test_a_child_that_vanished_is_an_error_and_is_not_made_again(lossy: LossyBen
     assert children(lossy, workflow) == []
 
 
-def test_nothing_is_concluded_while_stackstorm_is_away(lossy: LossyBench) -> None:
-    """Away for longer than reschedule_after and lost_after together."""
+def test_no_action_is_lost_while_stackstorm_does_not_respond(lossy: LossyBench) -> None:
+    # For longer than reschedule_after and lost_after together.
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
 
     def runs() -> list[dict[str, Any]]:
         return [child for child in children(lossy, workflow) if child["status"] == "running"]
 
-    (child,) = eventually(runs, "the child runs")
+    (child,) = eventually(runs, "the execution runs")
     lossy.way.all_vanish.set()
     try:
         time.sleep(10)
@@ -247,11 +248,11 @@ def test_nothing_is_concluded_while_stackstorm_is_away(lossy: LossyBench) -> Non
     assert len(children(lossy, workflow)) == 1
 
 
-def test_of_two_children_the_later_one_is_cancelled(lossy: LossyBench) -> None:
+def test_duplicate_execution_is_cancelled(lossy: LossyBench) -> None:
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
-    (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
+    (first,) = eventually(lambda: children(lossy, workflow), "the execution is created")
     ids = first["context"]["mistral"]
-    # As a gateway would that sends a request once more.
+    # Like a gateway that repeats a request.
     second = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, MistralIds(**ids)))
     assert lossy.stackstorm.executions.wait(second["id"])["status"] == "canceled"
     assert lossy.action_state(ids["action_execution_id"]) == "RUNNING"
@@ -261,9 +262,9 @@ def test_of_two_children_the_later_one_is_cancelled(lossy: LossyBench) -> None:
     assert f"Cancelling StackStorm execution {second['id']}" in said
 
 
-def test_two_children_are_told_apart_after_a_restart(lossy: LossyBench) -> None:
+def test_duplicate_execution_is_cancelled_after_a_restart(lossy: LossyBench) -> None:
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
-    (first,) = eventually(lambda: children(lossy, workflow), "the child is made")
+    (first,) = eventually(lambda: children(lossy, workflow), "the execution is created")
     lossy.sandbox.relay.stop()
     ids = MistralIds(**first["context"]["mistral"])
     second = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
@@ -328,24 +329,22 @@ def with_options(text: str, options: dict[str, str]) -> str:
     return text.replace("[st2]\n", f"[st2]\nread_timeout = {TIMEOUT}\n")
 
 
-@pytest.mark.parametrize("away", [False, True], ids=["relay-there", "relay-away"])
-def test_a_child_that_comes_after_its_workflow_was_cancelled_is_cancelled_too(
-    lossy: LossyBench, away: bool
-) -> None:
-    """An executor takes its time: the relay has closed the action before the child is made."""
+@pytest.mark.parametrize("stopped", [False, True], ids=["relay-running", "relay-stopped"])
+def test_late_execution_of_a_cancelled_workflow_is_cancelled(lossy: LossyBench, stopped: bool) -> None:
+    # A slow executor: the relay has closed the action before the execution is created.
     workflow = lossy.lost(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
     (task,) = lossy.mistral.tasks(workflow)
     (action,) = lossy.actions(task["id"])
     lossy.request("PUT", f"/executions/{workflow}", {"state": "CANCELLED"})
     eventually(lambda: lossy.action_state(action["id"]) == "CANCELLED", "the action is closed")
-    # Compared twice more, the relay has forgotten it.
+    # Two more resyncs, after which the relay has forgotten the action.
     time.sleep(1.5)
     assert children(lossy, workflow) == []
-    if away:
+    if stopped:
         lossy.sandbox.relay.stop()
     ids = MistralIds("mistral", workflow, "late", task["id"], action["id"])
     late = schedule(lossy.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
-    if away:
-        # Nothing waits: only that it looks for those of others tells it of this one.
+    if stopped:
+        # No action is pending, so only the look for orphaned executions finds this one.
         lossy.sandbox.relay.start()
     assert lossy.stackstorm.executions.wait(late["id"])["status"] == "canceled"

@@ -46,7 +46,7 @@ def test_mistral_lists_both_actions_with_their_inputs(bench: Bench) -> None:
     assert "SUCCESS, ERROR or CANCELLED" in found["st2.callback"]["description"]
 
 
-def test_result_is_the_childs_plus_where_it_is(bench: Bench) -> None:
+def test_result_has_the_executions_result_and_a_link(bench: Bench) -> None:
     run = bench.run(
         bench.workbook(
             """
@@ -82,7 +82,7 @@ def test_result_is_the_childs_plus_where_it_is(bench: Bench) -> None:
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {v or "k": [{"k": v}]}])
-def test_values_arrive_as_they_are(bench: Bench, value: str, wrap: Any) -> None:
+def test_parameters_arrive_unchanged(bench: Bench, value: str, wrap: Any) -> None:
     workflow = bench.workbook(echo("<% $.value %>"), inputs="[value]")
     run = bench.run(workflow, {"value": wrap(value)})
     assert run.execution["state"] == "SUCCESS", run.actions
@@ -95,7 +95,7 @@ def test_render_jinja_lets_stackstorm_render(bench: Bench) -> None:
     assert run.result("say")["result"] == {"value": "2"}
 
 
-def test_children_belong_to_the_parent_also_below_a_sub_workflow(bench: Bench) -> None:
+def test_executions_of_a_sub_workflow_have_the_same_parent(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
         """
@@ -105,7 +105,7 @@ def test_children_belong_to_the_parent_also_below_a_sub_workflow(bench: Bench) -
           on-success: below
         below:
           workflow: inner
-          # A sub-workflow has an environment of its own: this hands ours on, unevaluated.
+          # A sub-workflow starts with an empty environment. Pass this one on, unevaluated.
           input: {env: <% env() %>, evaluate_env: false}
         """,
         more="""
@@ -125,7 +125,7 @@ def test_children_belong_to_the_parent_also_below_a_sub_workflow(bench: Bench) -
     assert names == {f"{book}.main", f"{book}.inner"}
 
 
-def test_notify_of_the_context_goes_with_each_child(bench: Bench) -> None:
+def test_notify_of_the_context_is_sent_with_each_execution(bench: Bench) -> None:
     notify = {"on-complete": {"routes": ["ops"], "message": "done"}}
     workflow = bench.workbook("say: {action: st2.action, input: {ref: core.noop}}")
     started = bench.mistral.start_workflow(
@@ -136,7 +136,7 @@ def test_notify_of_the_context_goes_with_each_child(bench: Bench) -> None:
     assert child["liveaction"]["notify"]["on-complete"]["routes"] == ["ops"]
 
 
-def test_with_items(bench: Bench) -> None:
+def test_with_items_creates_one_execution_per_item(bench: Bench) -> None:
     workflow = bench.workbook(
         """
         each:
@@ -152,13 +152,13 @@ def test_with_items(bench: Bench) -> None:
     assert all(len(bench.children_of(action["id"])) == 1 for action in run.actions)
 
 
-def test_ad_hoc(bench: Bench) -> None:
+def test_action_without_a_workflow(bench: Bench) -> None:
     action = bench.request(
         "POST",
         "/action_executions",
         {"name": "st2.action", "input": {"ref": "core.local", "parameters": {"cmd": "echo hi"}}},
     )
-    eventually(lambda: bench.action_state(action["id"]) == "SUCCESS", "the ad-hoc action ends")
+    eventually(lambda: bench.action_state(action["id"]) == "SUCCESS", "the action ends")
     done = bench.mistral.get_action(action["id"])
     assert done is not None
     output = done["output"]
@@ -166,7 +166,7 @@ def test_ad_hoc(bench: Bench) -> None:
     assert output["result"]["stdout"] == "hi"
 
 
-def test_an_action_of_the_users_own_that_is_based_on_it(bench: Bench) -> None:
+def test_ad_hoc_action_based_on_st2_action(bench: Bench) -> None:
     workflow = bench.workbook(
         "say: {action: shell, input: {line: echo based}}",
         extra="""
@@ -182,7 +182,7 @@ def test_an_action_of_the_users_own_that_is_based_on_it(bench: Bench) -> None:
     assert run.result("say")["stdout"] == "based"
 
 
-def test_an_action_based_on_it_tells_its_errors_too(bench: Bench) -> None:
+def test_ad_hoc_action_reports_the_error(bench: Bench) -> None:
     workflow = bench.workbook(
         "say: {action: broken}",
         extra="""
@@ -197,7 +197,7 @@ def test_an_action_based_on_it_tells_its_errors_too(bench: Bench) -> None:
     assert run.result("say")["status"] == 400
 
 
-def test_an_action_based_on_it_takes_the_context_from_the_environment(bench: Bench) -> None:
+def test_ad_hoc_action_takes_the_context_from_the_environment(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
         "say: {action: quiet}",
@@ -214,7 +214,7 @@ def test_an_action_based_on_it_takes_the_context_from_the_environment(bench: Ben
     assert len(bench.st2.children(parent["id"])) == 1
 
 
-def test_stackstorms_refusal_is_the_tasks_result(bench: Bench) -> None:
+def test_rejected_request_is_the_tasks_result(bench: Bench) -> None:
     workflow = bench.workbook(
         """
         no-such:
@@ -248,7 +248,7 @@ def test_stackstorms_refusal_is_the_tasks_result(bench: Bench) -> None:
         ({"ref": "core.local", "render_jinja": "yes"}, "render_jinja"),
     ],
 )
-def test_bad_input_ends_in_an_error_and_sends_nothing(
+def test_invalid_input_is_an_error_and_nothing_is_sent(
     bench: Bench, given: dict[str, Any], named: str
 ) -> None:
     before = len(bench.stackstorm.executions.all())
@@ -260,7 +260,7 @@ def test_bad_input_ends_in_an_error_and_sends_nothing(
     assert len(bench.stackstorm.executions.all()) == before
 
 
-def test_a_failed_child_is_an_error_with_its_result(bench: Bench) -> None:
+def test_failed_execution_is_an_error_with_its_result(bench: Bench) -> None:
     workflow = bench.workbook(
         """
         breaks:
@@ -278,7 +278,7 @@ def test_a_failed_child_is_an_error_with_its_result(bench: Bench) -> None:
     assert result["st2"]["status"] == "failed"
 
 
-def test_a_child_that_timed_out_is_an_error(bench: Bench) -> None:
+def test_execution_that_timed_out_is_an_error(bench: Bench) -> None:
     workflow = bench.workbook(
         "slow: {action: st2.action, input: {ref: core.local, parameters: {cmd: sleep 30, timeout: 1}}}"
     )
@@ -287,7 +287,7 @@ def test_a_child_that_timed_out_is_an_error(bench: Bench) -> None:
     assert run.result("slow")["st2"]["status"] == "timeout"
 
 
-def test_a_cancelled_child_cancels_the_task(bench: Bench) -> None:
+def test_cancelled_execution_cancels_the_task(bench: Bench) -> None:
     workflow = bench.workbook(
         "slow: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 300}}}"
     )
@@ -302,7 +302,7 @@ def test_a_cancelled_child_cancels_the_task(bench: Bench) -> None:
             ),
             None,
         ),
-        "the child runs",
+        "the execution runs",
     )
     cancel(bench, child["id"])
     run = bench.wait(started)
@@ -320,7 +320,7 @@ def cancel(bench: Bench, execution_id: str) -> None:
     answer.raise_for_status()
 
 
-def test_an_inquiry_leaves_the_action_running_until_it_is_answered(bench: Bench) -> None:
+def test_action_stays_running_until_an_inquiry_is_answered(bench: Bench) -> None:
     workflow = bench.workbook(
         "ask: {action: st2.action, input: {ref: core.ask, parameters: {route: ops}}}"
     )
@@ -351,7 +351,7 @@ def test_an_inquiry_leaves_the_action_running_until_it_is_answered(bench: Bench)
     assert run.result("ask")["response"] == {"continue": True}
 
 
-def test_a_huge_result_is_cut_and_keeps_its_state(bench: Bench) -> None:
+def test_large_result_is_truncated_and_keeps_its_state(bench: Bench) -> None:
     workflow = bench.workbook(
         """
         good:

@@ -17,7 +17,7 @@ def report(state: str, result: str = "<% $.result %>") -> str:
         """
 
 
-def told(bench: Bench, parent: dict[str, Any]) -> dict[str, Any]:
+def execution_of(bench: Bench, parent: dict[str, Any]) -> dict[str, Any]:
     execution = bench.st2.get_execution(parent["id"])
     assert execution is not None
     return execution
@@ -34,12 +34,12 @@ def told(bench: Bench, parent: dict[str, Any]) -> dict[str, Any]:
         ("abandoned", "abandoned"),
     ],
 )
-def test_the_parent_gets_state_and_result(bench: Bench, state: str, status: str) -> None:
+def test_parent_gets_status_and_result(bench: Bench, state: str, status: str) -> None:
     parent = bench.parent()
     workflow = bench.workbook(report(state), inputs="[result]")
     run = bench.run(workflow, {"result": {"a": [1, None, "{{ x }}"]}}, parent=parent)
     assert run.execution["state"] == "SUCCESS", run.actions
-    execution = told(bench, parent)
+    execution = execution_of(bench, parent)
     assert execution["status"] == status
     assert execution["result"] == {
         "output": {"a": [1, None, "{{ x }}"]},
@@ -56,12 +56,12 @@ def test_the_parent_gets_state_and_result(bench: Bench, state: str, status: str)
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "canceled"])
-def test_a_cancelled_parent_keeps_stackstorms_own_result(bench: Bench, state: str) -> None:
+def test_cancelled_parent_keeps_stackstorms_result(bench: Bench, state: str) -> None:
     parent = bench.parent()
     run = bench.run(bench.workbook(report(state, "why")), parent=parent)
     assert run.execution["state"] == "SUCCESS"
-    eventually(lambda: told(bench, parent)["status"] == "canceled", "the parent is cancelled")
-    assert told(bench, parent)["result"] == {
+    eventually(lambda: execution_of(bench, parent)["status"] == "canceled", "the parent is cancelled")
+    assert execution_of(bench, parent)["result"] == {
         "message": "Action canceled by user.",
         "user": "st2admin",
     }
@@ -69,14 +69,14 @@ def test_a_cancelled_parent_keeps_stackstorms_own_result(bench: Bench, state: st
 
 
 @pytest.mark.parametrize("result", ["text", 5, None, [1], {}, True])
-def test_any_result_becomes_an_object(bench: Bench, result: Any) -> None:
+def test_any_value_is_reported_as_output(bench: Bench, result: Any) -> None:
     parent = bench.parent()
     workflow = bench.workbook(report("SUCCESS"), inputs="[result]")
     bench.run(workflow, {"result": result}, parent=parent)
-    assert told(bench, parent)["result"]["output"] == result
+    assert execution_of(bench, parent)["result"]["output"] == result
 
 
-def test_saying_it_again_is_a_success(bench: Bench) -> None:
+def test_second_callback_succeeds_without_effect(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
         """
@@ -91,10 +91,10 @@ def test_saying_it_again_is_a_success(bench: Bench) -> None:
     )
     run = bench.run(workflow, parent=parent)
     assert run.result("again") == {"execution_id": parent["id"], "status": "succeeded"}
-    assert told(bench, parent)["result"]["output"] == "first"
+    assert execution_of(bench, parent)["result"]["output"] == "first"
 
 
-def test_saying_something_else_later_is_a_success_that_says_what_stands(bench: Bench) -> None:
+def test_second_callback_with_another_state_reports_the_first(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
         """
@@ -111,8 +111,8 @@ def test_saying_something_else_later_is_a_success_that_says_what_stands(bench: B
     assert run.execution["state"] == "SUCCESS"
     result = run.result("again")
     assert result["status"] == "failed"
-    assert "had ended as failed before" in result["message"]
-    assert told(bench, parent)["result"]["output"] == "first"
+    assert "was failed before" in result["message"]
+    assert execution_of(bench, parent)["result"]["output"] == "first"
 
 
 def failed_with(bench: Bench, tasks: str, env: dict[str, Any]) -> str:
@@ -122,20 +122,20 @@ def failed_with(bench: Bench, tasks: str, env: dict[str, Any]) -> str:
     return str(run.result("tell")["error"])
 
 
-def test_an_unknown_state_lists_what_is_understood(bench: Bench) -> None:
+def test_unknown_state_lists_the_valid_ones(bench: Bench) -> None:
     parent = bench.parent()
     env = environment(bench.sandbox.st2_settings.api_url, parent)
     error = failed_with(bench, report("DONE", "x"), env)
     assert error.startswith("state: 'DONE'")
     assert "SUCCESS, ERROR or CANCELLED" in error
-    assert told(bench, parent)["status"] == "running"
+    assert execution_of(bench, parent)["status"] == "running"
 
 
-def test_without_a_parent_it_is_an_error(bench: Bench) -> None:
+def test_missing_parent_is_an_error(bench: Bench) -> None:
     assert "st2_context.parent: is missing" in failed_with(bench, report("SUCCESS", "x"), {})
 
 
-def test_an_unknown_parent_is_an_error(bench: Bench) -> None:
+def test_unknown_parent_is_an_error(bench: Bench) -> None:
     context = {"parent": {"execution_id": "0" * 24}}
     env = {"__actions": {"st2.callback": {"st2_context": context}}}
     error = failed_with(bench, report("SUCCESS", "x"), env)

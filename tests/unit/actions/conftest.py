@@ -28,9 +28,9 @@ def st2() -> Iterator[StackStorm]:
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
-    """Set options of [st2] in the configuration that Mistral itself uses."""
+    """Set options of [st2] in Mistral's configuration."""
     conf = cfg.CONF
-    # As in an executor: the configuration has been read.
+    # As in an executor: the configuration was read before.
     conf([], project="mistral", default_config_files=[])
     config.register_opts(conf)
     changed: set[str] = set()
@@ -40,7 +40,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
             conf.set_override(name, value, group="st2")
             changed.add(name)
 
-    # Nothing waits long here. Silence is what takes read_timeout, and few tests are silent.
+    # Short timeouts. Only a server that does not respond takes read_timeout.
     override(connect_timeout=5, read_timeout=5, retry_deadline=5)
     yield override
     for name in changed:
@@ -51,7 +51,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 
 @pytest.fixture
 def make_context() -> MakeContext:
-    """Mistral's context of an action; ids that are not given are those of a task in a workflow."""
+    """Return a function that makes the context which Mistral passes to an action of a workflow."""
 
     def make(**ids: Any) -> ActionContext:
         known = {

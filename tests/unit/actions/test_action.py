@@ -36,11 +36,11 @@ Configure = Callable[..., None]
 MakeContext = Callable[..., Any]
 
 
-def sent_context(server: BreakingServer) -> Any:
+def context_sent_to(server: BreakingServer) -> Any:
     return json.loads(server.requests[-1].headers["st2-context"])
 
 
-def child_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any]]:
+def executions_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any]]:
     return [
         execution
         for execution in st2.executions.all()
@@ -48,7 +48,7 @@ def child_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_inputs_are_these_and_only_ref_is_required() -> None:
+def test_only_ref_is_required() -> None:
     parameters = inspect.signature(St2Action).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     assert defaults == {
@@ -59,7 +59,7 @@ def test_the_inputs_are_these_and_only_ref_is_required() -> None:
     }
 
 
-def test_an_action_makes_one_execution_and_leaves_the_result_to_the_relay(
+def test_run_creates_one_execution_and_returns_no_result(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key=st2.create_api_key(), site="east")
@@ -67,34 +67,34 @@ def test_an_action_makes_one_execution_and_leaves_the_result_to_the_relay(
     assert not action.is_sync()
     assert action.run(make_context(action_execution_id="one")) is None
     assert not action.is_sync()
-    [child] = child_of(st2, "one")
-    assert child["context"]["mistral"] == {
+    [execution] = executions_of(st2, "one")
+    assert execution["context"]["mistral"] == {
         "site": "east",
         "workflow_execution_id": "w-1",
         "workflow_name": "wf",
         "task_execution_id": "t-1",
         "action_execution_id": "one",
     }
-    assert st2.executions.wait(child["id"])["result"]["stdout"] == "{{ 1 + 1 }} {% endraw %} 😀"
+    assert st2.executions.wait(execution["id"])["result"]["stdout"] == "{{ 1 + 1 }} {% endraw %} 😀"
 
 
-def test_a_parent_is_attached_to_the_child(
+def test_execution_has_the_parent_of_the_context(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key=st2.create_api_key())
     assert St2Action("test.job").run(make_context(action_execution_id="p")) is None
-    [parent] = child_of(st2, "p")
+    [parent] = executions_of(st2, "p")
     context = {"parent": {"execution_id": parent["id"], "user": "root"}}
     assert (
         St2Action("core.noop", st2_context=context).run(make_context(action_execution_id="c")) is None
     )
-    [child] = child_of(st2, "c")
-    assert child["parent"] == parent["id"]
-    # Nobody has vouched for that user.
-    assert "user" not in child["context"]["parent"]
+    [execution] = executions_of(st2, "c")
+    assert execution["parent"] == parent["id"]
+    # The context is not signed.
+    assert "user" not in execution["context"]["parent"]
 
 
-def test_values_are_rendered_where_the_action_or_the_configuration_says_so(
+def test_input_render_jinja_overrides_the_option(
     configure: Configure, make_context: MakeContext
 ) -> None:
     parameters = {"cmd": "{{ 1 + 1 }}"}
@@ -111,34 +111,32 @@ def test_values_are_rendered_where_the_action_or_the_configuration_says_so(
             assert (sent == parameters) is rendered
 
 
-def test_ids_that_an_ad_hoc_run_lacks_are_left_out(
+def test_missing_ids_of_an_ad_hoc_run_are_omitted(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
         ids = dict.fromkeys(("workflow_execution_id", "workflow_name", "task_execution_id"))
         assert St2Action("core.noop").run(make_context(**ids)) is None
-        assert sent_context(server) == {"mistral": {"site": "mistral", "action_execution_id": "a-1"}}
+        assert context_sent_to(server) == {"mistral": {"site": "mistral", "action_execution_id": "a-1"}}
         assert St2Action("core.noop").run(make_context(**ids, action_execution_id=None)) is None
-        assert sent_context(server) == {"mistral": {"site": "mistral"}}
+        assert context_sent_to(server) == {"mistral": {"site": "mistral"}}
 
 
-def test_a_notification_is_sent_unless_the_task_is_known_and_skipped(
-    configure: Configure, make_context: MakeContext
-) -> None:
+def test_notify_is_omitted_for_a_skipped_task(configure: Configure, make_context: MakeContext) -> None:
     notify = {"on-complete": {"routes": ["slack"]}}
     context = {"notify": notify, "skip_notify_tasks": ["quiet"]}
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
         for task, expected in (("loud", notify), ("quiet", None), (None, notify)):
             mistral_context = make_context()
-            # Mistral tells no task's name today; a later one may.
+            # Mistral 20 to 23 pass no task name; a later version may.
             mistral_context.execution.task_name = task
             assert St2Action("core.noop", st2_context=context).run(mistral_context) is None
             assert server.requests[-1].json().get("notify") == expected
 
 
-def test_a_task_may_say_its_own_name(configure: Configure, make_context: MakeContext) -> None:
+def test_task_name_in_the_context_counts(configure: Configure, make_context: MakeContext) -> None:
     parent = {"execution_id": "6b03c160746e6986596007f7"}
     context = {"parent": parent, "notify": {"on-complete": {}}, "skip_notify_tasks": ["quiet"]}
     signed = sign(context, "hush")
@@ -148,20 +146,18 @@ def test_a_task_may_say_its_own_name(configure: Configure, make_context: MakeCon
             action = St2Action("core.noop", st2_context={**signed, "task_name": task})
             assert action.run(make_context()) is None
             assert server.requests[-1].json().get("notify") == expected
-            assert sent_context(server)["chain"] == {"name": task}
+            assert context_sent_to(server)["chain"] == {"name": task}
 
 
-def test_a_child_has_a_name_also_where_its_task_says_none(
-    configure: Configure, make_context: MakeContext
-) -> None:
+def test_ref_is_the_name_without_a_task_name(configure: Configure, make_context: MakeContext) -> None:
     context = {"parent": {"execution_id": PARENT_ID}}
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
         assert St2Action("core.noop", st2_context=context).run(make_context()) is None
-        assert sent_context(server)["chain"] == {"name": "core.noop"}
+        assert context_sent_to(server)["chain"] == {"name": "core.noop"}
 
 
-# -- what is refused before anything is sent -----------------------------------------------------
+# -- rejected before anything is sent ------------------------------------------------------------
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -205,7 +201,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({}, {"api_url": "http://st2/v1?key=hush"}, "[st2] api_url"),
     ],
 )
-def test_what_cannot_be_used_is_named_before_anything_is_sent(
+def test_invalid_input_or_option_is_named_and_nothing_is_sent(
     configure: Configure,
     make_context: MakeContext,
     inputs: dict[str, Any],
@@ -222,11 +218,11 @@ def test_what_cannot_be_used_is_named_before_anything_is_sent(
     assert named in result.error["error"]
     assert result.error["ref"] == action.ref
     assert "hush" not in str(result.error)
-    # Of an ad-hoc action's base only a synchronous one's error counts.
+    # Mistral drops the error of an asynchronous action that is the base of an ad-hoc action.
     assert action.is_sync()
 
 
-def test_a_context_that_is_too_long_is_refused_before_anything_is_sent(
+def test_too_long_context_is_rejected_and_nothing_is_sent(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(MADE) as server:
@@ -237,10 +233,10 @@ def test_a_context_that_is_too_long_is_refused_before_anything_is_sent(
         assert server.connections == 0
 
 
-# -- what StackStorm refuses ---------------------------------------------------------------------
+# -- rejected by StackStorm ----------------------------------------------------------------------
 
 
-def test_an_answer_of_stackstorm_is_in_the_result_with_its_status_and_the_ref(
+def test_error_result_has_status_message_and_ref(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key=st2.create_api_key())
@@ -253,11 +249,11 @@ def test_an_answer_of_stackstorm_is_in_the_result_with_its_status_and_the_ref(
     assert "core.missing" in result.error["message"]
     assert f"POST {st2.api_url}/executions" in result.error["error"]
     assert "hush" not in str(result.error)
-    assert child_of(st2, "refused") == []
+    assert executions_of(st2, "refused") == []
     assert action.is_sync()
 
 
-def test_a_key_that_is_not_taken_names_the_option(
+def test_rejected_api_key_names_the_option(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key="hush")
@@ -268,17 +264,15 @@ def test_a_key_that_is_not_taken_names_the_option(
     assert "hush" not in str(result.error)
 
 
-def test_a_password_lets_an_action_in(
+def test_run_authenticates_with_a_password(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, auth_url=st2.auth_url, username=st2.username, password=st2.password)
     assert St2Action("core.noop").run(make_context(action_execution_id="password")) is None
-    assert len(child_of(st2, "password")) == 1
+    assert len(executions_of(st2, "password")) == 1
 
 
-def test_a_redirect_gets_no_credential_to_its_target(
-    configure: Configure, make_context: MakeContext
-) -> None:
+def test_redirect_is_not_followed(configure: Configure, make_context: MakeContext) -> None:
     with BreakingServer(MADE) as thief, BreakingServer(redirect(f"{thief.url}/executions")) as server:
         configure(api_url=server.url, api_key="hush")
         result = St2Action("core.noop").run(make_context())
@@ -287,7 +281,7 @@ def test_a_redirect_gets_no_credential_to_its_target(
         assert thief.connections == 0
 
 
-def test_a_stackstorm_that_a_context_names_gets_no_configured_credential(
+def test_stackstorm_of_the_context_gets_no_credential(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(MADE) as other:
@@ -298,11 +292,11 @@ def test_a_stackstorm_that_a_context_names_gets_no_configured_credential(
     assert "hush" not in str(request.headers)
 
 
-# -- what is lost --------------------------------------------------------------------------------
+# -- lost requests and responses -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("nowhere", [refusing, not_accepting])
-def test_a_stackstorm_that_cannot_be_reached_is_an_error_that_names_it(
+def test_unreachable_stackstorm_is_an_error_with_its_url(
     configure: Configure, make_context: MakeContext, nowhere: Any
 ) -> None:
     with nowhere() as url:
@@ -316,17 +310,17 @@ def test_a_stackstorm_that_cannot_be_reached_is_an_error_that_names_it(
     assert action.is_sync()
 
 
-def test_an_execution_whose_answer_was_lost_is_found(
+def test_execution_is_found_after_a_lost_response(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(forward(st2.base_url, reset()), forward(st2.base_url)) as server:
         configure(api_url=f"{server.url}/api/v1", api_key=st2.create_api_key())
         assert St2Action("core.noop").run(make_context(action_execution_id="lost")) is None
-    assert len(child_of(st2, "lost")) == 1
+    assert len(executions_of(st2, "lost")) == 1
 
 
 @pytest.mark.parametrize("lost", [reset(), stall(), answer(500)])
-def test_what_cannot_be_settled_in_time_is_left_to_the_relay(
+def test_unknown_outcome_leaves_the_action_running(
     configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture, lost: Any
 ) -> None:
     with BreakingServer(lost) as server:
@@ -339,7 +333,7 @@ def test_what_cannot_be_settled_in_time_is_left_to_the_relay(
     assert "relay" in caplog.text
 
 
-def test_what_the_relay_could_not_find_is_an_error(
+def test_unknown_outcome_without_an_id_is_an_error(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(reset()) as server:
@@ -350,34 +344,34 @@ def test_what_the_relay_could_not_find_is_an_error(
         assert server.calls() == ["POST /executions"]
 
 
-# -- what Mistral does with an action ------------------------------------------------------------
+# -- actions as Mistral uses them ----------------------------------------------------------------
 
 
-def test_an_action_survives_the_way_to_a_remote_executor(
+def test_action_runs_after_serialization(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key=st2.create_api_key(), context_key=["hush"])
     assert St2Action("test.job").run(make_context(action_execution_id="p2")) is None
-    [parent] = child_of(st2, "p2")
+    [parent] = executions_of(st2, "p2")
     signed = sign({"parent": {"execution_id": parent["id"], "user": "stanley"}}, "hush")
     action = St2Action("core.local", {"cmd": "echo é{{", "env": {"A": "1"}}, signed, False)
     wire = serialization.get_polymorphic_serializer().serialize(action)
     arrived = serialization.get_polymorphic_serializer().deserialize(wire)
     assert vars(arrived) == vars(action)
     assert arrived.run(make_context(action_execution_id="remote")) is None
-    [child] = child_of(st2, "remote")
-    assert child["parent"] == parent["id"]
-    assert child["context"]["parent"]["user"] == "stanley"
-    assert st2.executions.wait(child["id"])["result"]["stdout"] == "é{{"
+    [execution] = executions_of(st2, "remote")
+    assert execution["parent"] == parent["id"]
+    assert execution["context"]["parent"]["user"] == "stanley"
+    assert st2.executions.wait(execution["id"])["result"]["stdout"] == "é{{"
 
 
-def test_an_actions_attributes_are_json_and_hold_no_credential(configure: Configure) -> None:
+def test_attributes_are_json_without_credentials(configure: Configure) -> None:
     configure(api_key="hush")
     action = St2Action("core.local", {"cmd": "date"}, {"parent": None})
     assert "hush" not in json.dumps(vars(action))
 
 
-def test_making_an_action_sends_and_checks_nothing(configure: Configure) -> None:
+def test_constructor_neither_sends_nor_validates(configure: Configure) -> None:
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
         made: Any = St2Action(None, 5, "x", "y")  # type: ignore[arg-type]
@@ -385,7 +379,7 @@ def test_making_an_action_sends_and_checks_nothing(configure: Configure) -> None
     assert isinstance(made, mistral.Action)
 
 
-def test_no_repr_and_no_log_shows_a_parameter_or_a_credential(
+def test_repr_and_log_show_no_parameter_and_no_credential(
     configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -401,10 +395,10 @@ def test_no_repr_and_no_log_shows_a_parameter_or_a_credential(
     assert "hush" not in shown
 
 
-# -- clients are shared --------------------------------------------------------------------------
+# -- shared clients ------------------------------------------------------------------------------
 
 
-def test_actions_share_connections(configure: Configure, make_context: MakeContext) -> None:
+def test_actions_share_a_connection(configure: Configure, make_context: MakeContext) -> None:
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
         for _ in range(5):
@@ -415,7 +409,7 @@ def test_actions_share_connections(configure: Configure, make_context: MakeConte
         assert server.connections == 2
 
 
-def test_a_changed_configuration_makes_a_new_client(
+def test_changed_configuration_creates_a_new_client(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(MADE) as server:
@@ -425,7 +419,7 @@ def test_a_changed_configuration_makes_a_new_client(
         assert [request.headers["st2-api-key"] for request in server.requests] == ["one", "two"]
 
 
-def test_many_actions_at_once_make_one_child_each(
+def test_concurrent_actions_create_one_execution_each(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, username=st2.username, password=st2.password, auth_url=st2.auth_url)
@@ -437,7 +431,7 @@ def test_many_actions_at_once_make_one_child_each(
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(run, range(16)))
-    assert all(len(child_of(st2, f"many-{number}")) == 1 for number in range(16))
+    assert all(len(executions_of(st2, f"many-{number}")) == 1 for number in range(16))
 
 
 def test_run_reads_each_group_of_options_once(

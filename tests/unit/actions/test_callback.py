@@ -31,28 +31,28 @@ MakeContext = Callable[..., Any]
 
 @pytest.fixture
 def parent(st2: StackStorm, configure: Configure, make_context: MakeContext) -> str:
-    """A running execution, made as any child is."""
+    """Return the id of a running execution."""
     configure(api_url=st2.api_url, api_key=st2.create_api_key())
     known = {execution["id"] for execution in st2.executions.all()}
     assert St2Action("test.job").run(make_context()) is None
     [made] = [e["id"] for e in st2.executions.all() if e["id"] not in known]
-    # As long as its runner has not said so, StackStorm may overwrite what it is told.
+    # Until the runner has returned, StackStorm may overwrite a final status.
     while st2.executions.get(made).get("result") != {"note": "started"}:
         time.sleep(0.001)
     return str(made)
 
 
-def told(parent: str, state: Any, result: Any = None, **context: Any) -> St2Callback:
+def callback_for(parent: str, state: Any, result: Any = None, **context: Any) -> St2Callback:
     return St2Callback(state, result, {"parent": {"execution_id": parent}, **context})
 
 
-def test_the_inputs_are_these_and_only_state_is_required() -> None:
+def test_only_state_is_required() -> None:
     parameters = inspect.signature(St2Callback).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     assert defaults == {"state": inspect.Parameter.empty, "result": None, "st2_context": None}
 
 
-def test_a_callback_is_done_when_it_has_run() -> None:
+def test_callback_is_synchronous() -> None:
     assert St2Callback("SUCCESS").is_sync()
 
 
@@ -67,10 +67,10 @@ def test_a_callback_is_done_when_it_has_run() -> None:
     ],
 )
 @pytest.mark.parametrize("output", [None, "é😀", [1, {"a": None}]])
-def test_a_parent_gets_the_state_and_an_object(
+def test_parent_gets_status_and_result(
     st2: StackStorm, parent: str, make_context: MakeContext, state: str, status: str, output: Any
 ) -> None:
-    result = told(parent, state, output).run(make_context())
+    result = callback_for(parent, state, output).run(make_context())
     assert result.is_success()
     assert result.data == {"execution_id": parent, "status": status}
     execution = st2.executions.get(parent)
@@ -78,29 +78,29 @@ def test_a_parent_gets_the_state_and_an_object(
     assert execution["result"] == {"output": output, "state": state, "mistral": IDS}
 
 
-def test_a_parent_that_is_to_be_cancelled_may_take_a_moment(
+def test_cancelled_parent_may_be_canceling_first(
     st2: StackStorm, parent: str, make_context: MakeContext
 ) -> None:
-    result = told(parent, "CANCELLED").run(make_context())
+    result = callback_for(parent, "CANCELLED").run(make_context())
     assert result.is_success()
     assert result.data["status"] in ("canceling", "canceled")
     assert "message" not in result.data
     assert st2.executions.wait(parent)["status"] == "canceled"
 
 
-def test_telling_again_is_a_success_and_changes_nothing(
+def test_second_callback_succeeds_without_effect(
     st2: StackStorm, parent: str, make_context: MakeContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = told(parent, "SUCCESS", "first").run(make_context())
+    first = callback_for(parent, "SUCCESS", "first").run(make_context())
     caplog.clear()
-    second = told(parent, "SUCCESS", "second").run(make_context())
+    second = callback_for(parent, "SUCCESS", "second").run(make_context())
     assert first.data == second.data == {"execution_id": parent, "status": "succeeded"}
     assert st2.executions.get(parent)["result"]["output"] == "first"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize(("state", "wanted"), [("ERROR", "failed"), ("CANCELLED", "canceled")])
-def test_a_parent_that_ended_otherwise_is_a_success_that_says_so(
+def test_parent_with_another_final_status_stays_unchanged_and_is_reported(
     st2: StackStorm,
     parent: str,
     make_context: MakeContext,
@@ -108,8 +108,8 @@ def test_a_parent_that_ended_otherwise_is_a_success_that_says_so(
     state: str,
     wanted: str,
 ) -> None:
-    told(parent, "SUCCESS", "first").run(make_context())
-    result = told(parent, state).run(make_context())
+    callback_for(parent, "SUCCESS", "first").run(make_context())
+    result = callback_for(parent, state).run(make_context())
     assert result.is_success()
     assert result.data["status"] == "succeeded"
     assert "succeeded" in result.data["message"]
@@ -119,21 +119,21 @@ def test_a_parent_that_ended_otherwise_is_a_success_that_says_so(
     assert any(parent in warning for warning in warnings)
 
 
-def test_an_answer_that_was_lost_is_asked_for_again(
+def test_lost_response_is_retried(
     st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext
 ) -> None:
     with BreakingServer(forward(st2.base_url, reset()), forward(st2.base_url)) as server:
         configure(api_url=f"{server.url}/api/v1")
-        result = told(parent, "SUCCESS", 5).run(make_context())
+        result = callback_for(parent, "SUCCESS", 5).run(make_context())
         assert result.data == {"execution_id": parent, "status": "succeeded"}
     assert st2.executions.get(parent)["result"]["output"] == 5
 
 
-def test_an_unknown_parent_is_an_error_with_its_status(
+def test_unknown_parent_is_an_error_with_status_404(
     st2: StackStorm, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(api_url=st2.api_url, api_key=st2.create_api_key())
-    result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+    result = callback_for(UNKNOWN_ID, "SUCCESS").run(make_context())
     assert result.is_error()
     assert result.error["status"] == 404
     assert UNKNOWN_ID in result.error["message"]
@@ -156,10 +156,10 @@ def deep(levels: int) -> Any:
         ({"a": {1}}, {"a": "(a set, which is no JSON)"}, "no JSON"),
     ],
 )
-def test_a_result_that_stackstorm_cannot_store_is_replaced_and_the_parent_ends(
+def test_values_that_stackstorm_cannot_store_are_replaced(
     st2: StackStorm, parent: str, make_context: MakeContext, output: Any, stored: Any, reason: str
 ) -> None:
-    assert told(parent, "ERROR", output).run(make_context()).is_success()
+    assert callback_for(parent, "ERROR", output).run(make_context()).is_success()
     execution = st2.executions.get(parent)
     assert execution["status"] == "failed"
     assert execution["result"]["output"] == stored
@@ -168,10 +168,10 @@ def test_a_result_that_stackstorm_cannot_store_is_replaced_and_the_parent_ends(
 
 
 @pytest.mark.parametrize("levels", [400, 100_000])
-def test_a_result_that_is_nested_without_end_is_cut_and_the_parent_ends(
+def test_too_deeply_nested_result_is_truncated(
     st2: StackStorm, parent: str, make_context: MakeContext, levels: int
 ) -> None:
-    assert told(parent, "SUCCESS", deep(levels)).run(make_context()).is_success()
+    assert callback_for(parent, "SUCCESS", deep(levels)).run(make_context()).is_success()
     execution = st2.executions.get(parent)
     assert execution["status"] == "succeeded"
     assert "nested deeper than 100 levels" in json.dumps(execution["result"]["output"])
@@ -181,10 +181,10 @@ def test_a_result_that_is_nested_without_end_is_cut_and_the_parent_ends(
 @pytest.mark.parametrize(
     "output", [{"a.b": 1, "$c": {"$": 2}, "": 3, "\x00": "\x00"}, 2**63 - 1, -(2**63) + 1, "😀" * 1000]
 )
-def test_an_odd_result_that_stackstorm_stores_arrives_as_it_is(
+def test_unusual_result_that_stackstorm_stores_is_unchanged(
     st2: StackStorm, parent: str, make_context: MakeContext, output: Any
 ) -> None:
-    told(parent, "SUCCESS", output).run(make_context())
+    callback_for(parent, "SUCCESS", output).run(make_context())
     assert st2.executions.get(parent)["result"] == {
         "output": output,
         "state": "SUCCESS",
@@ -193,13 +193,13 @@ def test_an_odd_result_that_stackstorm_stores_arrives_as_it_is(
 
 
 @pytest.mark.parametrize("output", ["y" * 17_000_000, {"a": ["é" * 9_000_000]}])
-def test_a_result_that_is_too_large_for_stackstorm_is_cut_at_once_and_the_parent_ends(
+def test_too_large_result_is_truncated_without_a_retry(
     st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext, output: Any
 ) -> None:
-    # Long enough that a retry, or the wait for a deadline, would be seen.
+    # Long enough to notice a retry, or a wait for a deadline.
     configure(retry_deadline=60, read_timeout=60)
     begun = time.monotonic()
-    result = told(parent, "ERROR", output).run(make_context())
+    result = callback_for(parent, "ERROR", output).run(make_context())
     assert time.monotonic() - begun < 30
     assert result.data == {"execution_id": parent, "status": "failed"}
     report = st2.executions.get(parent)["result"]
@@ -212,33 +212,33 @@ def test_a_result_that_is_too_large_for_stackstorm_is_cut_at_once_and_the_parent
 
 
 @pytest.mark.parametrize("refusal", [answer(400), answer(413), answer(500)])
-def test_a_result_that_is_refused_without_words_is_cut_too(
+def test_rejected_result_is_truncated(
     st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext, refusal: Any
 ) -> None:
     with BreakingServer(refusal, forward(st2.base_url)) as server:
         configure(api_url=f"{server.url}/api/v1", retry_deadline=0)
-        result = told(parent, "SUCCESS", "small").run(make_context())
+        result = callback_for(parent, "SUCCESS", "small").run(make_context())
     assert result.data == {"execution_id": parent, "status": "succeeded"}
     assert "cut" in st2.executions.get(parent)["result"]["mistral"]
 
 
 @pytest.mark.parametrize("lost", [reset(), stall(), answer(500), answer(200, {"status": "succeeded"})])
-def test_a_parent_that_could_not_be_told_in_time_is_an_error(
+def test_unknown_outcome_is_an_error(
     configure: Configure, make_context: MakeContext, lost: Any
 ) -> None:
     with BreakingServer(lost) as server:
         configure(api_url=server.url, read_timeout=0.2, retry_deadline=0.5)
-        result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+        result = callback_for(UNKNOWN_ID, "SUCCESS").run(make_context())
     assert result.is_error()
     assert f"PUT {server.url}/executions/{UNKNOWN_ID}" in result.error["error"]
 
 
-def test_a_stackstorm_that_is_down_is_an_error_that_names_it(
+def test_unreachable_stackstorm_is_an_error_with_its_url(
     configure: Configure, make_context: MakeContext
 ) -> None:
     with refusing() as url:
         configure(api_url=url, retry_deadline=0.5)
-        result = told(UNKNOWN_ID, "SUCCESS").run(make_context())
+        result = callback_for(UNKNOWN_ID, "SUCCESS").run(make_context())
     assert result.is_error()
     assert url in result.error["error"]
     assert "refused" in result.error["error"]
@@ -277,7 +277,7 @@ def test_a_stackstorm_that_is_down_is_an_error_that_names_it(
         ({}, {"site": ""}, "[st2] site"),
     ],
 )
-def test_what_cannot_be_used_is_named_before_anything_is_sent(
+def test_invalid_input_or_option_is_named_and_nothing_is_sent(
     configure: Configure,
     make_context: MakeContext,
     inputs: dict[str, Any],
@@ -294,7 +294,7 @@ def test_what_cannot_be_used_is_named_before_anything_is_sent(
     assert "hush" not in str(result.error)
 
 
-def test_a_signed_parent_is_told(
+def test_signed_parent_is_finished(
     st2: StackStorm, parent: str, configure: Configure, make_context: MakeContext
 ) -> None:
     configure(context_key=["new", "hush"])
@@ -304,10 +304,10 @@ def test_a_signed_parent_is_told(
     assert st2.executions.get(parent)["status"] == "succeeded"
 
 
-def test_a_callback_survives_the_way_to_a_remote_executor(
+def test_callback_runs_after_serialization(
     st2: StackStorm, parent: str, make_context: MakeContext
 ) -> None:
-    callback = told(parent, "SUCCESS", {"é": ["{{ 1 }}", None]})
+    callback = callback_for(parent, "SUCCESS", {"é": ["{{ 1 }}", None]})
     serializer = serialization.get_polymorphic_serializer()
     arrived = serializer.deserialize(serializer.serialize(callback))
     assert vars(arrived) == vars(callback)
@@ -317,22 +317,22 @@ def test_a_callback_survives_the_way_to_a_remote_executor(
 
 
 @pytest.mark.parametrize("said", [answer(401), answer(403), answer(503), reset()])
-def test_what_says_nothing_of_the_result_is_no_reason_to_cut_it(
+def test_other_errors_do_not_truncate_the_result(
     configure: Configure, make_context: MakeContext, said: Any
 ) -> None:
     with BreakingServer(said) as server:
         configure(api_url=server.url, retry_deadline=0)
-        assert told(UNKNOWN_ID, "SUCCESS", "small").run(make_context()).is_error()
+        assert callback_for(UNKNOWN_ID, "SUCCESS", "small").run(make_context()).is_error()
         assert {request.json()["result"]["output"] for request in server.requests} == {"small"}
 
 
-def test_no_repr_and_no_log_shows_the_result_or_a_credential(
+def test_repr_and_log_show_no_result_and_no_credential(
     configure: Configure, make_context: MakeContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with BreakingServer(answer(404)) as server:
         configure(api_url=server.url, api_key="hush-key")
-        callback = told(UNKNOWN_ID, "SUCCESS", {"password": "hush"})
+        callback = callback_for(UNKNOWN_ID, "SUCCESS", {"password": "hush"})
         result = callback.run(make_context())
     assert repr(callback) == "<st2.callback 'SUCCESS'>"
     assert "st2.callback" in caplog.text

@@ -1,4 +1,4 @@
-"""Which StackStorm, and whose: what both actions refuse before anything is sent."""
+"""Both actions reject untrusted contexts before anything is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DONE = answer(200, {"id": PARENT_ID, "status": "succeeded"})
 
 
 def run(kind: str, st2_context: Any, context: Any) -> Any:
-    """The error of the action, or None."""
+    """Run one of the actions and return its error, or None."""
     if kind == "action":
         result = St2Action("core.noop", {"a": 1}, st2_context).run(context)
     else:
@@ -36,7 +36,7 @@ def run(kind: str, st2_context: Any, context: Any) -> Any:
 both = pytest.mark.parametrize("kind", ["action", "callback"])
 
 
-def _looks_like(port: int) -> list[str]:
+def _spellings(port: int) -> list[str]:
     decimal = int(ipaddress.ip_address("127.0.0.1"))
     hosts = ["127.1", str(decimal), hex(decimal), "0x7f.1", "0177.0.0.1", "127.0.0.1.", "localhost"]
     hosts += ["0.0.0.0", "0", "[::ffff:127.0.0.1]", "u:p@127.0.0.1", "%31%32%37.0.0.1", "１２７.0.0.1"]
@@ -56,14 +56,14 @@ def _looks_like(port: int) -> list[str]:
 
 @both
 @pytest.mark.parametrize("number", range(20))
-def test_a_look_alike_of_our_stackstorm_gets_no_connection(
+def test_another_spelling_of_our_url_gets_no_connection(
     configure: Configure, make_context: MakeContext, kind: str, number: int
 ) -> None:
-    """Each of them would reach the server, or at least be tried."""
+    # Each spelling would reach the server, or at least be attempted.
     with BreakingServer(DONE) as server:
-        api_url = _looks_like(server.port)[number]
+        api_url = _spellings(server.port)[number]
         configure(api_url=server.url, api_key="hush-key", context_key=["hush-context"])
-        # Signed: not even who has the key chooses where our credential goes.
+        # Signed: even a holder of the key must not choose where our credential goes.
         context = sign({**CONTEXT, "api_url": api_url}, "hush-context")
         error = run(kind, context, make_context())
         assert server.connections == 0
@@ -71,14 +71,14 @@ def test_a_look_alike_of_our_stackstorm_gets_no_connection(
     assert "hush" not in str(error)
 
 
-def test_the_table_of_look_alikes_is_all_tried() -> None:
-    assert len(_looks_like(1)) == 20
-    # Else the test above would not be about the same place.
+def test_all_spellings_are_tested() -> None:
+    assert len(_spellings(1)) == 20
+    # Otherwise the test above would not be about the same host.
     assert socket.gethostbyname("127.1") == socket.gethostbyname("0x7f.1") == "127.0.0.1"
 
 
 @both
-def test_an_allowed_stackstorm_gets_no_credential(
+def test_allowed_stackstorm_gets_no_credential(
     configure: Configure, make_context: MakeContext, kind: str
 ) -> None:
     with BreakingServer(DONE) as ours, BreakingServer(DONE) as other:
@@ -120,7 +120,7 @@ def test_an_allowed_stackstorm_gets_no_credential(
         sign({**CONTEXT, "workflow_execution_id": "w-2"}, "hush-context"),
     ],
 )
-def test_an_unsigned_or_altered_context_is_refused(
+def test_unsigned_or_altered_context_is_rejected(
     configure: Configure, make_context: MakeContext, kind: str, context: dict[str, Any]
 ) -> None:
     with BreakingServer(DONE) as server:
@@ -135,7 +135,7 @@ def test_an_unsigned_or_altered_context_is_refused(
 
 @both
 @pytest.mark.parametrize("key", ["hush-context", "hush-2"])
-def test_each_of_two_keys_is_believed(
+def test_a_signature_by_either_key_is_valid(
     configure: Configure, make_context: MakeContext, kind: str, key: str
 ) -> None:
     with BreakingServer(DONE) as server:
