@@ -43,4 +43,6 @@ def complete_action(
         if "st2" not in output or not retries_exhausted or not breaks_on(error, output):
             raise
         status = error.status
-    return mistral.complete_action(action_execution_id, state, results.refused(output, status))
+    return mistral.complete_action(
+        action_execution_id, state, results.truncate_rejected(output, status)
+    )

@@ -11,7 +11,7 @@ from st2actions_mistral.bridge.rejection import breaks_on
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
-from st2actions_mistral.model.result import cut_parent_result
+from st2actions_mistral.model.result import truncate_parent_result
 from st2actions_mistral.model.workflow import WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
@@ -86,4 +86,4 @@ def complete_parent(
         execution_id,
         reason,
     )
-    return client.finish(execution_id, status, cut_parent_result(report))
+    return client.finish(execution_id, status, truncate_parent_result(report))

@@ -1,4 +1,7 @@
-"""What can be said in JSON, by everybody in between, and what becomes of the rest."""
+"""Check, read and repair values that travel as JSON.
+
+Every system on the way has limits of its own, which the constants here respect.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,43 @@ from typing import Any, Final
 
 from st2actions_mistral.errors import InputError
 
-DEEPEST: Final = 100
-"""Levels of lists and objects that are passed on. Mistral 23 takes a result of 300 and answers 500 to
-one of 500; from 250 objects on its YAQL fails the whole workflow (measured). MongoDB's own documents
-have 100."""
+MAX_DEPTH: Final = 100
+"""Levels of lists and objects that are passed on.
 
-_TOO_DEEP: Final = f"(nested deeper than {DEEPEST} levels, cut)"
+Mistral 23 accepts a result of 300 levels and answers 500 for 500. From 250 levels of objects on,
+its YAQL fails the whole workflow (measured). MongoDB's documents have at most 100.
+"""
+
+_TOO_DEEP: Final = f"(nested deeper than {MAX_DEPTH} levels, truncated)"
 
 # Python reads and writes integers of up to 4,300 digits.
 _LARGEST_BITS: Final = 14_000
 
-# A string, or what opens or closes a list or an object. A quote by itself opens a string that does not
-# end: without it each further quote would be tried, each to the end of the text.
+# A string, or the start or end of a list or an object. A single quote starts a string without an end.
+# Without it, every further quote would be tried, each to the end of the text.
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]|"', re.DOTALL)
 
 
 def check(name: str, value: Any) -> None:
-    """See that JSON has a word for every part of a value.
+    """Check that a value can be sent as JSON.
 
-    :param name: the input in question, as its author knows it.
-    :raises InputError: it holds NaN or an infinity, which Python's own JSON lets pass and others do
-        not, half a surrogate pair, which UTF-8 has no bytes for, more than :data:`DEEPEST` levels, an
-        integer that Python does not write, or something like a set or a date. The text shows nothing
-        of the value.
+    :param name: the input, as its author knows it.
+    :raises InputError: it has NaN or an infinity, which only Python's JSON accepts, half a surrogate
+        pair, which UTF-8 cannot encode, more than :data:`MAX_DEPTH` levels, an integer that Python does
+        not write, or an object such as a set or a date. The message shows nothing of the value.
     """
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         raise InputError(name, "is nested too deeply to be sent as JSON.") from None
     except UnicodeEncodeError:
-        raise InputError(name, "holds half of a surrogate pair, which is no character.") from None
+        raise InputError(name, "holds half a surrogate pair, which is not a character.") from None
     except ValueError:
         raise InputError(name, _why_not_json(value)) from None
     except TypeError as error:
         raise InputError(name, f"cannot be sent as JSON ({error}).") from None
-    if _is_deeper(value, DEEPEST):
-        raise InputError(name, f"is nested too deeply: more than {DEEPEST} levels.")
+    if _is_deeper(value, MAX_DEPTH):
+        raise InputError(name, f"is nested too deeply: more than {MAX_DEPTH} levels.")
 
 
 def _why_not_json(value: Any) -> str:
@@ -58,12 +62,12 @@ def _why_not_json(value: Any) -> str:
 
 
 def decode(body: str | bytes) -> Any:
-    """JSON as the other side wrote it, also where Python's own reader gives up.
+    """Return decoded JSON, also where Python's own decoder fails.
 
-    An integer that is too long for Python becomes the text of its digits. What is nested too deeply for
-    Python is cut below :data:`DEEPEST` levels.
+    An integer that is too long for Python becomes a string of its digits. JSON that is nested too
+    deeply for Python is truncated below :data:`MAX_DEPTH` levels.
 
-    :raises ValueError: it is no JSON.
+    :raises ValueError: it is not JSON.
     """
     try:
         return json.loads(body, parse_int=_integer)
@@ -73,17 +77,17 @@ def decode(body: str | bytes) -> Any:
 
 
 def sanitize(value: Any, *, integer_bits: int = _LARGEST_BITS) -> tuple[Any, list[str]]:
-    """A value as it is, with a text in the place of each part that JSON cannot say.
+    """Return a value in which strings replace whatever JSON does not have.
 
-    :param integer_bits: larger integers become texts too.
-    :return: the value, and what was replaced, in words; none for a value that is as it was.
+    :param integer_bits: larger integers become strings too.
+    :return: the value, and descriptions of what was replaced; none for an unchanged value.
     """
     replaced: dict[str, None] = {}
-    return _sanitize(value, integer_bits, DEEPEST, replaced), list(replaced)
+    return _sanitize(value, integer_bits, MAX_DEPTH, replaced), list(replaced)
 
 
 def _sanitize(value: Any, integer_bits: int, levels: int, replaced: dict[str, None]) -> Any:
-    # In the order of how often they come.
+    # The most frequent types first.
     if isinstance(value, str):
         return _text(value, replaced)
     if value is None or isinstance(value, bool):
@@ -91,18 +95,18 @@ def _sanitize(value: Any, integer_bits: int, levels: int, replaced: dict[str, No
     if isinstance(value, int):
         if value.bit_length() <= integer_bits:
             return value
-        replaced[f"integers of more than {integer_bits} bits, by texts"] = None
+        replaced[f"integers of more than {integer_bits} bits, by strings"] = None
         if value.bit_length() > _LARGEST_BITS:
-            return f"(an integer of {value.bit_length()} bits, cut)"
+            return f"(an integer of {value.bit_length()} bits, truncated)"
         return str(value)
     if isinstance(value, float):
         if math.isfinite(value):
             return value
-        replaced["numbers that are not finite, by texts"] = None
+        replaced["numbers that are not finite, by strings"] = None
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping | list | tuple):
         if levels == 0:
-            replaced[f"what is nested deeper than {DEEPEST} levels, by a note"] = None
+            replaced[f"values nested deeper than {MAX_DEPTH} levels, by notes"] = None
             return _TOO_DEEP
         if isinstance(value, Mapping):
             return {
@@ -110,8 +114,8 @@ def _sanitize(value: Any, integer_bits: int, levels: int, replaced: dict[str, No
                 for key, item in value.items()
             }
         return [_sanitize(item, integer_bits, levels - 1, replaced) for item in value]
-    replaced["values that are no JSON, by notes"] = None
-    return f"(a {type(value).__name__}, which is no JSON)"
+    replaced["values that are not JSON, by notes"] = None
+    return f"(a {type(value).__name__}, which is not JSON)"
 
 
 def _text(text: str, replaced: dict[str, None]) -> str:
@@ -138,24 +142,24 @@ def _integer(digits: str) -> int | str:
 
 
 def _shallow(text: str) -> str:
-    """JSON with a note in the place of each list and object below DEEPEST levels.
+    """Return JSON with a note in the place of each list and object below MAX_DEPTH levels.
 
     :raises ValueError: it ends within a string, a list or an object.
     """
-    pieces, depth, begin = [], 0, 0
+    pieces, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] == '"':
             raise ValueError("the text ends within a string")
         sign = text[token.start()]
         if sign in "[{":
             depth += 1
-            if depth == DEEPEST + 1:
-                pieces.append(text[begin : token.start()])
+            if depth == MAX_DEPTH + 1:
+                pieces.append(text[start : token.start()])
         elif sign in "]}":
-            if depth == DEEPEST + 1:
+            if depth == MAX_DEPTH + 1:
                 pieces.append(json.dumps(_TOO_DEEP))
-                begin = token.end()
+                start = token.end()
             depth -= 1
     if depth > 0:
         raise ValueError("the text ends within a list or an object")
-    return "".join([*pieces, text[begin:]])
+    return "".join([*pieces, text[start:]])

@@ -1,4 +1,4 @@
-"""What a parent execution gets of a workflow that has ended: its output, and what its tasks did."""
+"""Build the result of a parent execution from its final workflow: its output and its tasks."""
 
 from __future__ import annotations
 
@@ -10,63 +10,67 @@ from typing import Any, Final
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.result import parent_result, shortened
+from st2actions_mistral.model.result import parent_result, truncate
 from st2actions_mistral.model.workflow import WorkflowRef, decoded, has_items
 
-# Bytes of JSON. StackStorm's documents may have 16 MB, and hold a result once; a listing with results
-# should still be read with patience.
+# Bytes of JSON. StackStorm's documents may have 16 MB and hold a result once. A listing with results
+# should not take too long.
 _LARGEST_TASK: Final = 16 * 1024
 _ALL_TASKS: Final = 1024 * 1024
 _LARGEST_OUTPUT: Final = 4 * 1024 * 1024
 
-# Mistral puts the traceback of its own code behind the reason of a failure. Behind that again come the
-# others, in a list of tasks that failed.
+# After the reason of a failure Mistral puts the traceback of its own code. The reasons of other failed
+# tasks may follow.
 _TRACEBACK: Final = re.compile(
     r":?\nTraceback \(most recent call last\):\n.*?"
     r"(?=\n+  [^\n]* \[task_ex_id=|\n+    \[(?:action|wf)_ex_id=|\Z)",
     re.DOTALL,
 )
 
-MOST_TASKS: Final = 1000
-"""The others, the later ones, are counted only."""
+MAX_TASKS: Final = 1000
+"""Later tasks are only counted."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a workflow that has ended."""
+    """One task of a final workflow."""
 
     shown: Mapping[str, Any]
-    """As Mistral's API shows it, with ``result`` (JSON in a text)."""
+    """The task as Mistral's API shows it, with ``result`` (JSON in a string)."""
     started: Sequence[str] = ()
-    """The workflow executions that it has started."""
+    """The workflow executions that it started."""
     children: Sequence[str] = ()
-    """The StackStorm executions made for it, the oldest first; wanted where it
-    :func:`lacks_children`."""
+    """Its StackStorm executions, the oldest first; needed where it :func:`lacks_children`."""
 
     def entry(self) -> dict[str, Any]:
-        """``{"name", "state", "result"}``; with ``execution_id`` of its child in StackStorm, or
-        ``execution_ids`` of a task with items; with ``workflow_execution_id`` or
-        ``workflow_execution_ids`` of its sub-workflows; with ``state_info`` in ERROR."""
+        """Return the task as it is in the result of the parent execution.
+
+        :return: ``{"name", "state", "result"}``; with ``execution_id`` of its child execution, or
+            ``execution_ids`` for a task with items; with ``workflow_execution_id`` or
+            ``workflow_execution_ids`` of its sub-workflows; with ``state_info`` in ERROR.
+        """
         several = has_items(self.shown)
         result = decoded(self.shown.get("result"))
         if result == [] and not several and self.shown.get("state") != states.SUCCESS:
-            # What Mistral shows of a task none of whose actions has ended, as of one that timed out.
+            # Mistral shows an empty list if no action is final, after a timeout for example.
             result = None
         entry: dict[str, Any] = {
             "name": self.shown.get("name"),
             "state": self.shown.get("state"),
-            "result": _cut(result, _LARGEST_TASK),
+            "result": _truncate(result, _LARGEST_TASK),
         }
         entry |= _named("execution_id", self._children(result, several), several)
         entry |= _named("workflow_execution_id", list(self.started), several)
         if self.shown.get("state") == states.ERROR and self.shown.get("state_info"):
-            entry["state_info"] = shortened(_reason(self.shown["state_info"]))
+            entry["state_info"] = truncate(_reason(self.shown["state_info"]))
         return entry
 
     def _children(self, result: Any, several: bool) -> list[str]:
-        """Those in its result. What the result has not got is found among all that were made: of a task
-        tried several times the last one; of items, each child, for it is not known which one was tried
-        again."""
+        """Return the child executions: those in the result, completed by those that were created.
+
+        The last one counts for a task with several attempts. All count for a task with items, because
+        it is unknown which item was retried.
+        """
         named = _in_result(result)
         if several:
             return [*named, *(id_ for id_ in self.children if id_ not in named)]
@@ -74,8 +78,9 @@ class Task:
 
 
 def lacks_children(task: Mapping[str, Any]) -> bool:
-    """Whether the result of a task names no StackStorm execution, or of a task with items fewer than
-    there are items.
+    """Return True if the result of a task names fewer StackStorm executions than it has items.
+
+    A task without items has one.
 
     :param task: see ``Task.shown``.
     """
@@ -87,24 +92,28 @@ def lacks_children(task: Mapping[str, Any]) -> bool:
 def in_order(
     tasks: Sequence[Mapping[str, Any]], required: Mapping[str, Collection[str]] | None = None
 ) -> list[Mapping[str, Any]]:
-    """Tasks, none before one that it followed or required: Mistral's times are whole seconds.
+    """Return tasks in an order in which none comes before one that it followed or required.
 
-    :param tasks: as Mistral's API lists them, the oldest first as far as that can be told.
+    Mistral's times are whole seconds, so they do not give the order.
+
+    :param tasks: as Mistral's API lists them, the oldest first.
     :param required: the names of the tasks that each task of a reverse workflow requires.
     """
     known = {task["id"]: task for task in tasks}
-    begun_by = {id_: _followed(task) for id_, task in known.items()}
+    triggered_by = {id_: _followed(task) for id_, task in known.items()}
     if required:
         # A task of a reverse workflow runs once.
         ids = {task["name"]: id_ for id_, task in known.items()}
         for name, id_ in ids.items():
-            begun_by[id_] += [ids[other] for other in sorted(required.get(name, ())) if other in ids]
+            triggered_by[id_] += [
+                ids[other] for other in sorted(required.get(name, ())) if other in ids
+            ]
     placed: dict[str, Mapping[str, Any]] = {}
     for task in tasks:
         waiting = {task["id"]: task}
         while waiting:
             id_ = next(reversed(waiting))
-            before = next((b for b in begun_by[id_] if b in known and b not in placed), None)
+            before = next((b for b in triggered_by[id_] if b in known and b not in placed), None)
             if before is None or before in waiting:
                 placed.setdefault(id_, waiting.pop(id_))
             else:
@@ -113,18 +122,18 @@ def in_order(
 
 
 def workflow_report(
-    workflow: Mapping[str, Any], tasks: Sequence[Task], ref: WorkflowRef, *, left_out: int = 0
+    workflow: Mapping[str, Any], tasks: Sequence[Task], ref: WorkflowRef, *, omitted: int = 0
 ) -> dict[str, Any]:
-    """The result of a parent, see ``model.result.parent_result``, with ``tasks``.
+    """Return the result of a parent execution, see ``model.result.parent_result``, with ``tasks``.
 
-    Under ``mistral`` stand also ``state_info`` where Mistral has one, and ``cut``, in words, where
-    something was left out.
+    ``mistral`` also has ``state_info`` where Mistral has one, and ``truncated`` where something was
+    omitted.
 
     :param workflow: the execution as Mistral's API shows it.
     :param tasks: the oldest first.
-    :param left_out: how many more there were.
+    :param omitted: the number of further tasks.
     """
-    cut: list[str] = []
+    truncated: list[str] = []
     entries: list[dict[str, Any]] = []
     results = bare = 0
     for task in tasks:
@@ -132,37 +141,37 @@ def workflow_report(
         size = _size(entry["result"])
         if results + size > _ALL_TASKS:
             del entry["result"]
-            cut = ["results of tasks"]
+            truncated = ["results of tasks"]
         else:
             results += size
         bare += _size({**entry, "result": None})
         if bare > _ALL_TASKS:
             break
         entries.append(entry)
-    left_out += len(tasks) - len(entries)
-    if left_out:
-        cut.append(f"{left_out} tasks")
+    omitted += len(tasks) - len(entries)
+    if omitted:
+        truncated.append(f"{omitted} tasks")
     info = workflow.get("state_info")
     output = decoded(workflow.get("output"))
-    # What Mistral gives a workflow that failed and says no output of its own.
+    # The default output that Mistral gives a failed workflow.
     if info and isinstance(output, Mapping) and output.get("result") == info:
         output = {**output, "result": _reason(info)}
     if _size(output) > _LARGEST_OUTPUT:
-        cut.append(f"of the output what is more than {_LARGEST_OUTPUT // 2**20} MiB")
-        output = _cut(output, _LARGEST_OUTPUT)
+        truncated.append(f"the output above {_LARGEST_OUTPUT // 2**20} MiB")
+        output = _truncate(output, _LARGEST_OUTPUT)
     extra: dict[str, Any] = {}
     if info:
-        extra["state_info"] = shortened(_reason(info))
-    if cut:
-        extra["cut"] = {
-            "message": f"Left out: {', '.join(cut)}."
-            f" The whole of it is in Mistral, in workflow execution {ref.execution_id}."
+        extra["state_info"] = truncate(_reason(info))
+    if truncated:
+        extra["truncated"] = {
+            "message": f"Omitted: {', '.join(truncated)}."
+            f" The whole result is in Mistral, in workflow execution {ref.execution_id}."
         }
     return parent_result(output, workflow["state"], _ids(ref), extra=extra, tasks=entries)
 
 
 def lost_report(ref: WorkflowRef, reason: str) -> dict[str, Any]:
-    """The result of a parent whose workflow Mistral does not know."""
+    """Return the result of a parent execution whose workflow Mistral does not know."""
     return parent_result(None, states.ERROR, _ids(ref), extra={"state_info": reason})
 
 
@@ -171,12 +180,12 @@ def _ids(ref: WorkflowRef) -> MistralIds:
 
 
 def _reason(info: Any) -> Any:
-    """Why something failed, in Mistral's words, without tracebacks."""
+    """Return Mistral's reason for a failure without tracebacks."""
     return _TRACEBACK.sub("", info) if isinstance(info, str) else info
 
 
 def _followed(task: Mapping[str, Any]) -> list[str]:
-    """The tasks whose end began this one."""
+    """Return the ids of the tasks that triggered this one."""
     context = decoded(task.get("runtime_context"))
     triggers = context.get("triggered_by") if isinstance(context, Mapping) else None
     found = [t.get("task_id") for t in triggers or () if isinstance(t, Mapping)]
@@ -190,7 +199,7 @@ def _named(name: str, ids: list[str], several: bool) -> dict[str, Any]:
 
 
 def _actions_of(task: Mapping[str, Any]) -> int:
-    """How many actions a task needs at least."""
+    """Return the number of actions that a task needs at least."""
     if not has_items(task):
         return 1
     count = decoded(task["runtime_context"])["with_items"]
@@ -199,38 +208,38 @@ def _actions_of(task: Mapping[str, Any]) -> int:
 
 
 def _in_result(result: Any) -> list[str]:
-    """The StackStorm executions in the result of a task."""
+    """Return the ids of the StackStorm executions in the result of a task."""
     found = [_child(item) for item in (result if isinstance(result, list) else [result])]
     return [id_ for id_ in found if id_]
 
 
 def _child(result: Any) -> str | None:
-    """The StackStorm execution in a result as ``model.result.task_result`` makes it."""
+    """Return the id of the StackStorm execution in a result of ``model.result.task_result``."""
     st2 = result.get("st2") if isinstance(result, Mapping) else None
     found = st2.get("execution_id") if isinstance(st2, Mapping) else None
     return found if isinstance(found, str) else None
 
 
-def _cut(value: Any, limit: int) -> Any:
-    """A value of at most ``limit`` bytes of JSON, or about as much."""
+def _truncate(value: Any, limit: int) -> Any:
+    """Return a value of about ``limit`` bytes of JSON at most."""
     if _size(value) <= limit:
         return value
     if isinstance(value, Mapping):
-        kept = {name: item if name == "st2" else shortened(item) for name, item in value.items()}
+        kept = {name: item if name == "st2" else truncate(item) for name, item in value.items()}
         if _size(kept) <= limit:
             return kept
-        return {"st2": value["st2"]} if "st2" in value else shortened(value)
+        return {"st2": value["st2"]} if "st2" in value else truncate(value)
     if isinstance(value, list):
         items: list[Any] = []
         size = 0
         for item in value:
-            items.append(_cut(item, min(limit, _LARGEST_TASK) // 8))
+            items.append(_truncate(item, min(limit, _LARGEST_TASK) // 8))
             size += _size(items[-1])
             if size > limit:
-                items[-1] = f"({len(value) - len(items) + 1} more, cut)"
+                items[-1] = f"({len(value) - len(items) + 1} more, truncated)"
                 break
         return items
-    return shortened(value)
+    return truncate(value)
 
 
 def _size(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""What travels back: its shape, and its size."""
+"""Build the results of tasks and of parent executions, and truncate them to the size limits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, Final
 from st2actions_mistral.model import json_values
 from st2actions_mistral.model.context import MistralIds
 
-# What is kept of one value when a result is cut: enough to see what it was, and small against any
-# sensible limit.
+# Bytes that are kept of one value when a result is truncated: enough to recognize it, and small against
+# any sensible limit.
 _KEPT_BYTES: Final = 2048
 
-# StackStorm reads and writes JSON with orjson, to which a larger integer is a float or an error.
+# StackStorm reads and writes JSON with orjson, which turns a larger integer into a float or an error.
 _ST2_INTEGER_BITS: Final = 63
 
 
 def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task gets: the child's result object plus the key ``st2``.
+    """Return the result of a task: the result of its child execution plus the key ``st2``.
 
     :param child: an execution as StackStorm's API shows it: ``id``, ``status``, ``web_url``,
-        ``result`` (normally an object; anything else is put under the key ``result``).
-    :return: ``{…the child's result…, "st2": {"execution_id", "status", "web_url"}}``; where the result
-        :func:`is_left_out`, only ``st2``, with the key ``cut`` as :func:`fit` makes it.
+        ``result`` (normally an object; anything else becomes the value of the key ``result``).
+    :return: ``{…the child's result…, "st2": {"execution_id", "status", "web_url"}}``. If the result
+        :func:`is_omitted`, only ``st2``, with the key ``truncated`` as :func:`fit` returns it.
     """
     result = child.get("result")
     if result is None:
@@ -39,24 +39,25 @@ def task_result(child: Mapping[str, Any]) -> dict[str, Any]:
             "web_url": child.get("web_url"),
         },
     }
-    if is_left_out(child):
+    if is_omitted(child):
         size_kb = child["result_size"] // 1024
-        return _with_cut(whole, "The result is larger than the relay reads.", size_kb=size_kb)
+        return _link(whole, "The result is larger than the relay reads.", size_kb=size_kb)
     return whole
 
 
-def is_left_out(child: Mapping[str, Any]) -> bool:
-    """Whether an execution has a result that is not in it, because it is large."""
+def is_omitted(child: Mapping[str, Any]) -> bool:
+    """Return True if StackStorm left the result out of an execution because of its size."""
     return "result" not in child and isinstance(child.get("result_size"), int)
 
 
 def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
-    """A task's result as it is, or as much of it as Mistral takes.
+    """Return a task's result, truncated to the size that Mistral stores.
 
-    What JSON cannot say is replaced, see ``model.json_values.sanitize``; ``st2`` then gets the key
-    ``replaced``: what it was, in words. What is too large is cut to a summary, in which each value
-    above 2 KiB is replaced by its beginning, or by a note of its size; ``st2`` then gets the key
-    ``cut``: ``{"size_kb", "limit_kb", "message"}``. Above the limit even so, only ``st2`` is left.
+    Values that JSON does not have are replaced, see ``model.json_values.sanitize``. ``st2`` then has
+    the key ``replaced``, a list of what was replaced. A result that is too large becomes a summary, in
+    which each value above 2 KiB is replaced by its beginning or by a note of its size. ``st2`` then has
+    the key ``truncated``: ``{"size_kb", "limit_kb", "message"}``. If the summary is too large as well,
+    only ``st2`` is left.
 
     :param limit_kb: Mistral's ``[engine] execution_field_size_limit_kb``; negative: no limit.
     """
@@ -67,19 +68,18 @@ def fit(result: Mapping[str, Any], limit_kb: int) -> dict[str, Any]:
     size_kb = _size_kb(whole)
     if limit_kb < 0 or size_kb <= limit_kb:
         return whole
-    cut = _with_cut(
-        whole, "The result is larger than Mistral stores.", size_kb=size_kb, limit_kb=limit_kb
-    )
-    summary = {name: shortened(value) for name, value in whole.items() if name != "st2"} | cut
-    return summary if _size_kb(summary) <= limit_kb else cut
+    message = "The result is larger than Mistral stores."
+    link = _link(whole, message, size_kb=size_kb, limit_kb=limit_kb)
+    summary = {name: truncate(value) for name, value in whole.items() if name != "st2"} | link
+    return summary if _size_kb(summary) <= limit_kb else link
 
 
-def refused(result: Mapping[str, Any], status: int | None) -> dict[str, Any]:
-    """What is left of a task's result that Mistral, or a proxy in front of it, does not take: ``st2``.
+def truncate_rejected(result: Mapping[str, Any], status: int | None) -> dict[str, Any]:
+    """Return the ``st2`` of a task's result that Mistral, or a proxy in front of it, rejects.
 
-    :param status: of the answer; None where there was none.
+    :param status: of the response; None where there was none.
     """
-    return _with_cut(result, f"Mistral does not take the result ({status or 'no answer'}).")
+    return _link(result, f"Mistral rejects the result ({status or 'no response'}).")
 
 
 def parent_result(
@@ -90,15 +90,15 @@ def parent_result(
     extra: Mapping[str, Any] | None = None,
     tasks: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What a parent execution gets, from ``st2.callback`` or from the relay: always an object.
+    """Return the result of a parent execution, from ``st2.callback`` or from the relay.
 
-    :param output: what the workflow reports, anything JSON.
-    :param state: the state in the workflow author's word.
-    :param extra: what else is under ``mistral``.
+    :param output: of the workflow, any JSON.
+    :param state: of the workflow; with ``st2.callback`` in the author's own word.
+    :param extra: further keys of ``mistral``.
     :param tasks: see ``model.report``.
     :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``, and
-        ``tasks`` where they are given. What StackStorm or JSON cannot say is replaced; ``mistral`` then
-        has the key ``replaced``.
+        ``tasks`` where they are given. Values that StackStorm or JSON does not have are replaced.
+        ``mistral`` then has the key ``replaced``.
     """
     whole = {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
     if tasks is not None:
@@ -110,42 +110,44 @@ def parent_result(
     return report
 
 
-def cut_parent_result(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A :func:`parent_result` that StackStorm can store whatever it was: the beginning of ``output``
-    as a text, no ``tasks``, and under ``mistral`` the key ``cut``: ``{"size_bytes", "message"}``.
+def truncate_parent_result(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a :func:`parent_result` that StackStorm can store, whatever it was.
+
+    It has the beginning of ``output`` as a string, no ``tasks``, and under ``mistral`` the key
+    ``truncated``: ``{"size_bytes", "message"}``.
     """
     text = json.dumps(report["output"])
-    begin = f"{text[: _KEPT_BYTES // 4]}… ({len(text)} bytes of JSON, cut)"
-    message = "StackStorm did not take the result."
+    start = f"{text[: _KEPT_BYTES // 4]}… ({len(text)} bytes of JSON, truncated)"
+    message = "StackStorm rejected the result."
     action = report["mistral"].get("action_execution_id")
     workflow = report["mistral"].get("workflow_execution_id")
     if action:
-        message += f" The whole of it is in Mistral, in the input of action execution {action}."
+        message += f" The whole result is in Mistral, in the input of action execution {action}."
     elif workflow:
-        message += f" The whole of it is in Mistral, in workflow execution {workflow}."
-    cut = {"size_bytes": len(text), "message": message}
+        message += f" The whole result is in Mistral, in workflow execution {workflow}."
+    truncated = {"size_bytes": len(text), "message": message}
     kept = {name: value for name, value in report.items() if name != "tasks"}
-    return {**kept, "output": begin, "mistral": {**report["mistral"], "cut": cut}}
+    return {**kept, "output": start, "mistral": {**report["mistral"], "truncated": truncated}}
 
 
-def shortened(value: Any) -> Any:
-    """A value as it is up to 2 KiB of JSON; above that its beginning, or a note of its size."""
+def truncate(value: Any) -> Any:
+    """Return a value of up to 2 KiB of JSON; for a larger one its beginning, or a note of its size."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     size = len(text.encode(errors="replace"))
     if size <= _KEPT_BYTES:
         return value
     if isinstance(value, str):
-        return f"{value[: _KEPT_BYTES // 4]}… ({size} bytes, cut)"
-    return f"({size} bytes of JSON, cut)"
+        return f"{value[: _KEPT_BYTES // 4]}… ({size} bytes, truncated)"
+    return f"({size} bytes of JSON, truncated)"
 
 
-def _with_cut(result: Mapping[str, Any], why: str, **sizes: int) -> dict[str, Any]:
+def _link(result: Mapping[str, Any], reason: str, **sizes: int) -> dict[str, Any]:
     st2 = result["st2"]
-    where = f"The whole of it is in StackStorm, in execution {st2['execution_id']}."
-    return {"st2": {**st2, "cut": {**sizes, "message": f"{why} {where}"}}}
+    where = f"The whole result is in StackStorm, in execution {st2['execution_id']}."
+    return {"st2": {**st2, "truncated": {**sizes, "message": f"{reason} {where}"}}}
 
 
 def _size_kb(result: Mapping[str, Any]) -> int:
-    # Mistral 20 to 23 measures the memory of Python's str() of what it stores, in whole KiB: one
-    # character outside Latin-1 makes every other one count two or four bytes.
+    # As Mistral 20 to 23 does: the memory of Python's str() of the value, in whole KiB. One character
+    # outside Latin-1 makes all others count two or four bytes.
     return sys.getsizeof(str({"result": result})) // 1024

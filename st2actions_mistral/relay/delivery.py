@@ -22,7 +22,7 @@ from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, St2M
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.project import foreign
-from st2actions_mistral.model.result import is_left_out
+from st2actions_mistral.model.result import is_omitted
 from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.backoff import Backoff
 from st2actions_mistral.relay.children import Children
@@ -188,7 +188,7 @@ class Delivery:
                 seen, effect = self._of_the_first(seen, seen.child, effect, rules)
             elif not seen.vanished:
                 seen, effect = self._make_sure(seen, effect, rules)
-        if isinstance(effect, Complete) and seen.child is not None and is_left_out(seen.child):
+        if isinstance(effect, Complete) and seen.child is not None and is_omitted(seen.child):
             with self._one_large:
                 done = self._complete_whole(job.action, seen.child["id"], rules)
         else:

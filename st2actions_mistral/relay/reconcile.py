@@ -103,7 +103,7 @@ class Seen:
     """None: run without a workflow."""
     child: Mapping[str, Any] | None = None
     """The whole StackStorm execution, of several the first; None where there is none. A large result
-    may be left out, see ``model.result.is_left_out``."""
+    may be left out, see ``model.result.is_omitted``."""
     vanished: str | None = None
     """The id of the child that there was, and that StackStorm does not know any more."""
     age: float = 0

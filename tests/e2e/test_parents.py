@@ -370,7 +370,7 @@ def test_large_results_of_tasks_are_truncated(bench: Bench) -> None:
     done = ended(bench, parent)
     assert done["status"] == "succeeded", done
     (task,) = done["result"]["tasks"]
-    assert "300000 bytes, cut" in task["result"]["stdout"]
+    assert "300000 bytes, truncated" in task["result"]["stdout"]
     assert task["result"]["return_code"] == 0
     assert task["execution_id"] == task["result"]["st2"]["execution_id"]
 

@@ -376,6 +376,6 @@ def test_large_result_is_truncated_and_keeps_its_state(bench: Bench) -> None:
     ]
     result = run.result("look")
     assert result["return_code"] == 4
-    assert result["stdout"].endswith("(3000000 bytes, cut)")
-    assert result["st2"]["cut"]["limit_kb"] == 1024
-    assert result["st2"]["execution_id"] in result["st2"]["cut"]["message"]
+    assert result["stdout"].endswith("(3000000 bytes, truncated)")
+    assert result["st2"]["truncated"]["limit_kb"] == 1024
+    assert result["st2"]["execution_id"] in result["st2"]["truncated"]["message"]

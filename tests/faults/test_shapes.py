@@ -17,7 +17,7 @@ from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2_mistral_sandbox.stackstorm.executions_api import MAX_DOCUMENT
 from st2actions_mistral.client.settings import Credential, St2Settings
-from st2actions_mistral.model.json_values import DEEPEST
+from st2actions_mistral.model.json_values import MAX_DEPTH
 
 LIMIT_KB = 1024
 RUN = """
@@ -87,7 +87,7 @@ def given(bench: Bench, workflow: str, giver: Giver, status: str, result: dict[s
 
 
 def without_link(result: dict[str, Any]) -> dict[str, Any]:
-    assert "cut" not in result["st2"]
+    assert "truncated" not in result["st2"]
     return {name: value for name, value in result.items() if name != "st2"}
 
 
@@ -106,7 +106,7 @@ def nested(levels: int, leaf: Any = 1) -> Any:
         {"list": [], "object": {}, "null": None, "yes": True, "zero": 0, "text": ""},
         {"a.b": 1, "$c": {"$.d": "$"}, "": 3, "é😀": "😀", "nul": "\x00", "<% 1 %>": "{{ 2 }}"},
         {"large": 2**63, "larger": 10**300, "small": -(2**200), "float": 1e308},
-        {"deep": nested(DEEPEST - 1)},
+        {"deep": nested(MAX_DEPTH - 1)},
         {"st2": "is ours"},
     ],
     ids=["plain", "odd", "numbers", "deep", "ours"],
@@ -132,7 +132,7 @@ def test_a_result_at_the_limit_arrives_whole_and_one_byte_more_is_cut(
     text = wide + "x" * room
     assert without_link(given(bench, workflow, giver, status, {"o": text})) == {"o": text}
     above = given(bench, workflow, giver, status, {"o": text + "x"})
-    assert above["st2"]["cut"]["size_kb"] == LIMIT_KB + 1
+    assert above["st2"]["truncated"]["size_kb"] == LIMIT_KB + 1
     assert above["o"].startswith(text[:500])
 
 
@@ -172,20 +172,20 @@ def test_a_huge_result_is_cut_and_the_workflow_goes_on(
 ) -> None:
     got = given(bench, workflow, giver, status, result)
     assert got["st2"]["status"] == status
-    assert got["st2"]["cut"]["limit_kb"] == LIMIT_KB
+    assert got["st2"]["truncated"]["limit_kb"] == LIMIT_KB
     assert got.get("code") == result.get("code")
     whole = bench.st2.get_execution(got["st2"]["execution_id"])
     assert whole is not None
     assert whole["result"] == result
 
 
-@pytest.mark.parametrize("levels", [DEEPEST, 300])
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 300])
 def test_a_deep_result_is_cut_where_mistral_would_stumble(
     bench: Bench, workflow: str, giver: Giver, levels: int
 ) -> None:
     got = given(bench, workflow, giver, "failed", {"deep": nested(levels), "stdout": "kept"})
     assert got["stdout"] == "kept"
-    assert "nested deeper than 100 levels, cut" in json.dumps(got["deep"])
+    assert "nested deeper than 100 levels, truncated" in json.dumps(got["deep"])
     assert "nested deeper" in got["st2"]["replaced"][0]
 
 
@@ -259,7 +259,7 @@ def test_what_is_more_than_json_is_delivered_all_the_same(
     got = given(odd_bench, odd_bench.workbook(RUN), giver, status, {"say": name})
     if name == "endless":
         assert got["b"] == 1
-        assert "nested deeper than 100 levels, cut" in json.dumps(got["a"])
+        assert "nested deeper than 100 levels, truncated" in json.dumps(got["a"])
     else:
         assert without_link(got) == RAW[name][1]
 
@@ -322,7 +322,7 @@ def test_a_parent_gets_every_result(unlimited: Bench, raw: str, output: Any) -> 
 
 def test_a_parent_gets_a_deep_result_as_far_as_it_goes(unlimited: Bench) -> None:
     result = reported(unlimited, "[" * 150 + "]" * 150)
-    assert "nested deeper than 100 levels, cut" in json.dumps(result["output"])
+    assert "nested deeper than 100 levels, truncated" in json.dumps(result["output"])
     assert "nested deeper" in result["mistral"]["replaced"][0]
 
 
@@ -335,5 +335,5 @@ def test_a_parent_gets_all_that_stackstorm_stores_and_of_one_byte_more_the_begin
     result = reported(unlimited, json.dumps(f"{largest}y"))
     assert result["state"] == "ERROR"
     assert result["output"].startswith('"yyyy')
-    assert result["mistral"]["cut"]["size_bytes"] == len(largest) + 3
-    assert result["mistral"]["action_execution_id"] in result["mistral"]["cut"]["message"]
+    assert result["mistral"]["truncated"]["size_bytes"] == len(largest) + 3
+    assert result["mistral"]["action_execution_id"] in result["mistral"]["truncated"]["message"]

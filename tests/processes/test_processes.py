@@ -249,8 +249,8 @@ def test_a_huge_result_is_cut(bench: Bench) -> None:
     assert run.tasks["huge"]["state"] == "ERROR"
     result = run.result("look")
     assert result["return_code"] == 4
-    assert result["stdout"].endswith("(3000000 bytes, cut)")
-    assert result["st2"]["cut"]["limit_kb"] == 1024
+    assert result["stdout"].endswith("(3000000 bytes, truncated)")
+    assert result["st2"]["truncated"]["limit_kb"] == 1024
 
 
 def test_the_relay_catches_up(cluster: Cluster, bench: Bench) -> None:

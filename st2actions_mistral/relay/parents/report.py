@@ -40,7 +40,7 @@ class Reporter:
         """
         ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
         listed = report.in_order(self._mistral.tasks(workflow["id"]), self._required(workflow))
-        tasks = [self._task(task["id"]) or task for task in listed[: report.MOST_TASKS]]
+        tasks = [self._task(task["id"]) or task for task in listed[: report.MAX_TASKS]]
         children = self._children(workflow, tasks)
         shown = []
         for task in tasks:
@@ -48,7 +48,7 @@ class Reporter:
             rows = self._mistral.sub_executions(task["id"]) if calls_workflow else []
             started = [row["id"] for row in rows]
             shown.append(report.Task(task, started, children.get(task["id"], ())))
-        return report.workflow_report(workflow, shown, ref, left_out=len(listed) - len(shown))
+        return report.workflow_report(workflow, shown, ref, omitted=len(listed) - len(shown))
 
     def _required(self, workflow: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
         """Return the tasks that each task of a reverse workflow requires, by name."""

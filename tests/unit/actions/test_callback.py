@@ -152,8 +152,8 @@ def deep(levels: int) -> Any:
         ({"a": float("nan"), "b": [float("-inf")]}, {"a": "NaN", "b": ["-Infinity"]}, "finite"),
         ({"half \ud800": "\udfff"}, {"half \\ud800": "\\udfff"}, "surrogate"),
         (2**63, str(2**63), "63 bits"),
-        ([10**5000], ["(an integer of 16610 bits, cut)"], "63 bits"),
-        ({"a": {1}}, {"a": "(a set, which is no JSON)"}, "no JSON"),
+        ([10**5000], ["(an integer of 16610 bits, truncated)"], "63 bits"),
+        ({"a": {1}}, {"a": "(a set, which is not JSON)"}, "not JSON"),
     ],
 )
 def test_values_that_stackstorm_cannot_store_are_replaced(
@@ -206,7 +206,7 @@ def test_too_large_result_is_truncated_without_a_retry(
     assert report["state"] == "ERROR"
     assert report["output"].startswith(json.dumps(output)[:500])
     assert len(report["output"]) < 1000
-    cut = report["mistral"]["cut"]
+    cut = report["mistral"]["truncated"]
     assert cut["size_bytes"] == len(json.dumps(output))
     assert "a-1" in cut["message"]
 
@@ -219,7 +219,7 @@ def test_rejected_result_is_truncated(
         configure(api_url=f"{server.url}/api/v1", retry_deadline=0)
         result = callback_for(parent, "SUCCESS", "small").run(make_context())
     assert result.data == {"execution_id": parent, "status": "succeeded"}
-    assert "cut" in st2.executions.get(parent)["result"]["mistral"]
+    assert "truncated" in st2.executions.get(parent)["result"]["mistral"]
 
 
 @pytest.mark.parametrize("lost", [reset(), stall(), answer(500), answer(200, {"status": "succeeded"})])

@@ -72,7 +72,7 @@ def test_an_output_that_is_refused_is_cut_to_its_link(status: int) -> None:
     assert cut["state"] == "ERROR"
     assert list(cut["output"]) == ["st2"]
     assert cut["output"]["st2"].items() >= output["st2"].items()
-    assert str(status) in cut["output"]["st2"]["cut"]["message"]
+    assert str(status) in cut["output"]["st2"]["truncated"]["message"]
 
 
 SMALL = {"stdout": "x", "st2": {"execution_id": "e"}}
@@ -89,7 +89,7 @@ def test_an_output_that_never_arrives_is_cut_once_that_was_retries_exhausted(
 ) -> None:
     def mistrals(exchange: Exchange) -> bool:
         assert exchange.request is not None
-        if exchange.request.method == "GET" or "cut" in exchange.request.json()["output"]["st2"]:
+        if exchange.request.method == "GET" or "truncated" in exchange.request.json()["output"]["st2"]:
             return answer(200, action())(exchange)
         return refusal(exchange)
 

@@ -78,7 +78,7 @@ def test_a_result_that_is_refused_is_cut(status: int, retries_exhausted: bool) -
         settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
             complete_parent(client, ID, "succeeded", SMALL, retries_exhausted=retries_exhausted)
-        assert "cut" in json.loads(server.requests[-1].body)["result"]["mistral"]
+        assert "truncated" in json.loads(server.requests[-1].body)["result"]["mistral"]
 
 
 @pytest.mark.parametrize(("report", "trouble"), [(SMALL, answer(500)), (LARGE, reset())])
@@ -87,7 +87,7 @@ def test_what_may_be_a_moments_trouble_costs_no_result(report: Any, trouble: Any
         sent(report, trouble, DONE, retries_exhausted=False)
     first, second = sent(report, trouble, DONE, retries_exhausted=True)
     assert first == report
-    assert "cut" in second["mistral"]
+    assert "truncated" in second["mistral"]
 
 
 @pytest.mark.parametrize("trouble", [answer(302), answer(401), answer(429), answer(503), reset()])

@@ -96,7 +96,7 @@ def test_decode_truncates_deep_nesting_and_keeps_the_rest(levels: int) -> None:
     inner, depth = read["deep"], 1
     while isinstance(inner, list):
         (inner,), depth = inner, depth + 1
-    assert (inner, depth) == ("(nested deeper than 100 levels, cut)", 100)
+    assert (inner, depth) == ("(nested deeper than 100 levels, truncated)", 100)
 
 
 @pytest.mark.parametrize("text", ["", "x", "{", "[1", "[" * 100_000, _nested(5_000) + "]", '"' * 9])
@@ -144,5 +144,5 @@ def test_sanitize_returns_json_for_anything(value: Any, bits: int) -> None:
 
 def test_sanitize_truncates_a_value_that_contains_itself() -> None:
     said, replaced = json_values.sanitize(_deep())
-    assert "nested deeper than 100 levels, cut" in json.dumps(said)
+    assert "nested deeper than 100 levels, truncated" in json.dumps(said)
     assert len(replaced) == 1

@@ -14,7 +14,7 @@ from st2actions_mistral.model.report import (
     lost_report,
     workflow_report,
 )
-from st2actions_mistral.model.result import cut_parent_result
+from st2actions_mistral.model.result import truncate_parent_result
 from st2actions_mistral.model.workflow import WorkflowRef
 
 REF = WorkflowRef("here", "w-1", "examples.basic.main")
@@ -132,7 +132,7 @@ def test_empty_list_stays_a_result() -> None:
 def test_large_result_is_truncated_to_its_link() -> None:
     entry = Task(task(child(1, stdout="x" * 20_000, code=0))).entry()
     assert entry["result"]["code"] == 0
-    assert "20000 bytes, cut" in entry["result"]["stdout"]
+    assert "20000 bytes, truncated" in entry["result"]["stdout"]
     assert entry["result"]["st2"] == child(1)["st2"]
 
 
@@ -149,18 +149,18 @@ def test_large_result_is_truncated_to_its_link() -> None:
 def test_large_results_are_truncated_within_the_limit(result: Any) -> None:
     entry = Task(task(result)).entry()
     assert len(json.dumps(entry["result"])) < 20_000
-    assert "cut" in json.dumps(entry["result"]) or entry["result"] == {"st2": child(1)["st2"]}
+    assert "truncated" in json.dumps(entry["result"]) or entry["result"] == {"st2": child(1)["st2"]}
 
 
 def test_many_results_are_omitted() -> None:
     tasks = [Task(task(child(n, stdout="x" * 2000), name=f"task {n}")) for n in range(1000)]
-    report = workflow_report(workflow(), tasks, REF, left_out=7)
+    report = workflow_report(workflow(), tasks, REF, omitted=7)
     assert len(json.dumps(report)) < 3 * 2**20
     assert len(report["tasks"]) == 1000
     assert "result" in report["tasks"][0]
     assert "result" not in report["tasks"][-1]
     assert report["tasks"][-1]["execution_id"] == "c-999"
-    message = report["mistral"]["cut"]["message"]
+    message = report["mistral"]["truncated"]["message"]
     assert "results of tasks, 7 tasks" in message
     assert "w-1" in message
 
@@ -170,23 +170,23 @@ def test_many_tasks_are_counted_only() -> None:
     report = workflow_report(workflow(), [Task(task(**failed)) for _ in range(1000)], REF)
     kept = len(report["tasks"])
     assert 400 < kept < 1000
-    assert f"{1000 - kept} tasks" in report["mistral"]["cut"]["message"]
+    assert f"{1000 - kept} tasks" in report["mistral"]["truncated"]["message"]
 
 
 def test_large_output_is_truncated() -> None:
     output = json.dumps({"small": 1, "large": "x" * 5_000_000})
     report = workflow_report(workflow(output=output), [], REF)
     assert report["output"]["small"] == 1
-    assert "5000000 bytes, cut" in report["output"]["large"]
-    assert "4 MiB" in report["mistral"]["cut"]["message"]
+    assert "5000000 bytes, truncated" in report["output"]["large"]
+    assert "4 MiB" in report["mistral"]["truncated"]["message"]
 
 
 def test_rejected_report_is_truncated_to_a_summary() -> None:
     report = workflow_report(workflow(output='{"a": 1}'), [Task(task({"x": 1}))], REF)
-    cut = cut_parent_result(report)
+    cut = truncate_parent_result(report)
     assert "tasks" not in cut
     assert cut["state"] == "SUCCESS"
-    assert "in workflow execution w-1" in cut["mistral"]["cut"]["message"]
+    assert "in workflow execution w-1" in cut["mistral"]["truncated"]["message"]
 
 
 def test_what_json_cannot_say_is_replaced() -> None:

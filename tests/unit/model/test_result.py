@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.result import cut_parent_result, fit, parent_result, refused, task_result
+from st2actions_mistral.model.result import (
+    fit,
+    parent_result,
+    task_result,
+    truncate_parent_result,
+    truncate_rejected,
+)
 
 CHILD: dict[str, Any] = {
     "id": "6b03c160746e6986596007f7",
@@ -45,7 +51,7 @@ def test_task_result_of_an_omitted_result_has_its_size() -> None:
     child = {name: value for name, value in CHILD.items() if name != "result"}
     result = task_result({**child, "result_size": 3 * 1024 * 1024})
     assert fit(result, 1024) == result
-    cut = result["st2"].pop("cut")
+    cut = result["st2"].pop("truncated")
     assert result == {"st2": LINK}
     assert cut["size_kb"] == 3 * 1024
     assert LINK["execution_id"] in cut["message"]
@@ -80,9 +86,9 @@ def test_fit_truncates_to_a_summary_with_a_link() -> None:
     assert "5000 bytes" in cut["stdout"]
     assert "bytes of JSON" in cut["rows"]
     assert cut["st2"]["execution_id"] == LINK["execution_id"]
-    assert cut["st2"]["cut"]["limit_kb"] == 4
-    assert cut["st2"]["cut"]["size_kb"] == _mistrals_size_kb(result)
-    assert LINK["execution_id"] in cut["st2"]["cut"]["message"]
+    assert cut["st2"]["truncated"]["limit_kb"] == 4
+    assert cut["st2"]["truncated"]["size_kb"] == _mistrals_size_kb(result)
+    assert LINK["execution_id"] in cut["st2"]["truncated"]["message"]
 
 
 def test_fit_truncates_many_small_values_to_the_link() -> None:
@@ -95,7 +101,7 @@ def test_fit_keeps_the_largest_value_below_the_limit(limit_kb: int) -> None:
     link = {"st2": LINK}
     room = (limit_kb + 1) * 1024 - 1 - sys.getsizeof(str({"result": {"o": "", **link}}))
     assert fit({"o": "x" * room, **link}, limit_kb) == {"o": "x" * room, **link}
-    assert "cut" in fit({"o": "x" * (room + 1), **link}, limit_kb)["st2"]
+    assert "truncated" in fit({"o": "x" * (room + 1), **link}, limit_kb)["st2"]
 
 
 @pytest.mark.parametrize("limit_kb", [1, 16, 1024])
@@ -107,7 +113,7 @@ def test_fit_counts_wide_characters_as_mistral_does(limit_kb: int, wide: str, wi
     assert fit(fits, limit_kb) == fits
     above = {"o": fits["o"] + "x", **link}
     assert _mistrals_size_kb(above) == limit_kb + 1
-    assert "cut" in fit(above, limit_kb)["st2"]
+    assert "truncated" in fit(above, limit_kb)["st2"]
 
 
 def test_fit_replaces_what_is_no_json() -> None:
@@ -118,7 +124,7 @@ def test_fit_replaces_what_is_no_json() -> None:
         "st2": {
             **LINK,
             "replaced": [
-                "numbers that are not finite, by texts",
+                "numbers that are not finite, by strings",
                 "halves of surrogate pairs, by their escapes",
             ],
         },
@@ -126,11 +132,11 @@ def test_fit_replaces_what_is_no_json() -> None:
 
 
 def test_rejected_result_is_truncated_to_the_link() -> None:
-    left = refused({"stdout": "x", "st2": LINK}, 413)
+    left = truncate_rejected({"stdout": "x", "st2": LINK}, 413)
     assert list(left) == ["st2"]
     assert left["st2"].items() >= LINK.items()
-    assert "413" in left["st2"]["cut"]["message"]
-    assert LINK["execution_id"] in left["st2"]["cut"]["message"]
+    assert "413" in left["st2"]["truncated"]["message"]
+    assert LINK["execution_id"] in left["st2"]["truncated"]["message"]
 
 
 @given(
@@ -183,10 +189,10 @@ def test_parent_result_has_extra_keys() -> None:
 @pytest.mark.parametrize("output", ["x" * 17_000_000, ["é"] * 100_000, {"a": None}])
 def test_parent_result_is_truncated_to_its_beginning(output: Any) -> None:
     report = parent_result(output, "ERROR", MistralIds("m", action_execution_id="a"))
-    cut = cut_parent_result(report)
+    cut = truncate_parent_result(report)
     assert len(json.dumps(cut)) < 2000
     assert cut["output"].startswith(json.dumps(output)[:512])
     assert cut["state"] == "ERROR"
-    assert cut["mistral"]["cut"]["size_bytes"] == len(json.dumps(output))
-    assert "action execution a." in cut["mistral"]["cut"]["message"]
-    assert "cut" not in report["mistral"]
+    assert cut["mistral"]["truncated"]["size_bytes"] == len(json.dumps(output))
+    assert "action execution a." in cut["mistral"]["truncated"]["message"]
+    assert "truncated" not in report["mistral"]

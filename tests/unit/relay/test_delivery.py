@@ -605,7 +605,7 @@ def test_of_a_result_that_cannot_be_read_the_task_gets_the_link() -> None:
     with closing(large_delivery(systems)) as delivery:
         assert settled(delivery, "first") is True
     [output] = systems.outputs
-    assert output["st2"]["cut"]["size_kb"] == 2048
+    assert output["st2"]["truncated"]["size_kb"] == 2048
 
 
 def test_a_large_result_is_not_delivered_to_what_was_given_up_before_its_turn_came(

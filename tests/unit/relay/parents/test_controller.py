@@ -192,7 +192,7 @@ def test_result_is_truncated_only_after_several_failures(bench: Bench) -> None:
     bench.workflow["state"] = states.SUCCESS
 
     def reject_whole(_id: str, _status: str, result: Any) -> None:
-        if "cut" not in result["mistral"]:
+        if "truncated" not in result["mistral"]:
             raise OutcomeUnknown("PUT", "x", "500", status=500)
 
     bench.st2.hooks["finish"] = reject_whole
@@ -203,7 +203,7 @@ def test_result_is_truncated_only_after_several_failures(bench: Bench) -> None:
         bench.clock.advance(10)
     bench.reconcile()
     assert bench.parent["status"] == "succeeded"
-    assert ["cut" in result["mistral"] for result in bench.st2.results] == [False] * 4 + [True]
+    assert ["truncated" in result["mistral"] for result in bench.st2.results] == [False] * 4 + [True]
 
 
 def test_unexpected_error_is_retried_too(bench: Bench) -> None:

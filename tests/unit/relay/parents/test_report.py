@@ -144,7 +144,7 @@ def test_failed_listing_does_not_prevent_a_report() -> None:
     assert report(systems)["tasks"][0]["name"] == "one"
 
 
-def test_result_too_large_to_be_read_is_left_out() -> None:
+def test_result_too_large_to_be_read_is_omitted() -> None:
     systems = Systems()
     systems.mistral.tasks_of[WORKFLOW] = [task(state="SUCCESS", result="x")]
 
