@@ -1,1 +1,1 @@
-"""What travels between the two systems: frozen dataclasses and tables, no I/O."""
+"""Frozen dataclasses and tables for what travels between the two systems. No I/O."""

@@ -1,17 +1,18 @@
-"""StackStorm's side of a call, and Mistral's.
+"""Tell where a call comes from: the parent execution in StackStorm, and the ids in Mistral.
 
-``st2_context`` is what a workflow is given about the StackStorm execution that it runs for::
+``st2_context`` describes the StackStorm execution that a workflow runs for::
 
     {"api_url": "http://127.0.0.1:9101/v1",
      "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin"},
      "notify": {…}, "skip_notify_tasks": ["task name", …],
      "workflow_execution_id": "…", "signature": "hex", "runner": "mistral-v2",
-     "task_name": "of the task that the action belongs to"}
+     "task_name": "of the task of the action"}
 
-Every key is optional. ``runner`` stands where a runner of ours started the workflow. ``task_name``
-stands in the input of a task, beside what the environment gives to all of them. So the signature does
-not cover it: all that it decides is which notification is skipped, and what a child is shown by.
-What a child carries back is the header ``st2-context``, see :func:`header_value`.
+Every key is optional. ``runner`` is set if the runner ``mistral-v2`` started the workflow.
+``task_name`` is in the input of one task, all other keys are in the environment for all tasks.
+Therefore the signature does not cover it. It only decides which notification is skipped, and under
+which name a child execution is shown. A child execution carries the header ``st2-context``, see
+:func:`header_value`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from typing import Any, Final
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.ids import is_execution_id
 
-# What a task may add to a context that was signed for all of them, and the signature itself.
+# Keys that a task may add to a context that was signed for all tasks, and the signature itself.
 _UNSIGNED: Final = ("signature", "task_name")
 
-# StackStorm 3.9 takes a header line of about 8,190 bytes, the name included; above that it answers
-# 400 with an empty body (measured).
 MAX_HEADER_BYTES: Final = 8150
+"""StackStorm 3.9 accepts a header line of about 8,190 bytes, including the name.
+
+Above that it answers 400 with an empty body (measured).
+"""
 
 
 @dataclass(frozen=True)
@@ -41,30 +44,30 @@ class Parent:
     execution_id: str
     """24 hexadecimal digits."""
     user: str | None = None
-    """Who started it. Forwarded only from a context whose signature was checked."""
+    """The user who started it. Only a context with a valid signature may name one."""
 
 
 @dataclass(frozen=True)
 class St2Context:
-    """A parsed ``st2_context``; an empty one stands for a workflow that nobody in StackStorm began."""
+    """A parsed ``st2_context``; empty for a workflow that was not started from StackStorm."""
 
     api_url: str | None = None
     parent: Parent | None = None
     notify: Mapping[str, Any] | None = None
     skip_notify_tasks: Sequence[str] = ()
     workflow_execution_id: str | None = None
-    """The only one that the context is meant for; None: all that it is handed to."""
+    """The only workflow execution that the context is valid for; None: any."""
     runner: str | None = None
-    """What started the workflow, where the parent is going to name that workflow."""
+    """The runner that started the workflow, if it names the workflow in the parent's context."""
     task_name: str | None = None
-    """Of the task, where its author or the runner has put it there."""
+    """The name of the task, if its author or the runner added it."""
 
     @classmethod
     def parse(cls, value: object) -> St2Context:
-        """Read a ``st2_context`` input.
+        """Parse the input ``st2_context``.
 
         :param value: an object as in the module's docstring, or None. Unknown keys are ignored.
-        :raises InputError: naming the key that cannot be used.
+        :raises InputError: a key is invalid; the error names it.
         """
         if value is None:
             return cls()
@@ -81,10 +84,9 @@ class St2Context:
         )
 
     def notify_for(self, task_name: str | None) -> Mapping[str, Any] | None:
-        """What to put into a child's ``notify``; None where the task is to be skipped.
+        """Return the ``notify`` of a child execution; None if its task is to be skipped.
 
-        :param task_name: as Mistral tells it, which it does not do by itself; None: the one in the
-            context. A name that is not known at all skips nothing.
+        :param task_name: None: the one in the context. Without any name, nothing is skipped.
         """
         task_name = task_name or self.task_name
         if task_name is not None and task_name in self.skip_notify_tasks:
@@ -94,21 +96,23 @@ class St2Context:
 
 @dataclass(frozen=True)
 class MistralIds:
-    """Where in Mistral a call comes from. Ad hoc, there is no workflow and no task; an action that
-    is run without being saved has no id at all."""
+    """The ids of a call in Mistral.
+
+    An action without a workflow has no workflow and no task. If it is not saved either, it has no id.
+    """
 
     site: str
-    """Marks the Mistral among several that share one StackStorm."""
+    """The name of the Mistral among several that share one StackStorm."""
     workflow_execution_id: str | None = None
     workflow_name: str | None = None
     task_execution_id: str | None = None
     action_execution_id: str | None = None
     task_name: str | None = field(default=None, compare=False)
-    """What a child is shown by in StackStorm's trees; Mistral itself does not tell it."""
+    """The name of a child execution in StackStorm's trees. Mistral does not pass it to actions."""
 
     @classmethod
     def of(cls, site: str, execution: object) -> MistralIds:
-        """Read the attributes of mistral_lib's ``context.execution``; each may be missing."""
+        """Return the ids in mistral_lib's ``context.execution``; each may be missing."""
 
         def read(name: str) -> str | None:
             value = getattr(execution, name, None)
@@ -124,7 +128,7 @@ class MistralIds:
         )
 
     def as_dict(self) -> dict[str, str]:
-        """The ids that are known, as they stand under ``context.mistral`` of a child."""
+        """Return the known ids, as they are under ``context.mistral`` of a child execution."""
         known = {
             "site": self.site,
             "workflow_execution_id": self.workflow_execution_id,
@@ -136,17 +140,19 @@ class MistralIds:
 
 
 def header_value(parent: Parent | None, ids: MistralIds) -> str:
-    """The value of the header ``st2-context``: one line of ASCII JSON.
+    """Return the value of the header ``st2-context``: one line of ASCII JSON.
 
-    Beside ``mistral``, and ``parent`` where there is one, a child has ``chain``, with the name of its
-    task, as the tasks of an action chain do: st2 3.9 cannot draw the tree of an Orquesta workflow or
-    action chain with anything below it that has neither ``chain`` nor ``orquesta``. Of StackStorm's
-    services one function reads it (3.9, by reading): by it the notification in an action's own
-    metadata is left out where ``skip_notify`` of the parent names the task. For a parent that is gone
-    that function ends in a 500, where there is a 400 without ``chain``: so after a 500 a child is sent
-    without it. ``orquesta`` would make the workflow engine look for the task.
+    It has ``mistral``, ``parent`` where there is one, and ``chain`` with the name of the task, as the
+    tasks of an action chain have. The client of st2 3.9 cannot draw the tree of an Orquesta workflow or
+    action chain above an execution that has neither ``chain`` nor ``orquesta``, and with ``orquesta``
+    the workflow engine would look for the task.
 
-    :raises InputError: above :data:`MAX_HEADER_BYTES`.
+    In StackStorm's services one function reads ``chain`` (3.9, from its source): it skips the
+    notification of an action's own metadata if ``skip_notify`` of the parent names the task. If the
+    parent no longer exists, StackStorm answers 500 when ``chain`` is set and 400 otherwise. Therefore
+    the request is sent without it after a 500.
+
+    :raises InputError: it is longer than :data:`MAX_HEADER_BYTES`.
     """
     context: dict[str, Any] = {"mistral": ids.as_dict()}
     if parent is not None:
@@ -157,37 +163,39 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
             context["chain"] = {"name": ids.task_name}
     value = json.dumps(context)
     if len(value) > MAX_HEADER_BYTES and context.pop("chain", None):
-        # It is for show: nothing fails for it.
+        # Nothing depends on it.
         value = json.dumps(context)
     if len(value) > MAX_HEADER_BYTES:
         raise InputError(
             "st2_context",
-            f"the context of this task takes {len(value)} bytes as a header, StackStorm accepts"
+            f"the context of this task has {len(value)} bytes as a header, but StackStorm accepts"
             f" {MAX_HEADER_BYTES}. Shorten the name of the workflow or the site.",
         )
     return value
 
 
 def sign(context: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A copy of a ``st2_context`` with its ``signature``: HMAC-SHA256 over its canonical JSON, without
-    ``task_name``."""
+    """Return a ``st2_context`` with its ``signature``.
+
+    The signature is an HMAC-SHA256 of the canonical JSON without ``task_name``.
+    """
     return {**context, "signature": _signature(context, key)}
 
 
 def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
-    """Whether a ``st2_context`` holds the signature that one of ``keys`` makes of the rest of it."""
+    """Return True if the signature of a ``st2_context`` is valid for one of the keys."""
     given = context.get("signature")
     if not isinstance(given, str):
         return False
-    # A text from JSON may hold half a surrogate pair.
+    # A string from JSON may hold half a surrogate pair.
     signature = given.encode(errors="replace")
     try:
-        # Every key is tried: how long it takes tells nothing of which one it was.
-        fits = [hmac.compare_digest(signature, _signature(context, key).encode()) for key in keys]
+        # Every key is tried, so that the time does not tell which one matches.
+        matches = [hmac.compare_digest(signature, _signature(context, key).encode()) for key in keys]
     except (RecursionError, TypeError, ValueError):
-        # What has no JSON was never signed.
+        # A value that is not JSON was never signed.
         return False
-    return any(fits)
+    return any(matches)
 
 
 def _signature(context: Mapping[str, Any], key: str) -> str:
@@ -226,7 +234,7 @@ def _task_names(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        raise InputError("st2_context.skip_notify_tasks", "must be a list of names of tasks.")
+        raise InputError("st2_context.skip_notify_tasks", "must be a list of task names.")
     return tuple(value)
 
 
@@ -244,7 +252,10 @@ def _kind(value: object) -> str:
 
 
 def _without_nulls(notify: Mapping[str, Any]) -> dict[str, Any]:
-    """A re-run leaves null where the run before it had something, see ``runner.environment``."""
+    """Return ``notify`` without nulls, which a re-run leaves for removed keys.
+
+    See ``runner.environment``.
+    """
     return {
         name: _without_nulls(value) if isinstance(value, Mapping) else value
         for name, value in notify.items()

@@ -1,4 +1,4 @@
-"""What the id of a StackStorm execution looks like."""
+"""Check the ids of StackStorm executions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _OBJECT_ID: Final = re.compile(r"[0-9a-f]{24}")
 
 
 def is_execution_id(value: object) -> TypeGuard[str]:
-    """Whether a value may be the id of a StackStorm execution: MongoDB's 24 hexadecimal digits.
+    """Return True if a value has the form of an execution id: 24 hexadecimal digits.
 
-    What others wrote is no id before it was asked: StackStorm refuses a whole list of ids for one that
-    is none, and takes some words for more than an id ("last" is the newest execution).
+    Check ids from elsewhere before use. StackStorm rejects a whole list of ids for an invalid one, and
+    gives some words a meaning of their own ("last" is the newest execution).
     """
     return isinstance(value, str) and _OBJECT_ID.fullmatch(value) is not None

@@ -1,19 +1,19 @@
-"""Parameter values that arrive in StackStorm as they were, although StackStorm renders them.
+r"""Protect parameters from being rendered by StackStorm.
 
-StackStorm 3.9 takes every top-level parameter that holds ``{{`` or ``{%`` for a Jinja template: a
-text is rendered as it stands; a list or an object is encoded as JSON, rendered as one text and
-decoded again, keys included (measured). ``{% raw %}`` is no way out: a value may hold
-``{% endraw %}``, and Jinja drops a newline after a block and turns ``\\r\\n`` into ``\\n``. So a value
-that would be taken for a template is turned into one that renders to exactly that value:
+StackStorm 3.9 treats every top-level parameter that contains ``{{`` or ``{%`` as a Jinja template. A
+string is rendered as it is. A list or an object is encoded as JSON, rendered as one string and
+decoded again, including its keys (measured). ``{% raw %}`` does not help: a value may contain
+``{% endraw %}``, and Jinja drops a newline after a block and turns ``\r\n`` into ``\n``. Therefore a
+value that looks like a template is replaced by one that renders to exactly that value:
 
-* A text becomes one expression with a string literal, in which backslash, quote and line ends are
+* A string becomes one expression with a string literal, in which backslash, quote and line ends are
   escaped: ``{{ "…" }}``.
-* Inside a list or an object the rendered text must be valid JSON, so a literal there would need two
-  layers of quotes and escapes, and StackStorm's first look is at Python's ``str()`` of the value
-  with escapes of its own. An expression without quotes and backslashes passes all three unchanged:
-  each brace that could open a tag becomes ``{{ {}|string|first }}``, which renders to ``{``.
+* Inside a list or an object the rendered string must be valid JSON. A literal there would need two
+  layers of quotes and escapes, and StackStorm searches Python's ``str()`` of the value, which has
+  escapes of its own. An expression without quotes and backslashes passes all three unchanged: each
+  brace that could open a tag becomes ``{{ {}|string|first }}``, which renders to ``{``.
 
-Everything else is sent untouched, since StackStorm does not render it.
+StackStorm does not render any other value, so it is not changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-# A brace that opens an expression, a block or a comment.
+# A brace that starts an expression, a block or a comment.
 _OPENING: Final = re.compile(r"\{(?=[{%#])")
 _BRACE: Final = "{{ {}|string|first }}"
 
@@ -30,9 +30,9 @@ _IN_LITERAL: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r":
 
 
 def as_literals(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that StackStorm renders to exactly ``parameters``.
+    """Return parameters that StackStorm renders to exactly ``parameters``.
 
-    :param parameters: anything JSON by name. Names are left alone: StackStorm renders only values.
+    :param parameters: any JSON by name. StackStorm does not render the names.
     """
     return {name: _literal(value) for name, value in parameters.items()}
 

@@ -33,12 +33,12 @@ class Foreign:
 
     @property
     def project(self) -> str:
-        """The record's project in words, for people."""
+        """The record's project, for messages."""
         return f"project {self.project_id!r:.80}" if self.project_id else "an unknown project"
 
     @property
     def reason(self) -> str:
-        """Why the record is not written to, for people."""
+        """The reason not to write to the record, for messages."""
         own = self.scope.project_id
         token = f"is for project {own!r:.80}" if own else "has no project"
         return f"it belongs to {self.project}, and the relay's token {token}"

@@ -1,8 +1,8 @@
-"""Which workflow execution runs for which StackStorm execution, its parent, as each side says it.
+"""Relate a workflow execution to the StackStorm execution that it runs for, its parent execution.
 
-The parent's context names the workflow, under a key of its own. The workflow names the parent by its
-id, which is made of the parent's, in its description, and in its environment, which alone follows a
-re-run to its new parent.
+The parent's context names the workflow execution. The workflow execution names the parent three
+times: its id is derived from the parent's id, its description has that id, and so has its
+environment. Only the environment changes to the new parent when a workflow is re-run.
 """
 
 from __future__ import annotations
@@ -16,45 +16,46 @@ from st2actions_mistral.model import json_values
 from st2actions_mistral.model.ids import is_execution_id
 
 RUNNER: Final = "mistral-v2"
-"""The runner of the StackStorm actions that are workflows."""
+"""The runner of StackStorm actions that are Mistral workflows."""
 
 DESCRIPTION: Final = "StackStorm execution "
-"""Begins the description of a workflow execution that was started for one; its id follows."""
+"""The start of the description of a workflow execution; the id of its parent follows."""
 
 CONTEXT_KEY: Final = "mistral_workflow"
-"""Of an execution's context. Its key ``mistral`` says of which action it is the child, if of any."""
+"""The key in an execution's context. The key ``mistral`` there names the action of a child."""
 
-# Of this package; with the id of a StackStorm execution it makes the id of the workflow execution.
+# Never change it: the ids of workflow executions are derived from it.
 _NAMESPACE: Final = uuid.UUID("5b0e4b1c-3b58-5f0e-9f0a-6a3f5d0c7c11")
 
 
 def workflow_execution_id(execution_id: str) -> str:
-    """The id of the workflow execution for a StackStorm execution: starting twice starts one."""
+    """Return the id of the workflow execution for a parent. A second start has the same id."""
     return str(uuid.uuid5(_NAMESPACE, execution_id))
 
 
 def started_for(workflow: Mapping[str, Any]) -> str | None:
-    """The StackStorm execution that a workflow execution was started for; None where it was started
-    otherwise.
+    """Return the id of the StackStorm execution that a workflow execution was started for.
 
     :param workflow: with ``id`` and ``description``.
+    :return: None if it was not started for one.
     """
     description = workflow.get("description")
     if not isinstance(description, str) or not description.startswith(DESCRIPTION):
         return None
     execution_id = description.removeprefix(DESCRIPTION)
-    # Whoever starts a workflow can make the id of any text, not only of an execution's id.
+    # Whoever starts a workflow can derive an id from any string.
     if not is_execution_id(execution_id):
         return None
     return execution_id if workflow.get("id") == workflow_execution_id(execution_id) else None
 
 
 def reports_to(workflow: Mapping[str, Any]) -> str | None:
-    """The StackStorm execution that a workflow execution reports to now: the one in its environment,
-    else the one that it was started for.
+    """Return the id of the StackStorm execution that a workflow execution reports to now.
 
-    :param workflow: as Mistral's API shows it, with ``params`` (JSON in a text). Whoever starts a
-        workflow chooses its environment: nothing of its shape is taken for granted.
+    That is the one in its environment, else the one that it was started for.
+
+    :param workflow: as Mistral's API shows it, with ``params`` (JSON in a string). Whoever starts a
+        workflow chooses its environment, so it may have any shape.
     """
     found = decoded(workflow.get("params"))
     for key in ("env", "__actions", "st2.callback", "st2_context", "parent", "execution_id"):
@@ -67,13 +68,13 @@ class WorkflowRef:
     """The workflow execution that runs for a StackStorm execution."""
 
     site: str
-    """Marks the Mistral among several that share one StackStorm."""
+    """The name of the Mistral among several that share one StackStorm."""
     execution_id: str
     workflow_name: str
 
     @classmethod
     def of(cls, context: object) -> WorkflowRef | None:
-        """Read the context of an execution; None where it has no workflow, or one that is malformed."""
+        """Return the workflow in the context of an execution; None if it is missing or malformed."""
         value = context.get(CONTEXT_KEY) if isinstance(context, Mapping) else None
         if not isinstance(value, Mapping):
             return None
@@ -82,7 +83,7 @@ class WorkflowRef:
         return cls(*texts) if len(texts) == len(parts) else None
 
     def as_context(self) -> dict[str, Any]:
-        """What is added to the execution's context."""
+        """Return the part of the execution's context that names the workflow."""
         return {
             CONTEXT_KEY: {
                 "site": self.site,
@@ -93,18 +94,18 @@ class WorkflowRef:
 
 
 def workflow_of(context: object, execution_id: str) -> str:
-    """The id of the workflow execution that runs for a StackStorm execution.
+    """Return the id of the workflow execution that runs for a StackStorm execution.
 
-    :param context: of that execution. That of a re-run of tasks names the workflow of an earlier one.
+    :param context: of that execution. After a re-run of tasks it names the workflow of an earlier one.
     """
     ref = WorkflowRef.of(context)
     return ref.execution_id if ref else workflow_execution_id(execution_id)
 
 
 def decoded(value: Any) -> Any:
-    """What Mistral's API shows of a field that holds JSON: some come as a text of it, some as it is.
+    """Return the value of a field of Mistral's API that may be a string of JSON.
 
-    :return: None for a text that is no JSON.
+    :return: None for a string that is not JSON.
     """
     if not isinstance(value, str):
         return value
@@ -115,6 +116,6 @@ def decoded(value: Any) -> Any:
 
 
 def has_items(task: Mapping[str, Any]) -> bool:
-    """Whether a task runs one action for each of some items, as Mistral's API shows it."""
+    """Return True for a task with items, as Mistral's API shows it."""
     context = decoded(task.get("runtime_context"))
     return isinstance(context, Mapping) and "with_items" in context

@@ -44,7 +44,7 @@ warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated|eventletutils modu
 
 
 def in_a_fresh_process(code: str) -> Any:
-    """What a program prints, as JSON."""
+    """Return what a program prints, decoded from JSON."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", NOT_OURS + textwrap.dedent(code)],
         capture_output=True,

@@ -54,7 +54,7 @@ def mistral(httpserver: HTTPServer, identity: Identity) -> Mistral:
 
 
 def options(tmp_path: Path, auth_url: str, url: str, password: str = "right", more: str = "") -> Path:
-    """A configuration file."""
+    """Write a configuration file."""
     file = tmp_path / "mistral.conf"
     file.write_text(
         f"""

@@ -203,7 +203,7 @@ def test_children_of_a_workflow(st2: StackStorm, key: str) -> None:
 
 
 def _small_pages(rows: list[dict[str, Any]], largest: int, status: int) -> Behaviour:
-    """A StackStorm with a max_page_size of its own."""
+    """Behave as a StackStorm with a max_page_size of its own."""
 
     def act(exchange: Exchange) -> bool:
         assert exchange.request is not None

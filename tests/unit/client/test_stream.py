@@ -197,12 +197,12 @@ def test_dead_stream_service_behind_nginx_ends_the_stream() -> None:
 
 
 def broken(url: str, bounds: Limits = DEFAULT) -> list[Event | None]:
-    """What a stream told before it broke."""
+    """Return the events of a stream before it breaks."""
     seen: list[Event | None] = []
 
     def listen(stream: EventStream) -> None:
         for event in stream.events():
-            seen.append(event)  # what came before counts
+            seen.append(event)
 
     with EventStream(settings(url), bounds=bounds) as stream, pytest.raises(OutcomeUnknown):
         listen(stream)
