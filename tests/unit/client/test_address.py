@@ -1,4 +1,4 @@
-"""Names in a path, as they arrive at a server."""
+"""Names in a path, as a server receives them."""
 
 from __future__ import annotations
 

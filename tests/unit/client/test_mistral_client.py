@@ -28,16 +28,16 @@ from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 ONE_TRY = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=0)
-# With a sleep that does not sleep, a long deadline means: as often as it takes.
+# The tests inject a sleep that returns at once, so that a long deadline allows many retries.
 RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 COMPLETED = answer(500, {"faultstring": "Action execution is already completed"})
 SILENT = stall()
 LOST = [SILENT, reset(), hang_up(), break_in_body(), answer(502), answer(200, b"<html>")]
 
 
-def enough_for(lost: Behaviour) -> Timeouts:
-    """Timeouts that does not run out by itself, and is not tried by silence either."""
-    return Timeouts(5, 0.2, 60) if lost is SILENT else RETRYING
+def timeouts_for(lost: Behaviour) -> Timeouts:
+    """Return timeouts that allow retries after a lost response, with a short one for silence."""
+    return Timeouts(5, 1, 60) if lost is SILENT else RETRYING
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def test_complete_action_sends_state_and_output() -> None:
 def test_complete_action_leaves_a_final_action_alone(lost: Behaviour, state: str) -> None:
     with (
         BreakingServer(lost, answer(200, action(state))) as server,
-        client(server.url, enough_for(lost)) as mistral,
+        client(server.url, timeouts_for(lost)) as mistral,
     ):
         assert not mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET"]
@@ -121,7 +121,7 @@ def test_complete_action_returns_false_for_an_unknown_action() -> None:
 @pytest.mark.parametrize("lost", LOST)
 def test_complete_action_retries_while_the_action_runs(lost: Behaviour) -> None:
     script = [lost, answer(200, action()), answer(200, action("SUCCESS"))]
-    with BreakingServer(*script) as server, client(server.url, enough_for(lost)) as mistral:
+    with BreakingServer(*script) as server, client(server.url, timeouts_for(lost)) as mistral:
         assert mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
 
@@ -189,7 +189,7 @@ def complains(of: str) -> Behaviour:
 
 
 def test_validate_asks_twice_before_it_reports_an_error() -> None:
-    """Two texts that it reads at the same moment can spoil each other."""
+    """Two definitions that Mistral parses at the same moment can spoil each other."""
     script = [complains("Parse error"), answer(200, {"valid": True})]
     with BreakingServer(*script) as server, client(server.url) as mistral:
         assert mistral.validate("name: w") is None
@@ -252,13 +252,13 @@ def test_start_workflow_does_not_evaluate_the_environment() -> None:
 def test_start_workflow_retries_an_unknown_outcome_only_with_an_id(lost: Behaviour) -> None:
     with (
         BreakingServer(lost, answer(201, action())) as server,
-        client(server.url, enough_for(lost)) as mistral,
+        client(server.url, timeouts_for(lost)) as mistral,
     ):
         assert mistral.start_workflow("wf", {}, execution_id="u") == action()
         assert len(server.requests) == 2
     with (
         BreakingServer(lost, answer(201, action())) as server,
-        client(server.url, enough_for(lost)) as mistral,
+        client(server.url, timeouts_for(lost)) as mistral,
     ):
         with pytest.raises(OutcomeUnknown):
             mistral.start_workflow("wf", {})
@@ -326,7 +326,7 @@ def test_sub_executions_of_a_task() -> None:
 
 
 def test_start_workflow_stays_unknown_after_a_lost_response() -> None:
-    """Mistral dies while it answers, and lets nobody in afterwards."""
+    """Mistral dies while it responds, and rejects the credential afterwards."""
     for after in (answer(401), answer(403, {"faultstring": "no"})):
         with (
             BreakingServer(reset(), after) as server,
@@ -360,7 +360,7 @@ def test_rerun_task_runs_once_after_a_lost_response() -> None:
         [running],
         [reset(), running],
         [reset(), failed, running],
-        # The first request was acted on after all, and the look at it failed.
+        # Mistral did process the first request, and the look-up failed.
         [reset(), answer(502), refused, running],
     ):
         with BreakingServer(*script) as server, client(server.url) as mistral:
@@ -405,7 +405,7 @@ def test_log_text_of_a_later_rejection_quotes_nothing(
 
 
 def test_clock_asks_for_what_a_relay_may_list() -> None:
-    """Not of workbooks, say, for which there is no rule in what docs/operate.md asks for."""
+    """The documented policy of a relay has no rule for workbooks, for example."""
     date = {"Date": "Mon, 23 Nov 2026 04:47:03 GMT"}
     with BreakingServer(answer(200, {"action_executions": []}, date)) as server:
         with client(server.url) as mistral:

@@ -1,4 +1,4 @@
-"""No client follows a redirect: requests would carry our credentials to wherever it leads."""
+"""No client follows a redirect, because requests would send the credential to its target."""
 
 from __future__ import annotations
 

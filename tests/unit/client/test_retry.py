@@ -15,7 +15,7 @@ MINUTE = Timeouts(retry_deadline=60)
 
 
 class Call:
-    """Fails as told, once each, then succeeds; notes the pauses."""
+    """Raise each of the given errors once, then return. Record the pauses."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)

@@ -1,4 +1,4 @@
-"""Whatever breaks, a request is not sent, of unknown outcome, or answered; nothing else is raised."""
+"""Every failure is NotSent, OutcomeUnknown or Answered; nothing else is raised."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_error_is_independent_of_the_one_being_handled(session: requests.Session
         try:
             post(session, nowhere)
         except NotSent:
-            # The refusal is now in the context of what is raised here.
+            # The first error is now in the context of the next one.
             with pytest.raises(OutcomeUnknown):
                 post(session, server.url)
         else:
@@ -223,7 +223,7 @@ def test_closed_connection_is_replaced(
         assert server.connections == 2
 
 
-# -- waiting is asked for ------------------------------------------------------------------------
+# -- Retry-After -----------------------------------------------------------------------------------
 
 
 def _http_date(seconds: float, form: str) -> str:
@@ -235,7 +235,7 @@ def _http_date(seconds: float, form: str) -> str:
     [
         ("7", 7, 7),
         ("0", 0, 0),
-        # In an hour from when the test runs, in both forms of a date.
+        # An hour from now, in both forms of a date.
         ("%a, %d %b %Y %H:%M:%S GMT", 3500, 3601),
         ("%a %b %d %H:%M:%S %Y", 3500, 3601),
         (email.utils.formatdate(0, usegmt=True), 0, 0),
@@ -278,7 +278,7 @@ def test_invalid_retry_after_is_ignored(session: requests.Session, header: str) 
     assert caught.value.retry_after is None
 
 
-# -- what the answer holds -----------------------------------------------------------------------
+# -- shape of the response -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_check_shape_returns_the_body(body: Any) -> None:
     assert check_shape(body, "the answer", "GET", "http://x", type(body), ["id"]) is body
 
 
-# -- what is not taken from around ---------------------------------------------------------------
+# -- nothing comes from the environment ------------------------------------------------------------
 
 
 def test_cookies_are_not_kept(session: requests.Session) -> None:
@@ -484,7 +484,7 @@ def test_http_to_a_port_that_speaks_https_is_unknown(certificates: Certificates)
 
 
 def _unencrypted(exchange: Exchange) -> bool:
-    # Past the TLS layer, straight to the socket.
+    # Bypass the TLS layer.
     os.write(exchange.sock.fileno(), b"this is no record of TLS")
     return False
 

@@ -34,7 +34,7 @@ from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.workflow import WorkflowRef
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-# With a sleep that does not sleep, a long deadline means: as often as it takes.
+# The tests inject a sleep that returns at once, so that a long deadline allows many retries.
 RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
 EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
@@ -62,7 +62,7 @@ def key(st2: StackStorm) -> str:
 
 
 class Pauses(list[float]):
-    """Stands for time.sleep: notes how long it should have slept, and really sleeps a little."""
+    """Replace time.sleep: record the pauses and sleep for a moment only."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -78,7 +78,7 @@ def client(
     bounds: Limits = DEFAULT,
 ) -> Iterator[St2Client]:
     settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
-    # `or` would not do: no pauses yet are false.
+    # Not `or`: an empty list is false.
     sleep = Pauses() if pauses is None else pauses
     with contextlib.closing(St2Client(settings, sleep=sleep, bounds=bounds)) as made:
         yield made
@@ -103,7 +103,7 @@ def test_create_execution_is_not_repeated() -> None:
         assert len(server.requests) == 1
 
 
-# -- reading -------------------------------------------------------------------------------------
+# -- reads -----------------------------------------------------------------------------------------
 
 
 def test_find_children_by_action(st2: StackStorm, key: str) -> None:
@@ -230,7 +230,7 @@ def test_page_size_adapts_to_max_page_size(largest: int, status: int) -> None:
         ]
         assert list(st2.parents("here"))[:120] == rows
         assert [id_ for id_, _ in st2.statuses([e["id"] for e in rows])] == [e["id"] for e in rows]
-        # It has to be told once.
+        # The first page is rejected once.
         limits = [parse_qs(urlsplit(r.path).query)["limit"] for r in server.requests]
         assert limits[0] == ["100"]
         assert limits[1:] == [[str(largest)]] * (len(limits) - 1)
@@ -267,7 +267,7 @@ def test_repeating_listing_is_an_error() -> None:
 
 
 def test_shifting_listing_ends() -> None:
-    """What is made at its front moves its rows on, at worst by whole pages."""
+    """Executions that are created at its front shift its rows, at worst by whole pages."""
     script = [_page(0), _page(95), _page(95), _page(95), _page(195), _page(195, 5)]
     with BreakingServer(*script) as server, client(server.url) as st2:
         rows = st2.children_since("here", datetime.now(timezone.utc))
@@ -275,7 +275,7 @@ def test_shifting_listing_ends() -> None:
 
 
 def test_statuses_ignores_invalid_ids() -> None:
-    """One that StackStorm does not take would cost the answer about all the others."""
+    """StackStorm rejects the whole request for one invalid id."""
     id_ = "6b03c160746e6986596007f7"
     rows = [{"id": id_, "status": "running"}]
     with BreakingServer(answer(200, rows)) as server, client(server.url) as st2_client:
@@ -329,7 +329,7 @@ def test_get_execution_leaves_out_a_result_that_exceeds_the_limits(st2: StackSto
 
 
 def test_message_about_size_does_not_drop_the_result() -> None:
-    """Only that we have read too much makes an answer too large."""
+    """Only the limits make a response too large."""
     said = answer(503, {"faultstring": "the queue is larger than 5 MB"})
     with (
         BreakingServer(said, answer(200, {"id": "e1", "status": "succeeded", "result": 1})) as server,
@@ -401,19 +401,19 @@ LOST: list[Behaviour] = [
 ]
 
 
-def enough_for(lost: Behaviour) -> Timeouts:
-    """Timeouts that does not run out by itself, and is not tried by silence either."""
-    return Timeouts(5, 0.3, 60) if lost in SILENT else RETRYING
+def timeouts_for(lost: Behaviour) -> Timeouts:
+    """Return timeouts that allow retries after a lost response, with a short one for silence."""
+    return Timeouts(5, 1, 60) if lost in SILENT else RETRYING
 
 
-# -- finishing a parent --------------------------------------------------------------------------
+# -- finish ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def parent(st2: StackStorm, key: str) -> str:
     with client(st2.api_url, key) as st2_client:
         made = st2_client.create_execution("test.job", {})
-    # As long as its runner has not said so, StackStorm may overwrite what it is told.
+    # Before its runner has set it to running, StackStorm may overwrite the status.
     while st2.executions.get(made["id"]).get("result") != {"note": "started"}:
         time.sleep(0.001)
     return str(made["id"])
@@ -451,7 +451,7 @@ def test_finish_is_idempotent_after_a_lost_response(
 ) -> None:
     with (
         BreakingServer(forward(st2.base_url, lost), forward(st2.base_url)) as server,
-        client(f"{server.url}/api/v1", key, enough_for(lost)) as st2_client,
+        client(f"{server.url}/api/v1", key, timeouts_for(lost)) as st2_client,
     ):
         told = st2_client.finish(parent, "succeeded", {"output": 5})
     assert told["status"] == "succeeded"
@@ -490,7 +490,7 @@ def test_finish_is_not_sent_to_an_unreachable_stackstorm() -> None:
         st2_client.finish("x", "succeeded", {})
 
 
-# -- size and shape ------------------------------------------------------------------------------
+# -- size and shape --------------------------------------------------------------------------------
 
 
 def test_get_execution_reads_a_result_that_python_cannot() -> None:

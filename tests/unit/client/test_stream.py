@@ -149,7 +149,7 @@ def test_events_are_joined_from_pieces(size: int) -> None:
 
 
 def test_event_arrives_while_the_stream_is_open() -> None:
-    # Behind nginx there are no chunks: who waits for a full buffer waits for ever.
+    # Behind nginx there are no chunks: a reader that waits for a full buffer waits for ever.
     with BreakingServer(raw(HEAD, b"\n" + frame(ONE))) as server:
         begun = time.monotonic()
         with EventStream(settings(server.url)) as stream:
@@ -250,7 +250,7 @@ def test_endless_event_raises() -> None:
         b"data: x\n" * 300_000,
         b"data: x\r" * 300_000,
         b": x\n" * 300_000,
-        # All that makes the frame long is in its last piece.
+        # The many lines are in the last piece.
         b"data: " + b"x" * 30_000_000 + b"\n" + b"a\n" * 30_000 + b"\n",
         b"a\n" * 30_000 + b"\n",
     ],
@@ -259,7 +259,6 @@ def test_event_of_many_lines_raises_at_once(lines: bytes) -> None:
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown, match="or 100 lines"):
         read(b"\n", lines)
-    # sseclient would copy all of it for each of its lines.
     assert time.monotonic() - begun < 5
 
 

@@ -76,7 +76,7 @@ def test_two_lengths_are_unknown(status: int) -> None:
         pytest.raises(OutcomeUnknown),
     ):
         get(server.url)
-    # urllib3 leaves the connection to the collector of garbage, which says so.
+    # urllib3 does not close the connection; the garbage collector warns about that.
     gc.collect()
 
 

@@ -99,7 +99,7 @@ def test_notify_for_uses_the_task_of_the_context() -> None:
         {"notify": {"on-failure": {}}, "skip_notify_tasks": ["quiet"], "task_name": "quiet"}
     )
     assert context.notify_for(None) is None
-    # What Mistral says of it counts more.
+    # Mistral's own name has precedence.
     assert context.notify_for("loud") == {"on-failure": {}}
 
 
@@ -169,7 +169,7 @@ def test_header_names_the_task_of_a_child() -> None:
         "chain": {"name": "say"},
         "mistral": {"site": "s"},
     }
-    # Below nothing, there is no tree.
+    # Without a parent there is no tree.
     assert json.loads(header_value(None, named)) == {"mistral": {"site": "s"}}
 
 
@@ -200,7 +200,7 @@ def test_signature_does_not_cover_the_task_name() -> None:
     signed = sign(CONTEXT, "key")
     assert is_signed({**signed, "task_name": "say"}, "key")
     assert sign({**CONTEXT, "task_name": "say"}, "key") == {**signed, "task_name": "say"}
-    # Nothing else may.
+    # No other key may be added.
     assert not is_signed({**signed, "task_names": "say"}, "key")
 
 

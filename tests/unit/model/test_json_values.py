@@ -75,7 +75,7 @@ def test_check_rejects_a_value_that_contains_itself() -> None:
         json_values.check("result", _deep())
 
 
-# -- reading -------------------------------------------------------------------------------------
+# -- reads -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ['{"a": [1, -2, 1.5, "é\\ud83d\\ude00", null, true]}', "[]", " 5 "])
@@ -106,12 +106,12 @@ def test_decode_rejects_invalid_json(text: str) -> None:
 
 
 def test_decode_takes_linear_time_for_an_unfinished_string() -> None:
-    # With each of its quotes tried as the beginning of one, this takes minutes.
+    # A search that restarts at every quote takes minutes.
     with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
         json_values.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
 
 
-# -- what can be said ----------------------------------------------------------------------------
+# -- sanitize --------------------------------------------------------------------------------------
 
 _ANYTHING = st.recursive(
     st.none()
@@ -120,7 +120,7 @@ _ANYTHING = st.recursive(
     | st.floats()
     | st.text(st.characters(exclude_categories=()), max_size=8)
     | st.sampled_from([-(2**70), {1}, b"x", datetime.date(2026, 1, 1)])
-    # hypothesis cannot show such a number.
+    # hypothesis cannot print such a number.
     | st.none().map(lambda _: 10**5000),
     lambda inner: (
         st.lists(inner, max_size=3)

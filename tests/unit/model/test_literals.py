@@ -1,4 +1,4 @@
-"""What is sent as a literal comes out of StackStorm's renderer as it went in, to the last byte."""
+"""StackStorm's renderer returns every literal unchanged, to the last byte."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _values = st.recursive(
 
 
 def rendered(parameters: dict[str, Any]) -> dict[str, Any]:
-    """As StackStorm does it: when the execution is posted, and again for the runner."""
+    """Render as StackStorm does: at the POST, and again for the runner."""
     schemas: dict[str, Any] = {name: {} for name in parameters}
     live = _RENDERER.live_parameters(as_literals(parameters), {}, schemas, {})
     return _RENDERER.final_parameters(live, {}, schemas, {})

@@ -1,4 +1,4 @@
-"""Which records of Mistral the relay may write to."""
+"""The records of Mistral that the relay may write to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_reason_names_both_projects() -> None:
 
 
 def test_reason_has_one_line_of_bounded_length() -> None:
-    """Mistral's answer chooses the project's id."""
+    """The project's id comes from a response of Mistral."""
     reason = Foreign("x\n" * 1000, OWN).reason
     assert "\n" not in reason
     assert len(reason) < 200

@@ -1,4 +1,4 @@
-"""What a parent gets of a workflow that has ended."""
+"""The result of a parent execution."""
 
 from __future__ import annotations
 

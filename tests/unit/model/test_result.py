@@ -63,7 +63,7 @@ def test_task_result_without_web_url_has_null() -> None:
 
 
 def _mistrals_size_kb(result: Any) -> int:
-    # mistral.utils: sys.getsizeof(str(value)) over 1024, of what is stored.
+    # As mistral.utils does it: sys.getsizeof(str(value)) // 1024.
     return sys.getsizeof(str({"result": result})) // 1024
 
 
@@ -147,7 +147,7 @@ def test_rejected_result_is_truncated_to_the_link() -> None:
             | st.integers()
             | st.floats()
             | st.sampled_from([10**4000, "\ud800" * 3000, "😀" * 3000])
-            # hypothesis cannot show such a number.
+            # hypothesis cannot print such a number.
             | st.none().map(lambda _: 10**5000),
             lambda inner: st.lists(inner, max_size=3),
             max_leaves=4,

@@ -1,4 +1,4 @@
-"""Who runs for whom, as each side says it."""
+"""The relation of a workflow execution to its parent execution."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def env(parent: Any) -> dict[str, Any]:
 
 
 def test_workflow_execution_id_never_changes() -> None:
-    """Else an upgrade would start a second workflow where a start is repeated."""
+    """Otherwise a start that is repeated after an upgrade would start a second workflow."""
     assert workflow_execution_id(PARENT) == "7aef22bd-ff01-5377-8d74-862ea354f852"
 
 
@@ -80,7 +80,7 @@ NO_IDS = ["", "last", PARENT.upper(), f"{PARENT},{PARENT}", f"{PARENT}\n", "x" *
 
 @pytest.mark.parametrize("text", NO_IDS)
 def test_invalid_ids_are_ignored(text: str) -> None:
-    """The id of a workflow can be made of any text."""
+    """The id of a workflow execution can be derived from any string."""
     made = {"id": workflow_execution_id(text), "description": f"StackStorm execution {text}"}
     assert started_for(made) is None
     assert reports_to(made) is None
