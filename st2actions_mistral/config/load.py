@@ -145,7 +145,7 @@ def load_settings(conf: cfg.ConfigOpts) -> Settings:
 
 
 def mistral_settings(
-    group: str, url: str, options: Mapping[str, Any], limits: Timeouts
+    group: str, url: str, options: Mapping[str, Any], timeouts: Timeouts
 ) -> MistralSettings:
     """Return how to reach Mistral, from the values of a group.
 
@@ -153,7 +153,7 @@ def mistral_settings(
     :raises ConfigError: the URL is invalid.
     """
     return MistralSettings(
-        url=checked_url(f"[{group}] {url}", options[url] or ""), tls=_tls(options), timeouts=limits
+        url=checked_url(f"[{group}] {url}", options[url] or ""), tls=_tls(options), timeouts=timeouts
     )
 
 
@@ -208,7 +208,7 @@ def checked_keys(group: str, keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def timeouts(options: Mapping[str, Any]) -> Timeouts:
+def timeouts_of(options: Mapping[str, Any]) -> Timeouts:
     """Return the timeouts in the values of a group with ``options.TIMEOUT_OPTS``."""
     return Timeouts(
         connect_timeout=options["connect_timeout"],
@@ -250,7 +250,7 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
             group=group,
         ),
         tls=_tls(options),
-        timeouts=timeouts(options),
+        timeouts=timeouts_of(options),
     )
 
 

@@ -15,7 +15,7 @@ from st2actions_mistral.config.load import (
     checked_site,
     keystone_credential,
     mistral_settings,
-    timeouts,
+    timeouts_of,
 )
 from st2actions_mistral.config.options import TIMEOUT_OPTS, keystone_opts
 from st2actions_mistral.config.values import read_group
@@ -91,7 +91,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
     api_url = options["api_url"]
     keys = checked_keys(group, options["context_key"])
     return RunnerSettings(
-        mistral=mistral_settings(group, "v2_base_url", options, timeouts(options)),
+        mistral=mistral_settings(group, "v2_base_url", options, timeouts_of(options)),
         site=checked_site(group, options["site"]),
         api_url=checked_url(f"[{group}] api_url", api_url) if api_url else None,
         context_key=keys[0] if keys else None,

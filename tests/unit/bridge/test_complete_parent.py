@@ -21,7 +21,7 @@ def execution(status: str = "running", **context: Any) -> Any:
 
 
 def waits(*script: Any) -> list[float]:
-    """The pauses that are made while a parent looks as the script has it."""
+    """Return the pauses of await_start while StackStorm responds as in the script."""
     slept: list[float] = []
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 5, 0))
@@ -34,26 +34,26 @@ def waits(*script: Any) -> list[float]:
 @pytest.mark.parametrize(
     "now", [execution(mistral_workflow=WORKFLOW), execution("succeeded"), answer(404)]
 )
-def test_a_parent_that_has_begun_or_ended_is_not_waited_for(now: Any) -> None:
+def test_await_start_returns_at_once_if_the_parent_is_started_or_final(now: Any) -> None:
     assert waits(now) == []
 
 
-def test_a_parent_is_waited_for_until_it_names_its_workflow() -> None:
+def test_await_start_waits_until_the_parent_names_the_workflow() -> None:
     before = execution(mistral_workflow={**WORKFLOW, "execution_id": "w-0"})
     assert waits(execution(), before, execution(mistral_workflow=WORKFLOW)) == [0.05, 0.1]
 
 
-def test_a_parent_that_never_names_one_is_not_waited_for_for_ever() -> None:
+def test_await_start_waits_about_10_seconds() -> None:
     slept = waits(*[execution()] * 14)
     assert 10 <= sum(slept) < 12
 
 
-def test_a_stackstorm_that_is_away_is_an_error() -> None:
+def test_await_start_raises_if_stackstorm_does_not_respond() -> None:
     with pytest.raises(OutcomeUnknown):
         waits(answer(502))
 
 
-# -- with as much of the result as StackStorm takes ----------------------------------------------
+# -- complete_parent -----------------------------------------------------------------------------
 
 SMALL = {"output": {"a": 1}, "state": "SUCCESS", "mistral": {"workflow_execution_id": "w-1"}}
 LARGE = {**SMALL, "output": {"a": "x" * 70_000}}
@@ -61,7 +61,7 @@ DONE = answer(200, {"id": ID, "status": "succeeded"})
 
 
 def sent(report: Any, *script: Any, retries_exhausted: bool) -> list[Any]:
-    """The results that were sent while StackStorm answers as the script has it."""
+    """Return the results that complete_parent sends while StackStorm responds as in the script."""
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
@@ -71,9 +71,9 @@ def sent(report: Any, *script: Any, retries_exhausted: bool) -> list[Any]:
 
 @pytest.mark.parametrize("retries_exhausted", [True, False])
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_result_that_is_refused_is_cut(status: int, retries_exhausted: bool) -> None:
-    refusal, running = answer(status), answer(200, {"id": ID, "status": "running"})
-    script = [refusal, running, DONE] if status == 400 else [refusal, DONE]
+def test_rejected_result_is_truncated(status: int, retries_exhausted: bool) -> None:
+    rejection, running = answer(status), answer(200, {"id": ID, "status": "running"})
+    script = [rejection, running, DONE] if status == 400 else [rejection, DONE]
     with BreakingServer(*script) as server:
         settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
         with contextlib.closing(St2Client(settings)) as client:
@@ -81,16 +81,18 @@ def test_a_result_that_is_refused_is_cut(status: int, retries_exhausted: bool) -
         assert "truncated" in json.loads(server.requests[-1].body)["result"]["mistral"]
 
 
-@pytest.mark.parametrize(("report", "trouble"), [(SMALL, answer(500)), (LARGE, reset())])
-def test_what_may_be_a_moments_trouble_costs_no_result(report: Any, trouble: Any) -> None:
+@pytest.mark.parametrize(("report", "failure"), [(SMALL, answer(500)), (LARGE, reset())])
+def test_result_is_truncated_for_a_500_or_a_broken_connection_only_after_retries(
+    report: Any, failure: Any
+) -> None:
     with pytest.raises(OutcomeUnknown):
-        sent(report, trouble, DONE, retries_exhausted=False)
-    first, second = sent(report, trouble, DONE, retries_exhausted=True)
+        sent(report, failure, DONE, retries_exhausted=False)
+    first, second = sent(report, failure, DONE, retries_exhausted=True)
     assert first == report
     assert "truncated" in second["mistral"]
 
 
-@pytest.mark.parametrize("trouble", [answer(302), answer(401), answer(429), answer(503), reset()])
-def test_what_says_nothing_of_the_result_is_an_error(trouble: Any) -> None:
+@pytest.mark.parametrize("failure", [answer(302), answer(401), answer(429), answer(503), reset()])
+def test_other_errors_are_raised(failure: Any) -> None:
     with pytest.raises(RemoteError):
-        sent(SMALL, trouble, DONE, retries_exhausted=True)
+        sent(SMALL, failure, DONE, retries_exhausted=True)

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.bridge.request import ExecutionRequest, parse_request, request_parser
+from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.context import MistralIds, Parent
 
+PARENT_ID = "6b03c160746e6986596007f7"
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
 
 
-def child(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
+def request_for(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
     return ExecutionRequest(**{"ref": "core.noop", "parameters": {}, "ids": ids, **more})
 
 
-# -- what cannot be sent -------------------------------------------------------------------------
+# -- ExecutionRequest ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -35,39 +39,75 @@ def child(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
         ["core.local"],
     ],
 )
-def test_a_ref_that_names_no_action_is_refused(ref: Any) -> None:
+def test_invalid_ref_is_rejected(ref: Any) -> None:
     with pytest.raises(InputError) as caught:
-        child(ref=ref)
+        request_for(ref=ref)
     assert caught.value.name == "ref"
 
 
 @pytest.mark.parametrize("parameters", [None, "cmd=date", ["date"], 5])
-def test_parameters_that_are_no_object_are_refused(parameters: Any) -> None:
+def test_parameters_must_be_an_object(parameters: Any) -> None:
     with pytest.raises(InputError) as caught:
-        child(parameters=parameters)
+        request_for(parameters=parameters)
     assert caught.value.name == "parameters"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", object()])
-def test_parameters_that_json_cannot_say_are_refused(value: Any) -> None:
+def test_values_that_are_not_json_are_rejected(value: Any) -> None:
     with pytest.raises(InputError) as caught:
-        child(parameters={"p": [value]})
+        request_for(parameters={"p": [value]})
     assert caught.value.name == "parameters"
     with pytest.raises(InputError) as caught:
-        child(notify={"p": value})
+        request_for(notify={"p": value})
     assert caught.value.name == "st2_context.notify"
 
 
-def test_a_context_that_is_too_long_for_a_header_is_refused() -> None:
+def test_too_long_context_is_rejected() -> None:
     with pytest.raises(InputError, match="header"):
-        child(MistralIds("s", workflow_name="x" * 9_000))
+        request_for(MistralIds("s", workflow_name="x" * 9_000))
 
 
-def test_a_childs_repr_shows_no_parameter() -> None:
-    assert "hush" not in repr(child(parameters={"password": "hush"}))
+def test_repr_shows_no_parameter() -> None:
+    assert "hush" not in repr(request_for(parameters={"password": "hush"}))
 
 
-def test_rendering_is_left_to_stackstorm_where_it_is_wanted() -> None:
-    wanted = child(parameters={"cmd": "{{ 1 + 1 }}"}, render_jinja=True)
-    assert wanted.body()["parameters"] == {"cmd": "{{ 1 + 1 }}"}
-    assert "notify" not in wanted.body()
+def test_render_jinja_sends_parameters_without_literals() -> None:
+    request = request_for(parameters={"cmd": "{{ 1 + 1 }}"}, render_jinja=True)
+    assert request.body()["parameters"] == {"cmd": "{{ 1 + 1 }}"}
+    assert "notify" not in request.body()
+
+
+def test_header_without_chain_has_no_task_name() -> None:
+    request = request_for(replace(IDS, task_name="say"), parent=Parent(PARENT_ID))
+    assert json.loads(request.header)["chain"] == {"name": "say"}
+    assert "chain" not in json.loads(request.header_without_chain())
+
+
+# -- parse_request -------------------------------------------------------------------------------
+
+OTHER = "https://other.example/v1"
+SETTINGS = BridgeSettings(allowed_api_urls=(OTHER,))
+
+
+def test_parse_request_applies_the_defaults() -> None:
+    st2, request = parse_request(SETTINGS, {"ref": "core.noop"}, IDS)
+    assert st2 == SETTINGS.st2
+    assert request == request_for()
+    # StackStorm's trees need a name.
+    assert request.ids.task_name == "core.noop"
+
+
+@pytest.mark.parametrize("default", [True, False])
+@pytest.mark.parametrize("given", [True, False, None])
+def test_input_render_jinja_overrides_the_option(default: bool, given: bool | None) -> None:
+    settings = replace(SETTINGS, render_jinja=default)
+    _, request = parse_request(settings, {"ref": "core.noop", "render_jinja": given}, IDS)
+    assert request.render_jinja is (default if given is None else given)
+
+
+def test_request_parser_returns_none_for_another_stackstorm() -> None:
+    parse = request_parser(SETTINGS)
+    assert parse({"ref": "core.noop"}, IDS) == request_for()
+    assert parse({"ref": "core.noop", "st2_context": {"api_url": OTHER}}, IDS) is None
+    with pytest.raises(InputError):
+        parse({"ref": "noop"}, IDS)
