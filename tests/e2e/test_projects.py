@@ -122,11 +122,11 @@ def test_nothing_of_another_project_is_completed(
     assert list(installed.failing()) == [key]
     assert REMEDY in installed.failing()[key]["error"]
 
-    done = installed.run_command("status")
+    done = installed.run("status")
     assert done.returncode == 1
     assert "3 pending actions are not completed" in done.stdout
     assert done.stdout.count(REMEDY) == 1
-    done = installed.run_command("status", "--json")
+    done = installed.run("status", "--json")
     rows = {row["action_execution_id"]: row for row in json.loads(done.stdout)}
     assert rows.keys() == {finished, lost, orphaned}
     for row in rows.values():
@@ -134,13 +134,13 @@ def test_nothing_of_another_project_is_completed(
         assert row["next"].startswith("nothing: it belongs to project")
         assert row["error"].endswith(REMEDY)
 
-    done = installed.run_command("check", "--json")
+    done = installed.run("check", "--json")
     assert done.returncode == 1
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["project"]["result"] == "failed"
     assert REMEDY in checks["project"]["detail"]
 
-    done = installed.run_command("repair", finished)
+    done = installed.run("repair", finished)
     assert done.returncode == 1
     assert "it belongs to project" in done.stderr
     installed.relay.stop()
@@ -157,6 +157,6 @@ def test_nothing_of_another_project_is_completed(
     for child in quiet.children_of(lost):
         quiet.st2.finish(child["id"], "succeeded", {})
     eventually(lambda: quiet.action_state(lost) == "SUCCESS", "its result is delivered")
-    done = installed.run_command("check", "--json")
+    done = installed.run("check", "--json")
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["project"]["result"] == "ok"
