@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--actions", type=int, default=10_000)
     parser.add_argument("--result-kb", type=int, default=1)
     args = parser.parse_args()
-    with Sandbox(say=lambda words: print(f"{words} …", file=sys.stderr)) as sandbox:
+    with Sandbox(on_step=lambda text: print(f"{text} …", file=sys.stderr)) as sandbox:
         assert sandbox.stackstorm is not None
         sandbox.stackstorm.register_runner(
             "bench-async", lambda request: RunResult("running", {"note": "started"})

@@ -68,7 +68,7 @@ def systems(args: argparse.Namespace) -> Iterator[Systems]:
 
 @contextmanager
 def _sandbox() -> Iterator[Systems]:
-    with Sandbox(say=lambda words: print(f"{words} …", file=sys.stderr)) as sandbox:
+    with Sandbox(on_step=lambda text: print(f"{text} …", file=sys.stderr)) as sandbox:
         assert sandbox.stackstorm is not None
         assert sandbox.mistral_server.pid is not None
         assert sandbox.relay.pid is not None

@@ -1,4 +1,4 @@
-"""The sandbox's one error of its own."""
+"""The error of the sandbox."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from st2actions_mistral.errors import St2MistralError
 
 
 class SandboxError(St2MistralError):
-    """A part of the sandbox did not start, stop or finish in time. The text ends with its log."""
+    """A part of the sandbox failed. If it is a process, the text ends with its log."""

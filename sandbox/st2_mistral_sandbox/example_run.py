@@ -1,4 +1,4 @@
-"""Run one example in a sandbox, from the side of StackStorm."""
+"""Run an example in a sandbox by creating its StackStorm execution."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from st2actions_mistral.model import states
 
 COLUMNS: Final = ("id", "action.ref", "context.user", "status", "start_timestamp")
 
-_ENDED: Final = object()
+_NO_EVENT: Final = object()
 
 
 class Progress(Protocol):
-    """Told what goes on."""
+    """Receives what happens while an example runs."""
 
-    def say(self, words: str) -> None:
-        """A step of the sandbox."""
+    def step(self, text: str) -> None:
+        """Report a step of the sandbox."""
 
     def execution(self, ref: str, status: str) -> None:
-        """An execution of the example has a new status."""
+        """Report the new status of an execution of the example."""
 
-    def typed(self, line: str) -> None:
-        """A line is typed at a shell's prompt."""
+    def command(self, line: str) -> None:
+        """Report a command line that is run."""
 
-    def told(self, output: str) -> None:
-        """What the line that was typed last printed."""
+    def output(self, text: str) -> None:
+        """Report the output of the last command."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run."""
+    """The executions of an example after its end."""
 
     parent: dict[str, Any]
-    """The execution of the workflow, as StackStorm shows it."""
+    """The execution of the workflow, as StackStorm's API shows it."""
     children: list[dict[str, Any]]
-    """Those of its actions, in the order in which they began."""
+    """The executions of its actions, oldest first."""
 
     def rows(self) -> list[tuple[str, ...]]:
-        """What ``st2 execution list`` shows of each, in the order of :data:`COLUMNS`."""
+        """Return the columns of ``st2 execution list``, :data:`COLUMNS`, for each execution."""
         return [
             (
                 execution["id"],
@@ -58,7 +58,7 @@ class Outcome:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the outcome for ``--json``."""
         return {
             "executions": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
             "result": self.parent.get("result"),
@@ -72,9 +72,9 @@ def run(
 
     :param timeout: seconds from the start of the workflow.
     :raises SandboxError: a part of the sandbox did not start, or the example did not end in time.
-    :raises Answered: StackStorm refuses the parameters.
+    :raises Answered: StackStorm rejected the parameters.
     """
-    with Sandbox(say=progress.say) as sandbox:
+    with Sandbox(on_step=progress.step) as sandbox:
         return run_in(sandbox, example, parameters, timeout=timeout, progress=progress)
 
 
@@ -86,16 +86,16 @@ def run_in(
     timeout: float,
     progress: Progress,
 ) -> Outcome:
-    """Run an example in a sandbox that is there, see :func:`run`."""
+    """Run an example in a started sandbox, see :func:`run`."""
 
     def start() -> str:
-        progress.say(f"Running {example.ref}")
+        progress.step(f"Running {example.ref}")
         return str(sandbox.st2.create_execution(example.ref, parameters)["id"])
 
-    return followed(sandbox, example, start, timeout=timeout, progress=progress)
+    return follow(sandbox, example, start, timeout=timeout, progress=progress)
 
 
-def followed(
+def follow(
     sandbox: Sandbox,
     example: Example,
     start: Callable[[], str],
@@ -103,47 +103,50 @@ def followed(
     timeout: float,
     progress: Progress,
 ) -> Outcome:
-    """Follow an example to its end.
+    """Start an example, report its executions until its end, and return them.
 
-    :param start: starts it; returns the id of its execution in StackStorm.
+    :param start: starts the example and returns the id of its execution in StackStorm.
     :raises SandboxError: it did not end in time.
     """
     with EventStream(sandbox.st2_settings) as stream:
-        happening = stream.events()
-        if next(happening, _ENDED) is not None:
-            raise SandboxError("StackStorm's event stream ended at once.")
+        events = stream.events()
+        if next(events, _NO_EVENT) is not None:
+            raise SandboxError("StackStorm's event stream closed at once")
         parent_id = start()
-        too_late = threading.Timer(timeout, stream.interrupt)
-        too_late.start()
+        deadline = threading.Timer(timeout, stream.interrupt)
+        deadline.start()
         try:
-            ended = _follow(happening, parent_id, progress)
+            ended = _report_until_final(events, parent_id, progress)
         finally:
-            too_late.cancel()
+            deadline.cancel()
     if not ended:
         raise SandboxError(
-            f"{example.ref} did not end in {timeout:g} s. The relay's log ends with:\n"
+            f"{example.ref} did not end within {timeout:g} s. The relay's log ends with:\n"
             + "\n".join(sandbox.relay.tail())
         )
-    return outcome_of(sandbox, parent_id)
+    return read_outcome(sandbox, parent_id)
 
 
-def outcome_of(sandbox: Sandbox, parent_id: str) -> Outcome:
-    """The parent and its children as they are now."""
+def read_outcome(sandbox: Sandbox, parent_id: str) -> Outcome:
+    """Read the execution of an example and its child executions.
+
+    :raises SandboxError: StackStorm does not know it.
+    """
     parent = sandbox.st2.get_execution(parent_id)
     if parent is None:
-        raise SandboxError(f"StackStorm knows no execution {parent_id}.")
+        raise SandboxError(f"StackStorm does not know execution {parent_id}")
     children = sandbox.st2.children(parent_id)
     return Outcome(parent, sorted(children, key=lambda child: str(child["start_timestamp"])))
 
 
-def _follow(happening: Iterator[Event | None], parent_id: str, progress: Progress) -> bool:
-    """Tell what happens to the parent and its children, until the parent is final.
+def _report_until_final(events: Iterator[Event | None], parent_id: str, progress: Progress) -> bool:
+    """Report each new status of a parent and its children, until the parent is final.
 
-    :return: False where the stream ended before.
+    :return: False if the stream closed before.
     """
     seen: dict[str, str] = {}
     try:
-        for event in happening:
+        for event in events:
             execution = event.execution if event else {}
             if parent_id not in (execution.get("id"), execution.get("parent")):
                 continue

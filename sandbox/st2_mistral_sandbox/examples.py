@@ -1,4 +1,4 @@
-"""The example workbooks, and the StackStorm actions that start them."""
+"""Find the example workbooks and the StackStorm actions that start them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACK: Final = "examples."
 
 @dataclass(frozen=True)
 class Example:
-    """One example."""
+    """An example workbook and its action."""
 
     ref: str
     """``examples.NAME``, the action that starts it in StackStorm, and the name of the workbook."""
@@ -24,30 +24,29 @@ class Example:
     parameters: dict[str, Any]
     """The action's parameters by name, each with ``type``, ``description``, ``default`` …"""
     metadata: Path
-    """The file that ``st2 action create`` makes the action of."""
+    """The action's metadata, for ``st2 action create``."""
     workbook: Path
 
 
 def folder() -> Path:
-    """Where the examples are: beside the package in a checkout, else where pip puts them.
+    """Return the folder of the examples, in a checkout or as installed by pip.
 
-    :raises SandboxError: they are not there.
+    :raises SandboxError: it does not exist.
     """
-    places = [
+    candidates = [
         Path(__file__).parents[2] / "examples" / "actions",
         Path(sysconfig.get_path("data")) / "share" / "st2actions-mistral" / "examples" / "actions",
     ]
-    for place in places:
-        if place.is_dir():
-            return place
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
     raise SandboxError(
-        f"The examples are in neither of {' and '.join(str(place) for place in places)}. Install the"
-        " package again."
+        f"no examples in {' or '.join(map(str, candidates))}: install st2actions-mistral again"
     )
 
 
 def load() -> dict[str, Example]:
-    """All examples by ref."""
+    """Return all examples by ref."""
     found = {}
     for path in sorted(folder().glob("*.json")):
         metadata = json.loads(path.read_text(encoding="utf-8"))
@@ -62,8 +61,8 @@ def load() -> dict[str, Example]:
     return found
 
 
-def add_to(packs: Path) -> Path:
-    """Make the pack ``examples``; what is there already, changed perhaps, stays as it is.
+def copy_to(packs: Path) -> Path:
+    """Copy the examples to the pack ``examples``; keep the files that exist.
 
     :return: the folder of its actions.
     """
@@ -75,14 +74,14 @@ def add_to(packs: Path) -> Path:
     return actions
 
 
-def named(name: str) -> Example:
-    """The example of a name, with or without ``examples.``.
+def find(name: str) -> Example:
+    """Return an example by name, with or without ``examples.``.
 
-    :raises SandboxError: there is none; the text lists those that there are.
+    :raises SandboxError: it is unknown. The text lists all names.
     """
     examples = load()
     example = examples.get(name) or examples.get(_PACK + name)
     if example is None:
         known = ", ".join(ref.removeprefix(_PACK) for ref in examples)
-        raise SandboxError(f"There is no example {name!r:.80}. There are: {known}.")
+        raise SandboxError(f"unknown example {name!r:.80}; the examples are: {known}")
     return example

@@ -1,4 +1,4 @@
-"""One sandbox for each folder: two would write over each other's configuration and database."""
+"""Lock a folder: two sandboxes in one would overwrite each other's configuration and database."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from st2_mistral_sandbox.errors import SandboxError
 _NAME: Final = "sandbox.lock"
 
 
-def hold(folder: Path) -> IO[str]:
-    """Make a folder ours for as long as the file that comes back is open.
+def acquire(folder: Path) -> IO[str]:
+    """Lock a folder until the returned file is closed.
 
-    The kernel lets go of it when this process ends, however it ends, so that none has to be removed by
-    hand. Children do not inherit it.
+    The kernel releases the lock when this process ends in any way. Child processes do not inherit it.
 
-    :raises SandboxError: another sandbox has it.
+    :raises SandboxError: another sandbox has locked it.
     """
-    # Not "w": that would empty the other one's.
+    # Not mode "w": it would truncate a file that another sandbox has locked.
     lock = (folder / _NAME).open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,7 +29,7 @@ def hold(folder: Path) -> IO[str]:
         lock.close()
         process = f" (process {holder})" if holder else ""
         raise SandboxError(
-            f"{folder} is in use by another sandbox{process}. Stop that one, or choose another folder."
+            f"{folder} is in use by another sandbox{process}. Stop it, or choose another folder."
         ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")

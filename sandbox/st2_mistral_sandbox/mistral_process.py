@@ -1,4 +1,4 @@
-"""A whole Mistral in this process: API, engine and executor, on SQLite, with no service beside it.
+"""Run Mistral's API, engine and executor in one process, on SQLite, without other services.
 
     python -m st2_mistral_sandbox.mistral_process --config-file FILE
 
@@ -30,10 +30,10 @@ from wsme import types as wsme_types
 from st2_mistral_sandbox.parent_watch import exit_when_parent_dies
 
 STOP_TIMEOUT = 2.0
-"""Seconds for an orderly stop. Threads that still run actions then are abandoned, as by a crash."""
+"""Seconds for an orderly stop. Threads that still run actions are then abandoned, as in a crash."""
 
 API_THREADS = 32
-"""Requests answered at once. The server's default, 10, is less than what one relay keeps busy."""
+"""Requests handled at once. One relay needs more than the server's default, 10."""
 
 API_BACKLOG = 128
 """Connections that may wait to be accepted; the default is 5."""
@@ -53,28 +53,28 @@ class _Service(Protocol):
 
 
 def main() -> None:
-    """Run until told to end. Does not return: it ends the process."""
-    # Blocked before there is a second thread, so in all of them, and taken by one of our own.
+    """Run until a stop signal, then end the process."""
+    # Blocked before a second thread starts, so in all threads: one of them waits for the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     exit_when_parent_dies()
     services: list[_Service] = []
-    stopped = threading.Thread(target=_stop_when_told, args=(services,), name="signals", daemon=True)
-    # At once: to start takes seconds, in which whoever changes his mind should not have to wait.
+    stopped = threading.Thread(target=_wait_for_signal, args=(services,), name="signals", daemon=True)
+    # Before the start, which takes seconds: a signal must stop it at once.
     stopped.start()
 
     config.parse_args(sys.argv[1:])
     logging.setup(cfg.CONF, "Mistral")
     parse_one_at_a_time()
     sort_api_attributes_by_name()
-    # What is missing is created from Mistral's own models, as its tests do on SQLite; Mistral's
-    # migrations alter tables in ways that SQLite cannot.
+    # Creates the tables from Mistral's models. SQLite does not support the ALTER TABLE of its
+    # migrations.
     db_api.setup_db()
     rpc.get_transport()
 
     try:
         _start(services)
     except Exception:
-        # Threads that were started would keep the process from ending.
+        # Threads that were started would keep the process alive.
         LOG.exception("Mistral cannot start")
         sys.stderr.flush()
         os._exit(1)
@@ -85,14 +85,14 @@ def main() -> None:
 def parse_one_at_a_time() -> None:
     """Let one thread at a time parse a YAQL expression.
 
-    Mistral 23.0.0 has one parser for all its threads, with the state of what it reads. Of 8,000
-    expressions that four threads evaluated, 6 failed and 3 had the value of another one.
+    Mistral 23.0.0 shares one stateful parser among its threads. Of 8,000 expressions that four threads
+    evaluated, 6 failed and 3 got the value of another one.
     """
     parser = yaql_expression.get_yaql_engine_class().parser
-    parse, turn = parser.parse, threading.Lock()
+    parse, lock = parser.parse, threading.Lock()
 
     def parse_alone(*args: Any, **kwargs: Any) -> Any:
-        with turn:
+        with lock:
             return parse(*args, **kwargs)
 
     parser.parse = parse_alone
@@ -111,9 +111,9 @@ def sort_api_attributes_by_name() -> None:
 
 
 def _start(services: list[_Service]) -> None:
-    """Start all of them, and put each into the list as soon as it is there to be stopped."""
+    """Start all services, and add each to the list when it can be stopped."""
     for make in (_engine, _executor, _api):
-        # The API last: when it answers, whatever it needs is there.
+        # The API last: when it responds, the others run.
         service = make()
         if service is not None:
             service.start()
@@ -139,16 +139,16 @@ def _api() -> Any:
     return api
 
 
-def _stop_when_told(services: list[_Service]) -> None:
+def _wait_for_signal(services: list[_Service]) -> None:
     signal.sigwait(STOP_SIGNALS)
     _stop(services)
 
 
 def _stop(services: list[_Service]) -> None:
-    """End the process, in order if that takes no longer than STOP_TIMEOUT.
+    """Stop the services, and end the process after at most STOP_TIMEOUT seconds.
 
-    Mistral's helper threads sleep through their intervals, and one that runs an action lasts as long as
-    the action; a normal interpreter exit would wait for them.
+    An exit of the interpreter would wait for Mistral's helper threads, which sleep through their
+    intervals, and for threads that run actions.
     """
 
     def stop_in_order() -> None:

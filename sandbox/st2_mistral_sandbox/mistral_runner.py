@@ -1,4 +1,4 @@
-"""The runner ``mistral-v2`` for the stand-in, as ``runner.mistral_v2`` is it for StackStorm."""
+"""Provide the runner ``mistral-v2`` for the stand-in, as ``runner.mistral_v2`` does for StackStorm."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ def runner(
     context_key: str | None = None,
     site: str = "mistral",
 ) -> Runner:
-    """A runner that starts and cancels workflows in a Mistral.
+    """Make a runner that starts and cancels workflows in Mistral.
 
-    :param mistral: gives the client; called once an action runs, when Mistral is up.
-    :param api_url: gives the URL of StackStorm's API, for the context of the workflow.
-    :param context_key: as ``[st2] context_key``, to sign that context.
-    :param site: as ``[st2] site`` of that Mistral.
+    :param mistral: returns the client. It is called when an action runs, after Mistral's start.
+    :param api_url: returns the URL of StackStorm's API, for the context of the workflow.
+    :param context_key: the ``[st2] context_key`` that signs this context.
+    :param site: the ``[st2] site`` of Mistral.
     """
 
-    def run(asked: RunRequest) -> RunResult:
+    def run(run_request: RunRequest) -> RunResult:
         try:
             client = mistral()
             starter = Starter(
                 client,
-                ActionCatalogue(asked.parameters_of, client),
+                ActionCatalogue(run_request.parameters_of, client),
                 site=site,
                 api_url=api_url(),
                 context_key=context_key,
             )
-            started = starter.start(_read(asked))
+            started = starter.start(_read(run_request))
         except St2MistralError as error:
-            return RunResult("failed", failure(error, asked.execution["id"]))
+            return RunResult("failed", failure(error, run_request.execution["id"]))
         return RunResult("running", started.result(), started.workflow.as_context())
 
-    def cancel(asked: RunRequest) -> RunResult:
-        execution = asked.execution
+    def cancel(run_request: RunRequest) -> RunResult:
+        execution = run_request.execution
         control.cancel_for(mistral(), execution["id"], execution["context"])
         return RunResult("canceled", {})
 
     return Runner(run, cancel, metadata=metadata())
 
 
-def _read(asked: RunRequest) -> WorkflowRequest:
-    execution = asked.execution
+def _read(run_request: RunRequest) -> WorkflowRequest:
+    execution = run_request.execution
     of_runner = execution["runner"]["runner_parameters"]
-    if asked.entry_point is None:
-        raise InputError("entry_point", f"{asked.action['ref']} has none.")
+    if run_request.entry_point is None:
+        raise InputError("entry_point", f"{run_request.action['ref']} has none.")
     return parse_request(
-        {name: value for name, value in asked.parameters.items() if name in of_runner},
-        {name: value for name, value in asked.parameters.items() if name not in of_runner},
+        {name: value for name, value in run_request.parameters.items() if name in of_runner},
+        {name: value for name, value in run_request.parameters.items() if name not in of_runner},
         execution["context"],
         execution_id=execution["id"],
-        ref=asked.action["ref"],
-        entry_point=asked.entry_point,
+        ref=run_request.action["ref"],
+        entry_point=run_request.entry_point,
         notify=execution["liveaction"].get("notify"),
-        rerun_of=_rerun_of(asked),
+        rerun_of=_rerun_of(run_request),
     )
 
 
-def _rerun_of(asked: RunRequest) -> str | None:
-    """The workflow execution that ran for the execution that this one is a re-run of."""
-    ref = (asked.execution["context"].get("re-run") or {}).get("ref")
-    context = asked.context_of(ref) if ref else None
+def _rerun_of(run_request: RunRequest) -> str | None:
+    """Return the workflow execution of the execution that this one re-runs."""
+    ref = (run_request.execution["context"].get("re-run") or {}).get("ref")
+    context = run_request.context_of(ref) if ref else None
     return workflow_of(context, str(ref)) if context is not None else None

@@ -1,4 +1,4 @@
-"""A real OpenStack Mistral for the sandbox: one child process, one SQLite file, one folder."""
+"""Start OpenStack Mistral as one child process, with its SQLite database in one folder."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from st2_mistral_sandbox.errors import SandboxError
 from st2_mistral_sandbox.process import ChildProcess
 
 _CONFIG = """\
-# Written by st2actions-mistral at every start of the sandbox.
+# Written by st2-mistral-sandbox at every start.
 [DEFAULT]
 use_stderr = true
-# All services are in one process: their messages need no broker.
+# All services are in one process: they need no message broker.
 transport_url = fake:/
 rpc_response_timeout = 120
 executor_thread_pool_size = 64
-# The one that starts what is due at once; the other one looks for it every second.
+# It starts a job when it is due; the other scheduler polls every second.
 scheduler_type = default
 
 [database]
-# Mistral makes one transaction at a time on SQLite. The sandbox need not survive a power failure, so
-# none waits for the disk.
+# Mistral runs one transaction at a time on SQLite. The sandbox need not survive a power failure, so
+# that a transaction does not wait for the disk.
 connection = sqlite:///{database}?timeout=60
 sqlite_synchronous = false
 
 [scheduler]
-# Each of the jobs after an item of a with-items looks at all items, unless the task is complete. With
-# few workers the results come first: 300 of them are 3 times as fast as with the default, 10.
+# Each job after an item of a with-items reads all items, unless the task is complete. With few workers
+# the results are processed first: 300 of them are 3 times as fast as with the default, 10 workers.
 in_memory_workers = 2
 
 [api]
 host = {host}
 port = {port}
-# Let a client say that a definition is known to be valid: to see that takes a second and more.
+# A client may skip the validation of a definition, which takes a second or more.
 validation_mode = enabled
 
 [pecan]
 auth_enable = false
 
 [executor]
-# Through messages, as in production: actions run side by side, and arrive as plain JSON. A local
-# executor would run the items of a with-items one after the other.
+# By messages, as in production: actions run in parallel and get plain JSON. A local executor would run
+# the items of a with-items one after the other.
 type = remote
 
 [notifier]
@@ -54,22 +54,22 @@ type = local
 enabled = false
 
 [action_heartbeat]
-# An executor cannot die alone here.
+# The executor cannot die alone: it is in the same process.
 check_interval = 0
 
 [action_std_http]
-# Let std.http reach the rest of the sandbox, which is on this machine.
+# Let std.http call the rest of the sandbox, on this machine.
 denied_cidrs =
 """
 
 
 class MistralServer:
-    """Mistral's API, engine and executor in a child process that cannot outlive this one.
+    """Mistral's API, engine and executor in a child process, which cannot outlive this one.
 
-    `folder` holds mistral.conf (written at each start), mistral.sqlite (workbooks and executions; kept)
-    and mistral.log (appended to). `port` 0 takes a free one; it is ours from the first start on, until
-    `close`. `extra_config` is appended to the configuration file: the place for the plugin's own
-    `[st2]` section.
+    :param folder: the folder for mistral.conf, written at each start, mistral.sqlite, which is kept,
+        and mistral.log, which is appended to.
+    :param port: 0 takes a free one. The port is reserved from the first start until :meth:`close`.
+    :param extra_config: lines to append to mistral.conf, such as the group ``[st2]``.
     """
 
     def __init__(
@@ -97,56 +97,68 @@ class MistralServer:
 
     @property
     def config_path(self) -> Path:
-        """Mistral's configuration file."""
+        """The path of mistral.conf."""
         return self._folder / "mistral.conf"
 
     @property
     def log_path(self) -> Path:
-        """What Mistral says, level INFO and above."""
+        """The path of the log, with level INFO and above."""
         return self._folder / "mistral.log"
 
     @property
     def url(self) -> str:
-        """The root of the API, without a slash at the end; SandboxError while no port is chosen."""
+        """The root of the API, without a slash at the end.
+
+        :raises SandboxError: it was never started, so that no port is chosen.
+        """
         if not self._port:
-            raise SandboxError("Mistral has no URL before it is started")
+            raise SandboxError("Mistral has no URL before its first start")
         return f"http://{self._host}:{self._port}/v2"
 
     @property
     def pid(self) -> int | None:
-        """The process id of the child; None before the first start."""
+        """The process id; None before the first start."""
         return self._child.pid
 
     def start(self, timeout: float = 120) -> None:
-        """Start Mistral and wait up to `timeout` seconds until its API answers.
+        """Start Mistral and wait until its API responds.
 
-        Raises SandboxError, with the end of the log, if it ends early or does not answer in time, or if
-        the port belongs to somebody else; then nothing is left running.
+        :param timeout: in seconds.
+        :raises SandboxError: it ended or did not respond in time, or its port is in use. It is stopped
+            then.
         """
-        # That somebody answers there later must mean that it is ours.
+        # Reserved first: a response on this port must be from this Mistral.
         if self._reserved is None:
             self._reserved = ports.reserve(
-                self._host, self._port, "Mistral", "Choose another one with --mistral-port."
+                self._host, self._port, "Mistral", "Choose another port with --mistral-port."
             )
             self._port = self._reserved.getsockname()[1]
         self._write_config()
         self._child.start()
         try:
-            self._child.wait_until(self._answers, timeout)
+            self._child.wait_until(self._responds, timeout)
         except BaseException:
             self.close()
             raise
 
-    def must_run(self) -> None:
-        """Raise SandboxError, with the end of the log, unless it runs."""
-        self._child.must_run()
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while Mistral runs or before its first start."""
+        return self._child.poll()
+
+    def check_running(self) -> None:
+        """Check that Mistral runs.
+
+        :raises SandboxError: it does not. The text ends with its log.
+        """
+        self._child.check_running()
 
     def stop(self) -> None:
-        """Stop Mistral; what it was executing stays in the database as it was. Idempotent."""
+        """Stop Mistral. Running workflows stay in the database as they are. Idempotent."""
         self._child.stop()
 
     def close(self) -> None:
-        """Stop Mistral and leave its port to others. Idempotent; it can be started again."""
+        """Stop Mistral and release its port. Idempotent. It can be started again."""
         self.stop()
         if self._reserved is not None:
             self._reserved.close()
@@ -168,11 +180,11 @@ class MistralServer:
         database = self._folder / "mistral.sqlite"
         text = _CONFIG.format(host=self._host, port=self._port, database=database)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # It may hold the plugin's credentials.
+        # It may contain credentials.
         self.config_path.touch(mode=0o600)
         self.config_path.write_text(f"{text}\n{self._extra_config}\n", encoding="utf-8")
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=5)
         try:
             connection.request("GET", "/v2/")

@@ -1,11 +1,10 @@
-"""Let a child process end when its parent does, however the parent ended.
+"""End a child process when its parent process ends in any way.
 
-The parent holds the write end of a pipe that is the child's standard input and never writes to it. When
-the parent goes, even by SIGKILL, the kernel closes that end and the child reads EOF. Unlike Linux's
-parent-death signal this works on every POSIX system, and does not fire when merely the *thread* that
-started the child ends.
+The child's standard input is a pipe to which the parent never writes. When the parent ends, also by
+SIGKILL, the kernel closes the pipe and the child reads end-of-file. Unlike Linux's parent-death signal
+this works on every POSIX system, and ignores the end of the *thread* that started the child.
 
-As a program it gives the same to a module that knows nothing of it::
+As a program it runs any other module in this way::
 
     python -m st2_mistral_sandbox.parent_watch MODULE [ARGUMENT ...]
 """
@@ -20,34 +19,32 @@ import threading
 from collections.abc import Callable
 
 GRACE = 3.0
-"""Seconds between asking the process to end and ending it."""
+"""Seconds between the stop signal and the forced end."""
 
 
 def exit_when_parent_dies(
-    on_orphaned: Callable[[], None] | None = None, *, grace: float = GRACE, fd: int = 0
+    on_end: Callable[[], None] | None = None, *, grace: float = GRACE, fd: int = 0
 ) -> threading.Thread:
-    """Watch `fd` in a daemon thread, and end this process when it reaches EOF.
+    """Watch a file descriptor in a daemon thread, and end this process at its end-of-file.
 
-    `on_orphaned` asks the process to end; by default it is sent SIGTERM, so that the process takes the
-    same way out as when it is stopped. `grace` seconds later the process ends with code 1 in any case.
+    :param on_end: stops the process; by default SIGTERM does, as when the process is stopped.
+    :param grace: seconds after which the process ends with code 1 in any case.
     """
 
-    def ask_to_end() -> None:
+    def terminate() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def watch() -> None:
-        # os.read and not sys.stdin: a thread that holds the lock of sys.stdin's buffer when the
-        # interpreter shuts down makes that shutdown a fatal error.
+        # Not sys.stdin: the interpreter cannot shut down while a thread holds the lock of its buffer.
         while _read(fd):
             pass
-        ended = threading.Timer(grace, os._exit, args=(1,))
-        ended.daemon = True
-        ended.start()
-        (on_orphaned or ask_to_end)()
+        forced_end = threading.Timer(grace, os._exit, args=(1,))
+        forced_end.daemon = True
+        forced_end.start()
+        (on_end or terminate)()
 
     thread = threading.Thread(target=watch, name="exit-when-parent-dies", daemon=True)
-    # A thread inherits the mask. Were a signal open to this one, then it could take one that the module
-    # has blocked in order to wait for it, and end the process.
+    # The thread inherits the mask. It must not receive a signal that the module blocks and waits for.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         thread.start()
@@ -59,7 +56,7 @@ def exit_when_parent_dies(
 def _read(fd: int) -> bytes:
     try:
         return os.read(fd, 1024)
-    except OSError:  # closed in this process: nobody is left to tell us anything either
+    except OSError:  # the descriptor was closed in this process
         return b""
 
 

@@ -1,4 +1,4 @@
-"""Ports that stay ours before a server listens there, and while it is away."""
+"""Reserve a port for a server before its start and while it is stopped."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import socket
 from st2_mistral_sandbox.errors import SandboxError
 
 
-def reserve(host: str, port: int, owner: str, advice: str = "Choose another one.") -> socket.socket:
-    """A socket that keeps everybody else off a port for as long as it is open.
+def reserve(host: str, port: int, owner: str, hint: str = "Choose another port.") -> socket.socket:
+    """Return a socket that reserves a port until it is closed.
 
-    A server that allows addresses to be used again (SO_REUSEADDR, as servers do) may listen there all
-    the same; while none does, connections are refused.
+    A server that sets SO_REUSEADDR, as servers do, may listen on the port. While none does, connections
+    are refused.
 
-    :param port: 0 takes a free one: ``getsockname()`` tells which.
-    :param owner: who wants it, for the error.
-    :param advice: the next step, for the error.
-    :raises SandboxError: somebody has it.
+    :param port: 0 takes a free one, see ``getsockname()``.
+    :param owner: the future server, for the error.
+    :param hint: the next step, for the error.
+    :raises SandboxError: the port is in use.
     """
     reserved = socket.socket()
     try:
         if port:
-            # Connections of a server that has gone are no obstacle.
+            # The port may have connections of a server that has ended.
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind((host, port))
-        # Set before, it could have let us have somebody else's reservation.
+        # Not before: then the port could be one that another process has reserved.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    except OSError as e:
+    except OSError as error:
         reserved.close()
         raise SandboxError(
-            f"{owner} cannot have port {port} of {host}: {e.strerror or e}. {advice}"
-        ) from e
+            f"{owner} cannot use port {port} of {host}: {error.strerror or error}. {hint}"
+        ) from error
     return reserved

@@ -1,4 +1,4 @@
-"""Start a Python module as a child process, watch it, keep its log, stop it."""
+"""Run a Python module as a child process with a log."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ STOP_TIMEOUT = 5.0
 """Seconds that a child gets between SIGTERM and SIGKILL."""
 
 POLL_INTERVAL = 0.05
-"""Seconds between two looks at a child that is starting."""
+"""Seconds between two checks of a child that is starting."""
 
 LAST_LINES = 20
-"""How much of the log an error quotes, in lines."""
+"""Lines of the log that an error quotes."""
 
 
 class ChildProcess:
-    """`python -m MODULE ARGUMENT ...` in a session of its own, so that Ctrl-C reaches the parent only.
+    """A process ``python -m MODULE ...`` in a session of its own, so that Ctrl-C does not reach it.
 
-    `args` begins with the module's name. What the child prints is appended to `log_path`. Its standard
-    input is a pipe that stays open as long as this process lives: a child that watches it (see
-    `parent_watch`) cannot outlive us. `env` is added to our own environment.
+    Its standard input is a pipe that stays open as long as this process lives: a child that watches it
+    (see ``parent_watch``) cannot outlive this process.
+
+    :param name: the name in errors.
+    :param args: the module's name and its arguments.
+    :param log_path: the file to which the output is appended.
+    :param env: variables to add to this process's environment.
     """
 
     def __init__(
@@ -47,11 +51,14 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, which is its process group too; None before the first start."""
+        """The process id, also of its process group; None before the first start."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the child; raises SandboxError if it is running already, or cannot be started."""
+        """Start the child.
+
+        :raises SandboxError: it is already running, or cannot be started.
+        """
         if self._process is not None and self.poll() is None:
             raise SandboxError(f"{self.name} is already running (process {self._process.pid})")
         self._close_stdin()
@@ -59,8 +66,8 @@ class ChildProcess:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
             with self.log_path.open("ab") as log:
                 self._process = self._spawn(log)
-        except OSError as e:
-            raise SandboxError(f"{self.name} cannot be started: {e}") from e
+        except OSError as error:
+            raise SandboxError(f"cannot start {self.name}: {error}") from error
 
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
@@ -73,36 +80,38 @@ class ChildProcess:
         )
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while the child runs or was never started."""
+        """Return the exit code, negative for a signal; None while it runs or before its first start."""
         return self._process.poll() if self._process else None
 
-    def must_run(self) -> None:
-        """Raise SandboxError, with the end of the log, unless the child runs."""
+    def check_running(self) -> None:
+        """Check that the child runs.
+
+        :raises SandboxError: it does not. The text ends with its log.
+        """
         code = self.poll()
         if self._process is None or code is not None:
-            raise SandboxError(f"{self.name} has ended, exit code {code}{self._last_lines()}")
+            raise SandboxError(f"{self.name} ended with exit code {code}{self._last_lines()}")
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Wait until `ready()` is true.
+        """Wait until ``ready()`` returns true.
 
-        Raises SandboxError, with the end of the log, when the child ends first or `timeout` seconds
-        pass. The child is left as it is.
+        :param timeout: in seconds.
+        :raises SandboxError: the child ended, or is not ready in time, and runs on. The text ends with
+            its log.
         """
         deadline = time.monotonic() + timeout
         while True:
             is_ready = ready()
-            # Looked at last: whoever answered was not the child if that has ended.
-            self.must_run()
+            # After ready(): the answer was not the child's if that has ended.
+            self.check_running()
             if is_ready:
                 return
             if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"{self.name} is not ready after {timeout:g} seconds{self._last_lines()}"
-                )
+                raise SandboxError(f"{self.name} is not ready after {timeout:g} s{self._last_lines()}")
             time.sleep(POLL_INTERVAL)
 
     def stop(self) -> None:
-        """Ask the child and what it started to end; after STOP_TIMEOUT seconds end it. Idempotent."""
+        """Terminate the child's process group, and kill it after STOP_TIMEOUT seconds. Idempotent."""
         process = self._process
         if process is None:
             return
@@ -116,7 +125,7 @@ class ChildProcess:
         self._close_stdin()
 
     def tail(self, n: int = LAST_LINES) -> list[str]:
-        """The last `n` lines of the log, without their line ends; none if there is no log yet."""
+        """Return the last ``n`` lines of the log, without line ends."""
         if not self.log_path.exists():
             return []
         return self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-n:]
@@ -132,4 +141,4 @@ class ChildProcess:
 
     def _last_lines(self) -> str:
         lines = self.tail()
-        return "; its log ends with:\n" + "\n".join(lines) if lines else ""
+        return ". Its log ends with:\n" + "\n".join(lines) if lines else ""

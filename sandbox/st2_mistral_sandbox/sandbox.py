@@ -1,4 +1,4 @@
-"""Mistral, StackStorm and the relay together, started and stopped as one."""
+"""Start and stop Mistral, StackStorm and the relay together."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
 from st2actions_mistral.config.values import read_group
 
 _COMMAND: Final = "st2actions_mistral.cli.main"
-_ORPHAN_WATCH: Final = "st2_mistral_sandbox.parent_watch"
+_PARENT_WATCH: Final = "st2_mistral_sandbox.parent_watch"
 _HOST: Final = "127.0.0.1"
 
 
 class Sandbox:
-    """Everything that the bridge needs, on this machine, for as long as the context lasts.
+    """Mistral and the relay as child processes, and the StackStorm stand-in in this process.
 
-    Mistral and the relay are child processes of their own, the stand-in lives in this one.
+    It is a context manager, which calls :meth:`start` and :meth:`stop`.
 
-    :param folder: where Mistral's database, configuration and the logs go; None: a temporary folder
-        that is removed at the end.
+    :param folder: the folder for Mistral's database, the configuration and the logs; None: a temporary
+        folder, which is removed at the end.
     :param mistral_port: 0 takes a free one.
-    :param st2_port: of the stand-in; 0 takes a free one.
-    :param st2: a StackStorm to use instead of the stand-in.
-    :param relay: whether to start the relay.
-    :param load_examples: whether to give Mistral all examples at once. The runner gives it each one
-        when it is run.
-    :param register_examples: whether StackStorm has the examples' actions at once. Their files are in
-        its pack ``examples`` in any case, so that ``st2 action create`` makes them.
-    :param conf: whose group ``[st2]`` counts beside ``st2``: all that does not say which StackStorm, or
-        who we are there.
-    :param context_key: signs the parents of workflows, before each ``[st2] context_key`` of ``conf``.
-    :param options: further lines for the group ``[st2]``, of Mistral and of the relay.
-    :param relay_options: further lines for the relay's group ``[st2_relay]``.
-    :param say: told what is being done, in words.
+    :param st2_port: the port of the stand-in; 0 takes a free one.
+    :param st2: the settings of a StackStorm to use instead of the stand-in.
+    :param relay: False does not start the relay.
+    :param load_examples: publish all examples in Mistral at the start. Otherwise the runner publishes
+        an example when it is run.
+    :param register_examples: register the examples' actions in the stand-in. Their files are in its
+        pack ``examples`` in any case, for ``st2 action create``.
+    :param conf: the configuration whose group ``[st2]`` is used, but for URLs, credentials and TLS.
+    :param context_key: the key that signs the parents of workflows; it comes before each ``[st2]
+        context_key`` of ``conf``.
+    :param options: more lines for the group ``[st2]`` of Mistral and of the relay.
+    :param relay_options: more lines for the relay's group ``[st2_relay]``.
+    :param on_step: called with a text before each step of the start.
     """
 
     def __init__(
@@ -67,62 +67,68 @@ class Sandbox:
         context_key: str | None = None,
         options: str = "",
         relay_options: str = "",
-        say: Callable[[str], None] = lambda words: None,
+        on_step: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """:raises ConfigError: an option of ``conf`` is malformed."""
+        """Read the options of ``conf``.
+
+        :raises ConfigError: one is invalid.
+        """
         self._given_folder = folder
         self._mistral_port = mistral_port
         self._st2_port = st2_port
-        self._real_st2 = st2
-        self._with_relay = relay
+        self._given_st2 = st2
+        self._starts_relay = relay
         self._load_examples = load_examples
         self._register_examples = register_examples
         conf = conf or _defaults()
         settings = config.load_bridge_settings(conf)
         self._site = settings.site
         self._timeouts = settings.st2.timeouts
-        self._options_given = read_group(conf, ST2_GROUP.name, ST2_OPTS)
+        self._options_of_conf = read_group(conf, ST2_GROUP.name, ST2_OPTS)
         self._context_keys = [*([context_key] if context_key else []), *settings.context_keys]
         self._options = options
         self._relay_options = relay_options
-        self._say = say
+        self._on_step = on_step
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self.stackstorm: StackStorm | None = None
-        """The stand-in; None where a real StackStorm is used."""
+        """The stand-in; None with a real StackStorm."""
         self.packs: Path | None = None
-        """Where the files of the stand-in's actions are, in ``PACK/actions``; None without it."""
+        """The folder of the stand-in's packs; None with a real StackStorm."""
 
     def start(self) -> None:
-        """Start all of it, or nothing.
+        """Start all parts, or none.
 
-        :raises SandboxError: a part did not start; the text holds the end of its log.
+        :raises SandboxError: a part did not start. The text ends with its log.
         """
         try:
             self._start()
-        except OSError as e:
+        except OSError as error:
             self.stop()
-            raise SandboxError(f"The sandbox cannot be started: {e}") from e
-        except BaseException as e:
-            self._say_why_it_stops(type(e))
+            raise SandboxError(f"cannot start the sandbox: {error}") from error
+        except BaseException as error:
+            self._report_interrupt(type(error))
             self.stop()
             raise
 
-    def must_run(self) -> None:
-        """Raise SandboxError, with the end of its log, if a part has ended."""
-        self.mistral_server.must_run()
-        if self._with_relay:
-            self.relay.must_run()
+    def check_running(self) -> None:
+        """Check that all parts run.
+
+        :raises SandboxError: a part has ended. The text ends with its log.
+        """
+        self.mistral_server.check_running()
+        if self._starts_relay:
+            self.relay.check_running()
 
     def stop(self) -> None:
-        """Stop whatever runs. Idempotent."""
-        # What starts a workflow just now would try for a while to reach a Mistral that has gone.
+        """Stop all parts. Idempotent."""
+        # A runner that starts a workflow now must not retry until Mistral is back.
         self._stopping.set()
         self._stack.close()
 
     def start_relay(self) -> None:
-        """Start the relay, also after it has ended."""
-        self._say("Starting the relay")
+        """Start the relay, or start it again after it ended."""
+        self._on_step("Starting the relay")
         self.relay.start()
 
     def __enter__(self) -> Sandbox:
@@ -135,26 +141,27 @@ class Sandbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._say_why_it_stops(kind)
+        self._report_interrupt(kind)
         self.stop()
 
-    def _say_why_it_stops(self, kind: type[BaseException] | None) -> None:
-        # Whoever has pressed Ctrl-C waits for it.
+    def _report_interrupt(self, kind: type[BaseException] | None) -> None:
         if kind is KeyboardInterrupt:
-            self._say("Stopping")
+            self._on_step("Stopping")
 
     def _start(self) -> None:
         self._stopping.clear()
-        self.folder = self._own_folder() if self._given_folder else self._temporary_folder()
-        if self._real_st2 is None:
-            self._say("Starting the StackStorm stand-in")
+        self.folder = (
+            self._make_folder(self._given_folder) if self._given_folder else self._temporary_folder()
+        )
+        if self._given_st2 is None:
+            self._on_step("Starting the StackStorm stand-in")
             self.st2_settings = self._start_stand_in()
         else:
-            self.st2_settings = self._real_st2
+            self.st2_settings = self._given_st2
 
-        self._say("Starting Mistral")
+        self._on_step("Starting Mistral")
         self.mistral_server = MistralServer(
-            self.folder, port=self._mistral_port, extra_config=self._st2_options()
+            self.folder, port=self._mistral_port, extra_config=self.st2_options(self.st2_settings)
         )
         self._stack.callback(self.mistral_server.close)
         self.mistral_server.start()
@@ -165,20 +172,20 @@ class Sandbox:
         self._stack.callback(self.st2.close)
 
         if self._load_examples:
-            self._say("Loading the examples")
+            self._on_step("Loading the examples")
             for example in examples.load().values():
-                # Tests say that they are valid.
+                # Tests validate them.
                 text = example.workbook.read_text(encoding="utf-8")
                 self.mistral.save_definition(text, validate=False)
 
         self.relay = self._relay_process()
         self._stack.callback(self.relay.stop)
-        if self._with_relay:
+        if self._starts_relay:
             self.start_relay()
 
     def _start_stand_in(self) -> St2Settings:
         self.packs = self.folder.absolute() / "packs"
-        actions = examples.add_to(self.packs)
+        actions = examples.copy_to(self.packs)
         mistral_v2 = mistral_runner.runner(
             lambda: self.mistral,
             lambda: self.st2_settings.api_url,
@@ -186,7 +193,7 @@ class Sandbox:
             self._site,
         )
         with ports.reserve(
-            _HOST, self._st2_port, "The StackStorm stand-in", "Choose another one with --st2-port."
+            _HOST, self._st2_port, "The StackStorm stand-in", "Choose another port with --st2-port."
         ) as reserved:
             stackstorm = StackStorm(
                 _HOST,
@@ -208,21 +215,21 @@ class Sandbox:
         config_path = self.folder / "relay.conf"
         config_path.touch(mode=0o600)
         config_path.write_text(
-            f"{self._st2_options()}\n"
+            f"{self.st2_options(self.st2_settings)}\n"
             f"[st2_relay]\nmistral_url = {self.mistral_server.url}\n{self._relay_options}\n",
             encoding="utf-8",
         )
-        # Like Mistral it must not outlive us, which a relay of its own does not care for.
+        # The relay must not outlive this process.
         return ChildProcess(
             "The relay",
-            [_ORPHAN_WATCH, _COMMAND, "relay", "--config-file", str(config_path)],
+            [_PARENT_WATCH, _COMMAND, "relay", "--config-file", str(config_path)],
             self.folder / "relay.log",
         )
 
-    def _st2_options(self) -> str:
-        st2 = self.st2_settings
+    def st2_options(self, st2: St2Settings) -> str:
+        """Return the group ``[st2]`` that Mistral and the relay get for a StackStorm."""
         values = {
-            **self._options_given,
+            **self._options_of_conf,
             "api_url": st2.api_url,
             "stream_url": st2.stream_url,
             "auth_url": st2.credential.auth_url,
@@ -239,15 +246,13 @@ class Sandbox:
         }
         return "\n".join(["[st2]", *_lines(values), self._options])
 
-    def _own_folder(self) -> Path:
-        folder = self._given_folder
-        assert folder is not None
+    def _make_folder(self, folder: Path) -> Path:
         try:
-            # Mistral's configuration in it may hold credentials.
+            # Mistral's configuration in it may contain credentials.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except FileExistsError as e:
-            raise SandboxError(f"--folder: {folder} is a file. Name a folder.") from e
-        self._stack.callback(lock.hold(folder).close)
+        except FileExistsError as error:
+            raise SandboxError(f"--folder: {folder} is a file. Name a folder.") from error
+        self._stack.callback(lock.acquire(folder).close)
         return folder
 
     def _temporary_folder(self) -> Path:
@@ -257,7 +262,7 @@ class Sandbox:
 
 
 def _defaults() -> cfg.ConfigOpts:
-    """A configuration that no file was read into."""
+    """Return a configuration with the defaults."""
     conf = cfg.ConfigOpts()
     config.register_opts(conf)
     conf([], default_config_files=[], default_config_dirs=[])
@@ -265,7 +270,7 @@ def _defaults() -> cfg.ConfigOpts:
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
-    """The options of ``[st2]`` as a file has them."""
+    """Format the options of ``[st2]`` for a file."""
     lines = []
     for opt in ST2_OPTS:
         value = values[opt.name]
@@ -277,8 +282,8 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
 
 
 def _escaped(value: object) -> str:
-    # oslo.config takes $ for a reference to another option, blanks around a value for none of it, and
-    # a pair of quotes away; a line that goes on is indented.
+    # oslo.config reads $ as a reference to another option, and strips blanks and a pair of quotes
+    # around a value. A continuation line is indented.
     text = str(value).replace("$", "$$").replace("\n", "\n ")
     first, *more = text.split("\n")
     if first != first.strip() or (first[:1] == first[-1:] and first[:1] in "'\""):

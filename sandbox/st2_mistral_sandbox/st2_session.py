@@ -1,4 +1,4 @@
-"""Run one example in a sandbox by typing what a person would type, with StackStorm's own ``st2``."""
+"""Run an example in a sandbox with StackStorm's own command line, ``st2``."""
 
 from __future__ import annotations
 
@@ -17,54 +17,55 @@ from st2_mistral_sandbox.sandbox import Sandbox
 
 _ID: Final = re.compile(r"\b[0-9a-f]{24}\b")
 
-_TIMEOUTS: Final = 60.0
-"""Seconds that a command may take; none of those that are typed here waits for a workflow."""
+_TIMEOUT: Final = 60.0
+"""Seconds that one command may take. None of them waits for a workflow."""
 
 
 def run(
     example: Example,
-    words: Sequence[str],
+    parameters: Sequence[str],
     st2: Path,
     *,
-    screen: Mapping[str, str],
+    terminal: Mapping[str, str],
     timeout: float,
     progress: example_run.Progress,
 ) -> example_run.Outcome:
-    """Start a sandbox, make the example's action and run it, look at what came of it, stop the sandbox.
+    """Start a sandbox, create an example's action, run it, show its executions, and stop the sandbox.
 
-    :param words: the example's parameters as ``key=value``.
-    :param st2: StackStorm's command line.
-    :param screen: of its environment, what tells it where its output is shown.
+    :param parameters: the example's parameters as ``key=value``.
+    :param st2: the path of StackStorm's command line.
+    :param terminal: environment variables that describe the terminal.
     :param timeout: seconds from the start of the workflow.
     :raises SandboxError: a part of the sandbox did not start, a command failed, or the example did not
         end in time.
     """
-    with Sandbox(register_examples=False, say=progress.say) as sandbox:
-        shell = _Shell(st2, environment(sandbox, screen), progress)
-        shell.type("action", "create", _as_typed(example.metadata))
-        outcome = example_run.followed(
+    with Sandbox(register_examples=False, on_step=progress.step) as sandbox:
+        shell = _Shell(st2, environment(sandbox, terminal), progress)
+        shell.run("action", "create", _relative(example.metadata))
+        outcome = example_run.follow(
             sandbox,
             example,
-            lambda: _id_in(shell.type("run", example.ref, *words, "-a")),
+            lambda: _id_in(shell.run("run", example.ref, *parameters, "-a")),
             timeout=timeout,
             progress=progress,
         )
-        # Without the option it lists no executions that have a parent.
-        shell.type("execution", "list", "--showall")
-        shell.type("execution", "get", outcome.parent["id"])
+        # Without --showall it omits executions that have a parent.
+        shell.run("execution", "list", "--showall")
+        shell.run("execution", "get", outcome.parent["id"])
     return outcome
 
 
-def environment(sandbox: Sandbox, screen: Mapping[str, str]) -> dict[str, str]:
-    """What leads ``st2`` to a sandbox, and lets it in; no other settings of it."""
+def environment(sandbox: Sandbox, terminal: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of ``st2``, with the URLs and the key of a sandbox as its only
+    settings."""
     settings = sandbox.st2_settings
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ST2_")}
+    other = {name: value for name, value in os.environ.items() if not name.startswith("ST2_")}
     return {
-        **kept,
-        **screen,
-        # Otherwise what goes to stderr comes first.
+        **other,
+        **terminal,
+        # Otherwise standard error comes before standard output.
         "PYTHONUNBUFFERED": "1",
-        # The file in the home directory is for another StackStorm.
+        # The configuration file in the home directory is for another StackStorm.
         "ST2_CLI_SKIP_CONFIG": "1",
         "ST2_API_URL": settings.api_url,
         "ST2_STREAM_URL": settings.stream().removesuffix("/stream"),
@@ -73,20 +74,20 @@ def environment(sandbox: Sandbox, screen: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Shell:
-    """Where ``st2`` is typed."""
+    """Runs ``st2`` and reports each command and its output."""
 
     def __init__(self, st2: Path, environment: dict[str, str], progress: example_run.Progress) -> None:
         self._st2 = st2
         self._environment = environment
         self._progress = progress
 
-    def type(self, *words: str) -> str:
-        """Run a command and show it and what it prints; return the latter.
+    def run(self, *words: str) -> str:
+        """Run a command, report it and its output, and return the output.
 
         :raises SandboxError: it failed.
         """
         line = shlex.join(["st2", *words])
-        self._progress.typed(line)
+        self._progress.command(line)
         try:
             done = subprocess.run(  # noqa: S603 - the command that the caller chose, without a shell
                 [self._st2, *words],
@@ -94,26 +95,26 @@ class _Shell:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=_TIMEOUTS,
+                timeout=_TIMEOUT,
                 check=False,
                 env=self._environment,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise SandboxError(f"{line}: {error}") from error
-        self._progress.told(done.stdout)
+            raise SandboxError(f"cannot run {line}: {error}") from error
+        self._progress.output(done.stdout)
         if done.returncode:
-            raise SandboxError(f"{line} failed, exit code {done.returncode}.")
+            raise SandboxError(f"{line} failed with exit code {done.returncode}")
         return done.stdout
 
 
-def _as_typed(path: Path) -> str:
-    """A path as one types it: from where one is, if it is below."""
+def _relative(path: Path) -> str:
+    """Return a path relative to the working directory, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _id_in(printed: str) -> str:
-    found = _ID.search(printed)
+def _id_in(output: str) -> str:
+    found = _ID.search(output)
     if found is None:
-        raise SandboxError("st2 run names no execution.")
+        raise SandboxError("the output of st2 run contains no execution id")
     return found[0]

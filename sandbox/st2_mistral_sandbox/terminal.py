@@ -1,4 +1,4 @@
-"""What a person sees: progress on standard error, tables on standard output."""
+"""Show progress on standard error, and tables on standard output."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from rich.table import Table
 from st2_mistral_sandbox.example_run import COLUMNS, Outcome
 from st2_mistral_sandbox.examples import Example
 
-# A terminal's own width where there is one; enough for a line of the table where there is none.
+# Columns without a terminal: enough for a row of the table.
 _WIDTH_OF_A_PIPE: Final = 120
 
 
 class Progress:
-    """One line for each thing that happens, and on a terminal a spinner while nothing does."""
+    """Prints a line for each step, and on a terminal a spinner between two steps."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._status = Status("", console=self._console)
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
 
-    def say(self, words: str) -> None:
-        """A step of the sandbox."""
-        self._print(f"{words} …")
-        self._status.update(escape(words))
+    def step(self, text: str) -> None:
+        """Print a step of the sandbox."""
+        self._print(f"{text} …")
+        self._status.update(escape(text))
 
     def execution(self, ref: str, status: str) -> None:
-        """An execution of the example has a new status."""
+        """Print the new status of an execution."""
         self._print(f"  {ref} {status}")
 
-    def typed(self, line: str) -> None:
-        """A line is typed at a shell's prompt."""
-        self._out(f"\n$ {line}\n")
+    def command(self, line: str) -> None:
+        """Print a command line that is run."""
+        self._write(f"\n$ {line}\n")
         self._status.update(escape(line))
 
-    def told(self, output: str) -> None:
-        """What the line that was typed last printed."""
-        self._out(output)
+    def output(self, text: str) -> None:
+        """Print the output of the last command."""
+        self._write(text)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -60,23 +60,23 @@ class Progress:
     ) -> None:
         self._status.stop()
 
-    def _out(self, text: str) -> None:
-        # A spinner and standard output share a line of the terminal.
+    def _write(self, text: str) -> None:
+        # The spinner and standard output share a line of the terminal.
         self._status.stop()
         sys.stdout.write(text)
         sys.stdout.flush()
         if self._console.is_terminal:
             self._status.start()
 
-    def _print(self, words: str) -> None:
-        seconds = time.monotonic() - self._begun
-        self._console.print(f"{seconds:5.1f} s  {escape(words)}", soft_wrap=True)
+    def _print(self, text: str) -> None:
+        seconds = time.monotonic() - self._start
+        self._console.print(f"{seconds:5.1f} s  {escape(text)}", soft_wrap=True)
 
 
-def examples(found: Iterable[Example]) -> None:
-    """A table of the examples."""
+def print_examples(examples: Iterable[Example]) -> None:
+    """Print a table of the examples."""
     table = Table("example", "parameters", "what it shows", box=ASCII2)
-    for example in found:
+    for example in examples:
         table.add_row(
             example.ref,
             escape(" ".join(name for name in example.parameters if name != "workflow")),
@@ -85,24 +85,24 @@ def examples(found: Iterable[Example]) -> None:
     _console().print(table)
 
 
-def outcome(found: Outcome) -> None:
-    """What ``st2 execution list`` shows of a workflow and its actions, and the workflow's result."""
+def print_outcome(outcome: Outcome) -> None:
+    """Print the executions as ``st2 execution list`` does, and the workflow's result."""
     table = Table(*COLUMNS, box=ASCII2)
-    for row in found.rows():
+    for row in outcome.rows():
         table.add_row(*(escape(cell) for cell in row))
     console = _console()
     console.print()
     console.print(table)
     console.print()
-    console.print(f"The result of {escape(found.parent['action']['ref'])}:")
-    console.print_json(data=found.parent.get("result"))
+    console.print(f"Result of {escape(outcome.parent['action']['ref'])}:")
+    console.print_json(data=outcome.parent.get("result"))
 
 
-def screen() -> dict[str, str]:
-    """What tells ``st2`` by its environment where its output is shown."""
+def environment() -> dict[str, str]:
+    """Return the environment variables that describe the terminal to ``st2``."""
     return {
         "COLUMNS": str(_console().width),
-        # Any word turns colours off.
+        # Any value turns colours off.
         "ST2_COLORIZE": "" if sys.stdout.isatty() else "no",
     }
 

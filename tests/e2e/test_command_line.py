@@ -74,9 +74,9 @@ def test_demo_reports_a_failure_as_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demo", "nope"], "There is no example 'nope'"),
+        (["demo", "nope"], "unknown example 'nope'"),
         (["demo", "mistral-basic", "date"], "date: write parameters as key=value."),
-        (["demo", "mistral-basic", "command=date"], "is no parameter of this example"),
+        (["demo", "mistral-basic", "command=date"], "is an unknown parameter"),
         (["demo", "retry", "seconds=soon"], "seconds: 'soon' is not of type"),
         (["relay", "--config-file", "/nonexistent"], "/nonexistent"),
         (["sandbox", "--st2-api-url", "ftp://x"], "--st2-api-url: 'ftp://x' is not an http"),
@@ -86,7 +86,7 @@ def test_demo_reports_a_failure_as_json() -> None:
         ),
         (["sandbox", "--folder", "/dev/null/x"], "Not a directory"),
         (["sandbox", "--folder", __file__], f"--folder: {__file__} is a file"),
-        (["demo", "mistral-basic", "workflow=other"], "workflow: is no parameter of this example"),
+        (["demo", "mistral-basic", "workflow=other"], "workflow: is an unknown parameter"),
     ],
 )
 def test_errors_have_one_line(arguments: list[str], message: str) -> None:
@@ -112,8 +112,8 @@ def test_a_port_in_use_is_named_with_its_option(option: str, owner: str) -> None
         port = taken.getsockname()[1]
         done = run_command("st2-mistral", "sandbox", option, str(port))
     assert done.returncode == 1
-    assert f"{owner} cannot have port {port} of 127.0.0.1: Address already in use" in done.stderr
-    assert f"Choose another one with {option}." in done.stderr
+    assert f"{owner} cannot use port {port} of 127.0.0.1: Address already in use" in done.stderr
+    assert f"Choose another port with {option}." in done.stderr
     assert "Ctrl-C" not in done.stdout
 
 
@@ -137,7 +137,7 @@ def sandbox(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple
             env={**os.environ, **environment},
         )
         try:
-            eventually(lambda: "Ctrl-C stops all of it." in log.read_text(), "the sandbox runs")
+            eventually(lambda: "Ctrl-C stops everything." in log.read_text(), "the sandbox runs")
             yield process, log.read_text()
         finally:
             if process.poll() is None:
@@ -198,7 +198,7 @@ def test_sandbox_ends_when_one_of_its_processes_ends(tmp_path: Path, part: int) 
         os.kill(processes_below(process.pid)[part], signal.SIGKILL)
         assert process.wait(timeout=60) == 1
         name = ["Mistral", "The relay"][part]
-        assert f"{name} has ended, exit code -9" in (tmp_path / "output").read_text()
+        assert f"{name} ended with exit code -9" in (tmp_path / "output").read_text()
 
 
 def test_demo_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Seen:
     def __init__(self) -> None:
         self.executions: list[tuple[str, str]] = []
 
-    def say(self, words: str) -> None:
+    def step(self, text: str) -> None:
         pass
 
     def execution(self, ref: str, status: str) -> None:
@@ -29,7 +29,7 @@ class Seen:
 def run(bench: Bench, name: str, **parameters: Any) -> tuple[example_run.Outcome, Seen]:
     seen = Seen()
     outcome = example_run.run_in(
-        bench.sandbox, examples.named(name), parameters, timeout=TIMEOUT, progress=seen
+        bench.sandbox, examples.find(name), parameters, timeout=TIMEOUT, progress=seen
     )
     return outcome, seen
 
@@ -132,5 +132,5 @@ def test_each_example_is_run_here() -> None:
 
 
 def test_an_unknown_example_lists_the_known_ones() -> None:
-    with pytest.raises(SandboxError, match=r"no example 'nope'.*error-handling, join"):
-        examples.named("nope")
+    with pytest.raises(SandboxError, match=r"unknown example 'nope'.*error-handling, join"):
+        examples.find("nope")

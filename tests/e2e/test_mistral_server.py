@@ -1,4 +1,4 @@
-"""A real Mistral in a child process: it works, keeps what it has, and does not stay behind."""
+"""Mistral in a child process: workflows, restarts, and its end with that of its parent."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from support.waiting import eventually
 
 from st2_mistral_sandbox.errors import SandboxError
 from st2_mistral_sandbox.mistral_server import MistralServer
-from st2_mistral_sandbox.process import ChildProcess
 
 WORKBOOK = """
 version: '2.0'
@@ -31,7 +31,7 @@ workflows:
       wait: {with-items: i in <% range(100) %>, action: std.async_noop}
 """
 
-# Holds a server without ever stopping it; tells its pid.
+# Starts a server, prints its process id and never stops it.
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -44,114 +44,111 @@ time.sleep(600)
 """
 
 
-def until(done: Callable[[], bool], timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not done():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MistralServer]:
+    with MistralServer(tmp_path_factory.mktemp("server")) as server:
+        publish(server)
+        yield server
 
 
-def gone(pid: int) -> bool:
+@pytest.fixture
+def server(shared_server: MistralServer) -> MistralServer:
+    """A running server with the workbook. It is started again if a test has ended it."""
+    if shared_server.exit_code is not None:
+        shared_server.start()
+    return shared_server
+
+
+def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    # An orphan that ended, and that nobody reaps in a container without an init, is gone as well.
+    # In a container without an init, nobody reaps an orphan: it stays a zombie.
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and " Z " in state.read_text()
 
 
 def publish(server: MistralServer) -> None:
-    answer = requests.post(
+    response = requests.post(
         f"{server.url}/workbooks", data=WORKBOOK, headers={"Content-Type": "text/plain"}, timeout=30
     )
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
 
 
-def run(server: MistralServer, workflow: str) -> str:
-    answer = requests.post(f"{server.url}/executions", json={"workflow_name": workflow}, timeout=30)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+def start(server: MistralServer, workflow: str) -> str:
+    response = requests.post(f"{server.url}/executions", json={"workflow_name": workflow}, timeout=30)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
-def ends(server: MistralServer, execution_id: str) -> str:
-    state = ""
-
-    def ended() -> bool:
-        nonlocal state
+def final_state(server: MistralServer, execution_id: str) -> str:
+    def final() -> str | None:
         execution = requests.get(f"{server.url}/executions/{execution_id}", timeout=30).json()
-        state = str(execution["state"])
-        return state != "RUNNING"
+        return None if execution["state"] == "RUNNING" else str(execution["state"])
 
-    until(ended)
-    return state
+    return str(eventually(final, "the workflow is final"))
 
 
 def running_actions(server: MistralServer) -> list[Any]:
-    answer = requests.get(
+    response = requests.get(
         f"{server.url}/action_executions?name=std.async_noop&state=RUNNING&fields=id", timeout=30
     )
-    actions: list[Any] = answer.json()["action_executions"]
+    actions: list[Any] = response.json()["action_executions"]
     return actions
 
 
-def test_runs_a_workflow_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with MistralServer(tmp_path) as server:
-        publish(server)
-        assert ends(server, run(server, "server.noop")) == "SUCCESS"
-        pid = server.pid
-        assert pid is not None
-        began = time.monotonic()
-    assert time.monotonic() - began < 3
-    assert gone(pid)
-    with pytest.raises(requests.ConnectionError):
-        requests.get(server.url, timeout=5)
-    server.stop()
-    assert "Mistral has stopped" in server.log_path.read_text()
+def test_workflow_succeeds(server: MistralServer) -> None:
+    assert final_state(server, start(server, "server.noop")) == "SUCCESS"
 
 
-def test_a_restart_keeps_workbooks_and_executions(tmp_path: Path) -> None:
-    with MistralServer(tmp_path) as server:
-        publish(server)
-        done = run(server, "server.noop")
-        assert ends(server, done) == "SUCCESS"
-        url = server.url
-        server.stop()
+def test_many_results_at_once_do_not_lock_the_database(server: MistralServer) -> None:
+    execution = start(server, "server.many")
+    eventually(lambda: len(running_actions(server)) == 100, "all actions run")
 
-        server.start()
-        assert server.url == url
-        assert requests.get(f"{url}/workbooks/server", timeout=30).json()["name"] == "server"
-    with MistralServer(tmp_path) as server:
-        assert ends(server, done) == "SUCCESS"
-        assert ends(server, run(server, "server.noop")) == "SUCCESS"
+    def complete(action: dict[str, str]) -> int:
+        return requests.put(
+            f"{server.url}/action_executions/{action['id']}",
+            json={"state": "SUCCESS", "output": {"id": action["id"]}},
+            timeout=60,
+        ).status_code
 
-
-def test_many_results_at_once(tmp_path: Path) -> None:
-    with MistralServer(tmp_path) as server:
-        publish(server)
-        execution = run(server, "server.many")
-        until(lambda: len(running_actions(server)) == 100)
-
-        def complete(action: dict[str, str]) -> int:
-            return requests.put(
-                f"{server.url}/action_executions/{action['id']}",
-                json={"state": "SUCCESS", "output": {"id": action["id"]}},
-                timeout=60,
-            ).status_code
-
-        with ThreadPoolExecutor(16) as pool:
-            assert set(pool.map(complete, running_actions(server))) == {200}
-        assert ends(server, execution) == "SUCCESS"
-        assert "database is locked" not in server.log_path.read_text()
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(complete, running_actions(server))) == {200}
+    assert final_state(server, execution) == "SUCCESS"
+    assert "database is locked" not in server.log_path.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    with MistralServer(tmp_path) as server:
-        assert server.pid is not None
-        os.kill(server.pid, number)
-        until(lambda: server._child.poll() is not None, 3)
-        assert server._child.poll() == 0
+def test_signal_ends_it_with_code_0(server: MistralServer, number: signal.Signals) -> None:
+    assert server.pid is not None
+    os.kill(server.pid, number)
+    eventually(lambda: server.exit_code is not None, "it ends", timeout=3)
+    assert server.exit_code == 0
+
+
+def test_restart_keeps_url_workbooks_and_executions(server: MistralServer) -> None:
+    finished, url = start(server, "server.noop"), server.url
+    assert final_state(server, finished) == "SUCCESS"
+    server.stop()
+    server.start()
+    assert server.url == url
+    assert requests.get(f"{url}/workbooks/server", timeout=30).json()["name"] == "server"
+    assert final_state(server, finished) == "SUCCESS"
+    assert final_state(server, start(server, "server.noop")) == "SUCCESS"
+
+
+def test_close_ends_process_and_api(server: MistralServer) -> None:
+    pid = server.pid
+    assert pid is not None
+    start_of_close = time.monotonic()
+    server.close()
+    assert time.monotonic() - start_of_close < 3
+    assert is_gone(pid)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(server.url, timeout=5)
+    server.stop()
+    assert server.log_path.read_text().endswith("Mistral has stopped\n")
 
 
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -161,77 +158,27 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     try:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert not gone(pid)
+        assert not is_gone(pid)
     finally:
         parent.kill()
         parent.communicate()
-    until(lambda: gone(pid), 3)
+    eventually(lambda: is_gone(pid), "it ends", timeout=3)
 
 
-def test_one_that_ends_early_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+def test_early_end_is_an_error_with_the_end_of_the_log(tmp_path: Path) -> None:
     server = MistralServer(tmp_path, extra_config="[database]\nconnection = nonsense://\n")
-    with pytest.raises(SandboxError, match=r"(?s)Mistral has ended.*nonsense"):
+    with pytest.raises(SandboxError, match=r"(?s)Mistral ended with exit code .*nonsense"):
         server.start()
     assert server.pid is not None
-    assert gone(server.pid)
+    assert is_gone(server.pid)
 
 
-def test_one_that_is_late_is_an_error_and_stopped(tmp_path: Path) -> None:
+def test_start_that_takes_too_long_is_an_error_and_is_stopped(tmp_path: Path) -> None:
     server = MistralServer(tmp_path)
     with pytest.raises(SandboxError, match="not ready after"):
         server.start(timeout=0.1)
     assert server.pid is not None
-    assert gone(server.pid)
-
-
-def test_a_module_that_knows_nothing_of_it_ends_with_its_parent_too(tmp_path: Path) -> None:
-    (tmp_path / "sleeper.py").write_text(
-        "import sys, time\nprint(sys.argv[1], flush=True)\ntime.sleep(600)\n"
-    )
-    child = ChildProcess(
-        "The sleeper",
-        ["st2_mistral_sandbox.parent_watch", "sleeper", "word"],
-        tmp_path / "sleeper.log",
-        env={"PYTHONPATH": str(tmp_path)},
-    )
-    child.start()
-    try:
-        child.wait_until(lambda: child.tail() == ["word"], 10)
-        with pytest.raises(SandboxError, match="already running"):
-            child.start()
-        child._close_stdin()
-        until(lambda: child.poll() is not None, 5)
-        assert child.poll() == -signal.SIGTERM
-    finally:
-        child.stop()
-    with pytest.raises(SandboxError, match="has ended"):
-        child.wait_until(lambda: False, 1)
-
-
-def test_a_signal_that_the_module_blocks_waits_for_it(tmp_path: Path) -> None:
-    (tmp_path / "waiter.py").write_text(
-        "import signal, time\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
-        "print('blocked', flush=True)\n"
-        "while not signal.sigpending():\n"
-        "    time.sleep(0.05)\n"
-        "print(signal.sigwait({signal.SIGTERM}).name, flush=True)\n"
-    )
-    child = ChildProcess(
-        "The waiter",
-        ["st2_mistral_sandbox.parent_watch", "waiter"],
-        tmp_path / "waiter.log",
-        env={"PYTHONPATH": str(tmp_path)},
-    )
-    child.start()
-    try:
-        child.wait_until(lambda: child.tail() == ["blocked"], 10)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGTERM)
-        until(lambda: child.poll() is not None, 10)
-        assert (child.poll(), child.tail()) == (0, ["blocked", "SIGTERM"])
-    finally:
-        child.stop()
+    assert is_gone(server.pid)
 
 
 MANY_EXPRESSIONS = """
@@ -255,7 +202,7 @@ with ThreadPoolExecutor(4) as pool:
 """
 
 
-def test_threads_that_evaluate_at_once_have_each_their_own_value() -> None:
+def test_parallel_yaql_evaluations_get_their_own_values() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MANY_EXPRESSIONS],
         stdout=subprocess.PIPE,

@@ -149,7 +149,7 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
         environment = environment_of(sandbox.stackstorm, folder)
         environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
         type_ = Typist(sandbox, environment)
-        type_("action", "create", str(examples.named(BASIC).metadata))
+        type_("action", "create", str(examples.find(BASIC).metadata))
         (sandbox.packs / "examples" / "actions" / "again.yaml").write_text(AGAIN)
         metadata = {
             "pack": "examples",
@@ -217,7 +217,7 @@ def test_what_st2_shows_of_the_runner_and_the_action(st2: Typist) -> None:
     assert "st2actions_mistral.runner" in shown
     assert '"task_name": {' in shown
     assert re.search(r"^\| runner_type +\| mistral-v2 +\|$", st2("action", "get", BASIC), re.M)
-    assert "already exists" in st2("action", "create", str(examples.named(BASIC).metadata), code=2)
+    assert "already exists" in st2("action", "create", str(examples.find(BASIC).metadata), code=2)
 
 
 def test_an_action_is_changed_and_deleted(st2: Typist, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_demo_that_fails_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("st2", "told"),
     [
-        ("/nonexistent/st2", "--st2: '/nonexistent/st2' is no command."),
+        ("/nonexistent/st2", "--st2: there is no command '/nonexistent/st2'."),
         ("false", "st2 action create"),
     ],
 )

@@ -38,7 +38,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 class Silent:
-    def say(self, words: str) -> None:
+    def step(self, text: str) -> None:
         pass
 
     def execution(self, ref: str, status: str) -> None:
@@ -53,7 +53,7 @@ def test_each_example_is_among_them() -> None:
 def test_examples(cluster: Cluster, name: str) -> None:
     outcome = example_run.run_in(
         cluster,  # type: ignore[arg-type]
-        examples.named(name),
+        examples.find(name),
         EXAMPLES[name],
         timeout=TIMEOUT,
         progress=Silent(),

@@ -1,4 +1,4 @@
-"""``st2-mistral demo``"""
+"""Run ``st2-mistral demo``: an example in a sandbox of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 
 _DESCRIPTION = """\
-Start a sandbox, run an example in it as StackStorm would, and show what came of it.
+Start a sandbox, run an example in it, show its executions and result, and stop the sandbox.
 
   st2-mistral demo examples.mistral-basic cmd=date
   st2-mistral demo mongodb-rolling-upgrade duration=2
@@ -30,42 +30,49 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
-        help="run an example in a sandbox and show what came of it",
+        help="run an example in a sandbox and show its result",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("example", nargs="?", help=f"which one (default: {_DEFAULT[0]} cmd=date)")
+    parser.add_argument(
+        "example", nargs="?", help=f"name of the example (default: {_DEFAULT[0]} cmd=date)"
+    )
     parser.add_argument(
         "parameters",
         nargs="*",
         metavar="key=value",
-        help="the example's parameters; a list as a,b,c, an object as JSON",
+        help="parameters of the example; write a list as a,b,c and an object as JSON",
     )
-    parser.add_argument("--list", action="store_true", help="list the examples and end")
+    parser.add_argument("--list", action="store_true", help="list the examples and exit")
     shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    shown.add_argument(
+        "--json", action="store_true", help="print the executions and the result as JSON"
+    )
     shown.add_argument(
         "--st2",
         metavar="COMMAND",
-        help="type it all with StackStorm's own command line, and show that: make the action, run it,"
-        " list the executions, show the one",
+        help="run the example with this st2 command, and show the commands and their output:"
+        " create the action, run it, list the executions, show the workflow's execution",
     )
     parser.add_argument(
-        "--timeout", type=float, default=120, help="seconds to wait for the end (default: 120)"
+        "--timeout",
+        type=float,
+        default=120,
+        help="seconds to wait for the end of the example (default: 120)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one example; 0 where it succeeded."""
+    """Run an example; return 0 if it succeeded."""
     # Here: --help of any command would wait for these imports.
     from st2_mistral_sandbox import example_run, examples, st2_session, terminal
 
     if args.list:
-        terminal.examples(examples.load().values())
+        terminal.print_examples(examples.load().values())
         return 0
-    name, given = wanted(args.example, args.parameters)
-    example = examples.named(name)
+    name, given = select_example(args.example, args.parameters)
+    example = examples.find(name)
     parameters = parse_parameters(given, example.parameters)
     st2 = _command(args.st2) if args.st2 else None
     interrupt_on_signals()
@@ -75,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 example,
                 given,
                 st2,
-                screen=terminal.screen(),
+                terminal=terminal.environment(),
                 timeout=args.timeout,
                 progress=progress,
             )
@@ -84,15 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(outcome.as_dict(), indent=2))
     elif not st2:
-        terminal.outcome(outcome)
+        terminal.print_outcome(outcome)
     if outcome.parent["status"] != states.ST2_SUCCEEDED:
         print(f"{example.ref} {outcome.parent['status']}.", file=sys.stderr)
         return 1
     return 0
 
 
-def wanted(example: str | None, parameters: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The example and its parameters, of what was typed; the default one where none is named."""
+def select_example(example: str | None, parameters: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the example and the parameters of a command line, by default those of :data:`_DEFAULT`."""
     if example is None:
         return _DEFAULT
     if "=" in example:
@@ -101,22 +108,21 @@ def wanted(example: str | None, parameters: Sequence[str]) -> tuple[str, Sequenc
 
 
 def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """``key=value`` as StackStorm's command line reads it, by the type of the parameter.
+    """Parse ``key=value`` by the type of the parameter, as StackStorm's command line does.
 
-    :param known: the example's parameters and their schemas. One that is immutable is not for the
-        caller to give.
-    :raises InputError: a word without ``=``, a parameter that the example does not have or that is
-        missing, or a value that is not of its type.
+    :param known: the schemas of the example's parameters. The caller may not set an immutable one.
+    :raises InputError: an argument without ``=``, an unknown or missing parameter, or a value of
+        another type.
     """
     known = {name: schema for name, schema in known.items() if not schema.get("immutable")}
     parameters = {}
-    for word in given:
-        name, equals, text = word.partition("=")
+    for argument in given:
+        name, equals, text = argument.partition("=")
         if not equals:
-            raise InputError(word, "write parameters as key=value.")
+            raise InputError(argument, "write parameters as key=value.")
         if name not in known:
             has = ", ".join(known) or "none"
-            raise InputError(name, f"is no parameter of this example; it has {has}.")
+            raise InputError(name, f"is an unknown parameter; the parameters are: {has}.")
         parameters[name] = _value(name, text, known[name].get("type", "string"))
     for name, schema in known.items():
         if schema.get("required") and "default" not in schema and name not in parameters:
@@ -125,10 +131,13 @@ def parse_parameters(given: Sequence[str], known: Mapping[str, Any]) -> dict[str
 
 
 def _command(name: str) -> Path:
-    """:raises InputError: there is none."""
+    """Return the path of a command.
+
+    :raises InputError: it does not exist.
+    """
     found = shutil.which(name)
     if found is None:
-        raise InputError("--st2", f"{name!r:.200} is no command.")
+        raise InputError("--st2", f"there is no command {name!r:.200}.")
     return Path(found)
 
 

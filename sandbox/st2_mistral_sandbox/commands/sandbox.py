@@ -1,4 +1,4 @@
-"""``st2-mistral sandbox``"""
+"""Run ``st2-mistral sandbox``: a sandbox until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,57 +23,57 @@ if TYPE_CHECKING:
     from st2_mistral_sandbox.sandbox import Sandbox
 
 _DESCRIPTION = """\
-Run a whole bridge on this machine: a real Mistral on SQLite, a StackStorm stand-in, the relay, and
-the examples. It needs no service beside it, says how to use it, and stops with Ctrl-C.
+Run everything on this machine: a real Mistral on SQLite, a StackStorm stand-in, the relay and the
+examples. It needs no other service, prints how to use it, and runs until Ctrl-C.
 
-With --st2-api-url it uses your StackStorm instead of the stand-in. What lets it in comes from the
-environment, as for the st2 command line (ST2_API_KEY or ST2_AUTH_TOKEN), or from the group [st2] of
-a --config-file: nobody else on this machine can read it there.
+With --st2-api-url it uses your StackStorm instead of the stand-in. Give the credential in the
+environment, as for the st2 command line (ST2_API_KEY or ST2_AUTH_TOKEN), or in the group [st2] of a
+--config-file: other users of this machine cannot read it there.
 """
 
 _MISTRAL_PORT: Final = 8989
 _ST2_PORT: Final = 9180
 
 _TIMEOUTS: Final = Timeouts(connect_timeout=5, read_timeout=10, retry_deadline=0)
-"""For the first call to a StackStorm of one's own: this is to say what is wrong now."""
+"""For the check of the given StackStorm, which is to fail fast."""
 
 _BIN: Final = Path(sys.prefix, "bin")
 _ST2_BIN: Final = Path(f"{sys.prefix}-st2client", "bin")
-"""Where the Makefile installs StackStorm's command line: it needs an environment of its own."""
+"""The folder in which the Makefile installs StackStorm's command line."""
 
-_LOOK_INTERVAL: Final = 1.0
-"""Seconds between two looks at whether all parts still run."""
+_CHECK_INTERVAL: Final = 1.0
+"""Seconds between two checks that all parts run."""
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "sandbox",
-        help="run a Mistral, a StackStorm stand-in and the relay to try things on",
+        help="run Mistral, a StackStorm stand-in and the relay to try them",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--folder",
         type=Path,
-        help="keep Mistral's database and the logs here (default: a temporary folder)",
+        help="store Mistral's database and the logs here (default: a temporary folder)",
     )
     parser.add_argument(
         "--mistral-port",
         type=_port_number,
-        help=f"port of Mistral, 0 for a free one (default: {_MISTRAL_PORT} if it is free, else 0)",
+        help=f"port of Mistral, 0 for a free one (default: {_MISTRAL_PORT} if free, else 0)",
     )
     parser.add_argument(
         "--st2-port",
         type=_port_number,
-        help=f"port of the stand-in, 0 for a free one (default: {_ST2_PORT} if it is free, else 0)",
+        help=f"port of the stand-in, 0 for a free one (default: {_ST2_PORT} if free, else 0)",
     )
     add_st2_options(parser)
     parser.set_defaults(run=run)
 
 
 def add_st2_options(parser: argparse.ArgumentParser) -> None:
-    """The options that choose a real StackStorm."""
+    """Add the options that select a real StackStorm."""
     parser.add_argument(
         "--st2-api-url", metavar="URL", help="use this StackStorm, e.g. https://st2.example/api/v1"
     )
@@ -82,24 +82,24 @@ def add_st2_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="read the other options of group [st2] here; may be repeated. With the stand-in, URLs,"
-        " credentials and TLS are its own.",
+        help="read the options of the group [st2] from here; may be repeated. The stand-in uses its own"
+        " URLs, credentials and TLS.",
     )
 
 
-def options_of(args: argparse.Namespace) -> cfg.ConfigOpts | None:
-    """The options that the command line chooses, those of this host for a StackStorm of one's own; None
-    for the defaults.
+def load_options(args: argparse.Namespace) -> cfg.ConfigOpts | None:
+    """Read the configuration that the command line selects.
 
+    :return: None for the defaults. With ``--st2-api-url`` and no file: the configuration of this host.
     :raises ConfigError: a file cannot be read.
     """
     return config.read_files(args.config_file) if args.config_file or args.st2_api_url else None
 
 
-def real_st2(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settings | None:
-    """The StackStorm that the command line chooses, or None for the stand-in.
+def st2_settings(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settings | None:
+    """Return the settings of the StackStorm that the command line selects, None for the stand-in.
 
-    :raises ConfigError: what is given contradicts itself.
+    :raises ConfigError: the options contradict each other.
     """
     if not args.st2_api_url or conf is None:
         return None
@@ -111,10 +111,10 @@ def real_st2(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Settin
     return replace(settings, credential=Credential(auth_token=token)) if token else settings
 
 
-def must_let_in(settings: St2Settings) -> None:
-    """Call StackStorm once.
+def check_access(settings: St2Settings) -> None:
+    """Call StackStorm once, without retries.
 
-    :raises ConfigError: it cannot be reached, or does not let us in.
+    :raises ConfigError: it does not respond, or rejects the credential.
     """
     from st2actions_mistral.client.auth import sentence
     from st2actions_mistral.client.st2 import St2Client
@@ -123,13 +123,15 @@ def must_let_in(settings: St2Settings) -> None:
         with closing(St2Client(replace(settings, timeouts=_TIMEOUTS))) as st2:
             st2.whoami()
     except RemoteError as error:
-        # Without authentication StackStorm lets everybody in, and knows nobody's name.
+        # If authentication is off, StackStorm cannot tell the user and answers 500.
         if isinstance(error, OutcomeUnknown) and error.status == 500:
             return
-        advice = "Is it the URL of its API, with /api/v1 or port 9101 and /v1, and can it be reached?"
+        hint = (
+            "Check that it is the URL of the API (with /api/v1, or port 9101 and /v1), and reachable."
+        )
         if isinstance(error, Answered) and error.status in (401, 403):
-            advice = "Here the environment may give it: ST2_API_KEY or ST2_AUTH_TOKEN."
-        raise ConfigError(f"--st2-api-url: {sentence(str(error))} {advice}") from error
+            hint = "You can set ST2_API_KEY or ST2_AUTH_TOKEN in the environment."
+        raise ConfigError(f"--st2-api-url: {sentence(str(error))} {hint}") from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -137,10 +139,10 @@ def run(args: argparse.Namespace) -> int:
     from st2_mistral_sandbox.sandbox import Sandbox
 
     interrupt_on_signals()
-    conf = options_of(args)
-    st2 = real_st2(args, conf)
+    conf = load_options(args)
+    st2 = st2_settings(args, conf)
     if st2 is not None:
-        must_let_in(st2)
+        check_access(st2)
     sandbox = Sandbox(
         args.folder,
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
@@ -148,20 +150,25 @@ def run(args: argparse.Namespace) -> int:
         st2=st2,
         conf=conf,
         load_examples=True,
-        say=lambda words: print(f"{words} …", file=sys.stderr, flush=True),
+        on_step=lambda text: print(f"{text} …", file=sys.stderr, flush=True),
     )
     with sandbox:
-        print(_how_to(sandbox), flush=True)
+        print(instructions(sandbox), flush=True)
         with suppress(KeyboardInterrupt):
             while True:
-                time.sleep(_LOOK_INTERVAL)
-                sandbox.must_run()
+                time.sleep(_CHECK_INTERVAL)
+                sandbox.check_running()
         print("Stopping …", file=sys.stderr, flush=True)
     return 0
 
 
-def _how_to(sandbox: Sandbox) -> str:
-    own = _BIN / "st2-mistral"
+def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path = _ST2_BIN) -> str:
+    """Return the text that tells how to use a sandbox.
+
+    :param bin_folder: the folder of this package's commands and of ``mistral``.
+    :param st2_bin_folder: the folder of ``st2``.
+    """
+    own = bin_folder / "st2-mistral"
     options = sandbox.folder.absolute() / "relay.conf"
     lines = [
         "",
@@ -170,25 +177,23 @@ def _how_to(sandbox: Sandbox) -> str:
         f"Logs         {sandbox.folder}",
         *([f"Packs        {sandbox.packs}"] if sandbox.packs else []),
         "",
-        *_command("In another terminal", "mistral", _BIN, "python-mistralclient"),
+        *_command("In another terminal", "mistral", bin_folder, "python-mistralclient"),
         f"  export OS_MISTRAL_URL={sandbox.mistral_settings.url}",
         "  mistral workbook-list",
         "  mistral action-list --filter name=st2.action",
         '  mistral run-action --save-result st2.action \'{"ref": "core.noop"}\'',
         "  mistral action-execution-list",
         "",
-        "with the command line of this package:",
+        "The commands of this package:",
         "",
         f"  {own if own.exists() else own.name} status --config-file {options}",
-        "  and so check, validate FILE, pause ID and resume ID",
+        "  check, validate FILE, pause ID and resume ID take the same option",
     ]
     stackstorm = sandbox.stackstorm
     if stackstorm is not None:
         lines += [
             "",
-            *_command(
-                "and with StackStorm's own command line", "st2", _ST2_BIN, "st2client 'setuptools<81'"
-            ),
+            *_command("StackStorm's command line", "st2", st2_bin_folder, "st2client 'setuptools<81'"),
             f"  export ST2_API_URL={stackstorm.api_url}",
             f"  export ST2_STREAM_URL={stackstorm.stream_url.removesuffix('/stream')}",
             f"  export ST2_AUTH_URL={stackstorm.auth_url}",
@@ -199,31 +204,31 @@ def _how_to(sandbox: Sandbox) -> str:
             "  st2 execution re-run ID",
             "  st2 execution list --showall",
         ]
-    return "\n".join([*lines, "", "Ctrl-C stops all of it."])
+    return "\n".join([*lines, "", "Ctrl-C stops everything."])
 
 
-def _command(words: str, name: str, folder: Path, packages: str) -> list[str]:
-    """The heading for a command, and how to come by it."""
+def _command(title: str, name: str, folder: Path, packages: str) -> list[str]:
+    """Return the heading for a command, with its folder or how to install it."""
     if (folder / name).exists():
-        return [f"{words}:", "", f"  export PATH={folder}:$PATH"]
-    return [f"{words} (pip install {packages}):", ""]
+        return [f"{title}:", "", f"  export PATH={folder}:$PATH"]
+    return [f"{title} (pip install {packages}):", ""]
 
 
 def _port_number(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{port} is not a port (0 to 65535)")
     return port
 
 
-def _port(wanted: int | None, usual: int) -> int:
-    """The port that was asked for, else the usual one where it is free, else any."""
-    if wanted is not None:
-        return wanted
+def _port(given: int | None, default: int) -> int:
+    """Return the given port, else the default one if it is free, else 0."""
+    if given is not None:
+        return given
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", usual))
+            probe.bind(("127.0.0.1", default))
         except OSError:
             return 0
-    return usual
+    return default

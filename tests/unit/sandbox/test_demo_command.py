@@ -1,4 +1,4 @@
-"""``key=value`` on the command line."""
+"""The command line of ``demo``: the example and its parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from st2_mistral_sandbox.commands.demo import parse_parameters, wanted
+from st2_mistral_sandbox.commands.demo import parse_parameters, select_example
 from st2actions_mistral.errors import InputError
 
 KNOWN = {
@@ -20,7 +20,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(
-    ("word", "name", "value"),
+    ("argument", "name", "value"),
     [
         ("text=a=b", "text", "a=b"),
         ("text=", "text", ""),
@@ -32,38 +32,38 @@ KNOWN = {
         ('thing={"a": 1}', "thing", {"a": 1}),
     ],
 )
-def test_values_are_read_by_their_type(word: str, name: str, value: Any) -> None:
-    assert parse_parameters([word], KNOWN) == {name: value}
+def test_value_is_parsed_by_the_type_of_its_parameter(argument: str, name: str, value: Any) -> None:
+    assert parse_parameters([argument], KNOWN) == {name: value}
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("argument", "message"),
     [
         ("text", "text: write parameters as key=value."),
-        ("other=1", "other: is no parameter of this example; it has text, bare"),
+        ("other=1", "other: is an unknown parameter; the parameters are: text, bare"),
         ("number=many", "number: 'many' is not of type integer."),
         ("thing={", "thing: '{' is not of type object."),
     ],
 )
-def test_what_cannot_be_read_is_named(word: str, told: str) -> None:
-    with pytest.raises(InputError, match=told.replace("{", r"\{")):
-        parse_parameters([word], KNOWN)
+def test_invalid_argument_is_rejected(argument: str, message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("{", r"\{")):
+        parse_parameters([argument], KNOWN)
 
 
-def test_what_is_missing_is_named_before_anything_starts() -> None:
+def test_missing_parameter_is_rejected() -> None:
     known = {"cmd": {"required": True}, "times": {"required": True, "default": 1}}
     with pytest.raises(InputError, match="cmd: is required: write cmd=value"):
         parse_parameters(["times=2"], known)
 
 
-def test_what_is_immutable_is_not_offered() -> None:
+def test_immutable_parameter_is_rejected() -> None:
     known = {"cmd": {}, "workflow": {"immutable": True, "required": True, "default": "main"}}
-    with pytest.raises(InputError, match="workflow: is no parameter of this example; it has cmd"):
+    with pytest.raises(InputError, match="workflow: is an unknown parameter; the parameters are: cmd"):
         parse_parameters(["workflow=other"], known)
 
 
 @pytest.mark.parametrize(
-    ("example", "parameters", "found"),
+    ("example", "parameters", "selected"),
     [
         (None, [], ("examples.mistral-basic", ["cmd=date"])),
         ("cmd=ls", [], ("examples.mistral-basic", ["cmd=ls"])),
@@ -71,7 +71,7 @@ def test_what_is_immutable_is_not_offered() -> None:
         ("retry", ["seconds=1"], ("retry", ["seconds=1"])),
     ],
 )
-def test_without_an_example_it_is_the_default_one(
-    example: str | None, parameters: list[str], found: tuple[str, list[str]]
+def test_default_example_is_used_without_a_name(
+    example: str | None, parameters: list[str], selected: tuple[str, list[str]]
 ) -> None:
-    assert wanted(example, parameters) == found
+    assert select_example(example, parameters) == selected

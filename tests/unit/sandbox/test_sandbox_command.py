@@ -1,10 +1,10 @@
-"""``st2-mistral sandbox``: what it says, and what it looks at before it starts."""
+"""The command ``sandbox``: its instructions, and the check of a given StackStorm."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from st2actions_mistral.client.settings import Credential, MistralSettings, St2S
 from st2actions_mistral.errors import ConfigError
 
 
-def how_to(folder: Path) -> str:
+def instructions(folder: Path, *bin_folders: Path) -> str:
     url = "http://127.0.0.1:9"
     sandbox = SimpleNamespace(
         folder=folder,
@@ -24,47 +24,45 @@ def how_to(folder: Path) -> str:
         st2_settings=St2Settings(credential=Credential(api_key="k")),
         stackstorm=SimpleNamespace(api_url=url, stream_url=f"{url}/stream", auth_url=url),
     )
-    return command._how_to(cast("Sandbox", sandbox))
+    return command.instructions(cast("Sandbox", sandbox), *bin_folders)
 
 
-def test_it_says_how_to_point_our_own_commands_at_it(tmp_path: Path) -> None:
-    assert f"st2-mistral status --config-file {tmp_path}/relay.conf\n" in how_to(tmp_path)
+def test_instructions_name_the_configuration_file(tmp_path: Path) -> None:
+    assert f"st2-mistral status --config-file {tmp_path}/relay.conf\n" in instructions(tmp_path)
 
 
-def test_it_says_how_to_come_by_the_command_lines(tmp_path: Path, monkeypatch: Any) -> None:
+def test_instructions_say_how_to_install_or_find_the_clients(tmp_path: Path) -> None:
     here, st2 = tmp_path / "venv" / "bin", tmp_path / "venv-st2client" / "bin"
-    monkeypatch.setattr(command, "_BIN", here)
-    monkeypatch.setattr(command, "_ST2_BIN", st2)
-    said = how_to(tmp_path)
-    assert "In another terminal (pip install python-mistralclient):\n" in said
-    assert "(pip install st2client 'setuptools<81'):\n" in said
-    assert "export PATH" not in said
+    text = instructions(tmp_path, here, st2)
+    assert "In another terminal (pip install python-mistralclient):\n" in text
+    assert "(pip install st2client 'setuptools<81'):\n" in text
+    assert "export PATH" not in text
     for folder, name in ((here, "mistral"), (st2, "st2")):
         folder.mkdir(parents=True)
         (folder / name).touch()
-    said = how_to(tmp_path)
-    assert "pip install" not in said
-    assert f"  export PATH={here}:$PATH\n" in said
-    assert f"  export PATH={st2}:$PATH\n" in said
+    text = instructions(tmp_path, here, st2)
+    assert "pip install" not in text
+    assert f"  export PATH={here}:$PATH\n" in text
+    assert f"  export PATH={st2}:$PATH\n" in text
 
 
-def test_a_stackstorm_that_lets_us_in() -> None:
+def test_access_check_accepts_a_valid_credential_and_disabled_authentication() -> None:
     with StackStorm() as st2:
         credential = Credential(api_key=st2.create_api_key())
-        command.must_let_in(St2Settings(api_url=st2.api_url, credential=credential))
+        command.check_access(St2Settings(api_url=st2.api_url, credential=credential))
     with StackStorm(auth=False) as st2:
-        command.must_let_in(St2Settings(api_url=st2.api_url))
+        command.check_access(St2Settings(api_url=st2.api_url))
 
 
 @pytest.mark.parametrize("credential", [Credential(), Credential(api_key="wrong")])
-def test_one_that_does_not_is_told_before_anything_starts(credential: Credential) -> None:
+def test_access_check_rejects_an_invalid_credential(credential: Credential) -> None:
     with (
         StackStorm() as st2,
         pytest.raises(ConfigError, match=r"^--st2-api-url: .*401 .*ST2_API_KEY or ST2_AUTH_TOKEN"),
     ):
-        command.must_let_in(St2Settings(api_url=st2.api_url, credential=credential))
+        command.check_access(St2Settings(api_url=st2.api_url, credential=credential))
 
 
-def test_one_that_is_not_there_is_told_too() -> None:
+def test_access_check_reports_a_missing_server() -> None:
     with pytest.raises(ConfigError, match=r"^--st2-api-url: .*no connection .*/api/v1"):
-        command.must_let_in(St2Settings(api_url="http://127.0.0.1:1/v1"))
+        command.check_access(St2Settings(api_url="http://127.0.0.1:1/v1"))

@@ -1,4 +1,4 @@
-"""What of group ``[st2]`` the sandbox hands on to Mistral and to the relay."""
+"""The options of ``[st2]`` that the sandbox writes for Mistral and the relay."""
 
 from __future__ import annotations
 
@@ -41,44 +41,39 @@ def values(folder: Path, text: str) -> dict[str, Any]:
     return read_group(config.read_files([str(file)]), ST2_GROUP.name, ST2_OPTS)
 
 
-def handed_on(sandbox: Sandbox, st2: St2Settings) -> str:
-    sandbox.st2_settings = st2
-    return sandbox._st2_options()
-
-
-def test_each_option_arrives_as_it_was(tmp_path: Path) -> None:
+def test_every_option_is_written_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text(GIVEN)
     conf = config.read_files([str(file)])
     given = read_group(conf, ST2_GROUP.name, ST2_OPTS)
-    # One that is added to the options has to be in the file above.
+    # GIVEN must set every option, also new ones.
     unset = {opt.name for opt in ST2_OPTS if given[opt.name] == opt.default}
     assert unset == {"api_key", "auth_token"}
     st2 = config.load_bridge_settings(conf).st2
-    assert values(tmp_path, handed_on(Sandbox(st2=st2, conf=conf), st2)) == given
+    assert values(tmp_path, Sandbox(st2=st2, conf=conf).st2_options(st2)) == given
 
 
-def test_what_the_caller_says_counts_more(tmp_path: Path) -> None:
+def test_arguments_override_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text(GIVEN)
     st2 = St2Settings("http://st2:9101/v1", Credential(api_key="mine"))
     sandbox = Sandbox(
         st2=st2, conf=config.read_files([str(file)]), context_key="first", options="site = west"
     )
-    found = values(tmp_path, handed_on(sandbox, st2))
+    found = values(tmp_path, sandbox.st2_options(st2))
     assert (found["api_url"], found["api_key"]) == ("http://st2:9101/v1", "mine")
     assert [found[name] for name in ("stream_url", "username", "password", "cafile")] == [None] * 4
     assert (found["insecure"], found["retry_deadline"], found["site"]) == (False, 60, "west")
     assert found["context_key"] == ["first", "new $key", 'old"key"', "'quoted'"]
 
 
-def test_without_a_configuration_the_defaults_count(tmp_path: Path) -> None:
-    found = values(tmp_path, handed_on(Sandbox(), St2Settings()))
+def test_defaults_are_written_without_a_configuration(tmp_path: Path) -> None:
+    found = values(tmp_path, Sandbox().st2_options(St2Settings()))
     assert found == {**values(tmp_path, ""), "api_url": "http://127.0.0.1:9101/v1"}
 
 
 @pytest.mark.parametrize("line", ["site = two words", "context_key ="])
-def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path, line: str) -> None:
+def test_invalid_option_is_rejected_before_the_start(tmp_path: Path, line: str) -> None:
     file = tmp_path / "mistral.conf"
     file.write_text(f"[st2]\n{line}\n")
     with pytest.raises(ConfigError, match=r"\[st2\] (site|context_key)"):

@@ -1,3 +1,5 @@
+"""The simulated replica set."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -31,7 +33,7 @@ def versions(replica_set: ReplicaSet) -> dict[str, str]:
     return {member["name"]: member["version"] for member in replica_set.members()}
 
 
-def test_a_whole_upgrade(replica_set: ReplicaSet, clock: Clock) -> None:
+def test_rolling_upgrade(replica_set: ReplicaSet, clock: Clock) -> None:
     members = [m["name"] for m in replica_set.check_status("mongo1")["members"]]
     chosen = replica_set.elect_primary(members)
     assert chosen == {"candidate": "mongo2", "secondary": "mongo3"}
@@ -47,7 +49,7 @@ def test_a_whole_upgrade(replica_set: ReplicaSet, clock: Clock) -> None:
     assert [m["state"] for m in replica_set.members()].count("PRIMARY") == 1
 
 
-def test_without_an_eligible_node_there_is_no_primary(replica_set: ReplicaSet, clock: Clock) -> None:
+def test_no_primary_without_an_eligible_member(replica_set: ReplicaSet, clock: Clock) -> None:
     replica_set.freeze("mongo2", 10)
     replica_set.freeze("mongo3", 20)
     replica_set.step_down("mongo1", 30)
@@ -57,7 +59,7 @@ def test_without_an_eligible_node_there_is_no_primary(replica_set: ReplicaSet, c
     assert replica_set.primary == "mongo2"
 
 
-def test_an_election_falls_due_whether_or_not_somebody_looks(
+def test_election_does_not_depend_on_when_the_state_is_read(
     replica_set: ReplicaSet, clock: Clock
 ) -> None:
     replica_set.freeze("mongo3", 3)
@@ -66,16 +68,16 @@ def test_an_election_falls_due_whether_or_not_somebody_looks(
     assert replica_set.primary == "mongo2"
 
 
-def test_a_frozen_candidate_is_not_chosen(replica_set: ReplicaSet) -> None:
+def test_frozen_member_is_not_chosen(replica_set: ReplicaSet) -> None:
     replica_set.freeze("mongo2", 10)
     assert replica_set.elect_primary(["mongo2", "mongo3"])["candidate"] == "mongo3"
 
 
-def test_members_may_be_given_as_they_were_told(replica_set: ReplicaSet) -> None:
+def test_members_are_accepted_as_names_or_objects(replica_set: ReplicaSet) -> None:
     assert replica_set.elect_primary(replica_set.members())["candidate"] == "mongo2"
 
 
-def test_what_fails(replica_set: ReplicaSet) -> None:
+def test_invalid_steps_fail(replica_set: ReplicaSet) -> None:
     attempts: list[tuple[Callable[[], Any], str]] = [
         (lambda: replica_set.check_status("mongo2"), "mongo2 is not the primary"),
         (lambda: replica_set.check_status("mongo9"), "mongo9 is not a member"),

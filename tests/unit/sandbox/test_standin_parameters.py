@@ -1,3 +1,5 @@
+"""Validation, casts and masks of parameters."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +22,7 @@ ACTION: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("value", ["text", 1, 1.5, True, None, [1, "a"], {"a": {"b": []}}])
-def test_a_required_parameter_without_a_type_takes_anything(value: Any) -> None:
+def test_required_parameter_without_a_type_accepts_any_value(value: Any) -> None:
     check({"value": value}, ACTION, RUNNER)
 
 
@@ -34,7 +36,7 @@ def test_a_required_parameter_without_a_type_takes_anything(value: Any) -> None:
         ({"value": 1, "sudo": True}, "Override of immutable parameter(s) ['sudo'] is unsupported."),
     ],
 )
-def test_what_is_refused(parameters: dict[str, Any], text: str) -> None:
+def test_invalid_parameters_are_rejected(parameters: dict[str, Any], text: str) -> None:
     with pytest.raises(Fault) as caught:
         check(parameters, ACTION, RUNNER)
     assert (caught.value.status, caught.value.text) == (400, text)
@@ -53,16 +55,18 @@ def test_what_is_refused(parameters: dict[str, Any], text: str) -> None:
         (NONE_MARK, "string", None),
     ],
 )
-def test_casts(value: Any, kind: str | None, expected: Any) -> None:
+def test_value_is_cast_to_the_type_of_its_parameter(
+    value: Any, kind: str | None, expected: Any
+) -> None:
     assert cast(value, {"type": kind} if kind else {}) == expected
 
 
-def test_a_number_is_no_string() -> None:
+def test_number_is_not_cast_to_string() -> None:
     with pytest.raises(ValueError, match='Value "5" must either be a string'):
         cast(5, {"type": "string"})
 
 
-def test_masking_reaches_into_structures() -> None:
+def test_secrets_are_masked_in_nested_values() -> None:
     schema = {
         "pw": {"secret": True},
         "o": {"type": "object", "properties": {"key": {"secret": True}, "open": {}}},
@@ -79,13 +83,13 @@ def test_masking_reaches_into_structures() -> None:
 
 
 @pytest.mark.parametrize("kind", [["string", "null"], "text"])
-def test_a_parameter_has_one_known_type(kind: Any) -> None:
+def test_parameter_type_must_be_one_known_type(kind: Any) -> None:
     action = {"name": "a", "runner_type": "noop", "parameters": {"value": {"type": kind}}}
     with pytest.raises(Fault, match="is not one of"):
         Catalog().add_action(action)
 
 
-def test_the_views_show_what_action_and_runner_say() -> None:
+def test_merged_parameters_combine_action_and_runner() -> None:
     action = {"sudo": {"immutable": True}, "cmd": {"required": True}, "fixed": {"immutable": False}}
     runner = {
         "sudo": {"type": "boolean", "default": False},

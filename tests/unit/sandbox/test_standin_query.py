@@ -1,3 +1,5 @@
+"""Filters, order, pages and attributes of the list of executions."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
@@ -60,14 +62,14 @@ def numbers(query: dict[str, str], among: list[Execution] = SOME) -> list[int]:
         ({"timestamp": f"{iso(START + timedelta(seconds=2))}..{iso(START)}"}, [2, 1]),
     ],
 )
-def test_selection(query: dict[str, str], expected: list[int]) -> None:
+def test_query_selects_executions(query: dict[str, str], expected: list[int]) -> None:
     assert numbers(query) == expected
 
 
 @pytest.mark.parametrize(
     ("limit", "length", "shown"), [(None, 100, 100), ("101", 101, 101), ("-1", 120, 0)]
 )
-def test_limits(limit: str | None, length: int, shown: int) -> None:
+def test_limit_sets_the_page_size(limit: str | None, length: int, shown: int) -> None:
     page = select_page(MANY, {"limit": limit} if limit else {})
     assert (len(page.executions), page.total, page.limit) == (length, 120, shown)
 
@@ -87,13 +89,13 @@ def test_limits(limit: str | None, length: int, shown: int) -> None:
         {"include_attributes": "status", "exclude_attributes": "result"},
     ],
 )
-def test_refusals(query: dict[str, str]) -> None:
+def test_invalid_query_is_rejected(query: dict[str, str]) -> None:
     with pytest.raises(Fault) as caught:
         select_page(SOME, query)
     assert caught.value.status == 400
 
 
-def test_attributes_of_attributes() -> None:
+def test_projection_includes_and_excludes_attributes() -> None:
     document = {"id": "i", "status": "s", "action": {"ref": "r", "pack": "p"}, "result": {}}
     include = projection({"include_attributes": "action.ref,status"})
     assert include(document) == {"id": "i", "status": "s", "action": {"ref": "r"}}

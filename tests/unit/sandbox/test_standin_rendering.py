@@ -1,4 +1,4 @@
-"""Rendering, to the last newline: what clients escape is checked against this."""
+"""Rendering of parameters. Tests of clients rely on it being exactly StackStorm's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def live(renderer: Renderer, schemas: dict[str, Any] | None = None, **parameters
         ("no template", "no template"),
         ("echo {{ bad", "echo {{ bad"),
         ("{# gone #}{{ 1 }}", "1"),
-        ("{# stays, for it is no marker #}", "{# stays, for it is no marker #}"),
+        ("{# a comment alone is no template #}", "{# a comment alone is no template #}"),
         ("{{ 1 }}\n", "1"),
         ("{{ 1 }}\n\n", "1\n"),
         ("  {% if true %}\nx{% endif %}\n\n", "x"),
@@ -56,31 +56,31 @@ def live(renderer: Renderer, schemas: dict[str, Any] | None = None, **parameters
         ("{{ st2kv.system.password | decrypt_kv }}", "hunter2"),
     ],
 )
-def test_text(renderer: Renderer, template: str, rendered: str) -> None:
+def test_text_is_rendered(renderer: Renderer, template: str, rendered: str) -> None:
     assert live(renderer, p=template) == {"p": rendered}
 
 
-def test_a_secret_is_ciphertext_until_it_is_decrypted(renderer: Renderer) -> None:
+def test_secret_is_ciphertext_until_decrypted(renderer: Renderer) -> None:
     assert "hunter2" not in live(renderer, p="{{ st2kv.system.password }}")["p"]
 
 
-def test_structures_are_rendered_as_one_text(renderer: Renderer) -> None:
+def test_structure_is_rendered_as_one_text(renderer: Renderer) -> None:
     value = {"n": "{{number}}", "t": "{{ number }}", "l": ["{{ 1 + 1 }}", 5, None, "ü"]}
     assert live(renderer, p=value, number=7)["p"] == {"n": 7, "t": "7", "l": ["2", 5, None, "ü"]}
 
 
-def test_a_structure_whose_rendering_is_no_json(renderer: Renderer) -> None:
+def test_structure_that_renders_to_invalid_json_fails(renderer: Renderer) -> None:
     with pytest.raises(RenderingError, match='Failed to render parameter "p"'):
         live(renderer, p={"a": "{{ action_context.quote }}"})
 
 
-def test_a_structure_whose_python_form_is_no_template_stays(renderer: Renderer) -> None:
-    """It is the text form that is parsed, and here its quotes break the template."""
+def test_structure_whose_python_representation_does_not_parse_is_unchanged(renderer: Renderer) -> None:
+    """The quotes in the representation break this template."""
     value = {"a": "{{ '\"' }}"}
     assert live(renderer, p=value)["p"] == value
 
 
-def test_parameters_may_name_each_other(renderer: Renderer) -> None:
+def test_parameters_may_refer_to_each_other(renderer: Renderer) -> None:
     assert live(renderer, a="{{ b }}!", b="{{ c }}", c="x") == {"a": "x!", "b": "x", "c": "x"}
 
 
@@ -95,24 +95,24 @@ def test_parameters_may_name_each_other(renderer: Renderer) -> None:
         ({"p": "{{ ''.__class__.__mro__ }}"}, "Failed to render"),
     ],
 )
-def test_what_cannot_be_rendered(renderer: Renderer, parameters: Any, text: str) -> None:
+def test_invalid_template_fails(renderer: Renderer, parameters: Any, text: str) -> None:
     with pytest.raises(RenderingError, match=text):
         live(renderer, **parameters)
 
 
-def test_results_are_cast_to_the_type_of_the_parameter(renderer: Renderer) -> None:
+def test_rendered_value_is_cast_to_the_type_of_its_parameter(renderer: Renderer) -> None:
     schemas = {"i": {"type": "integer"}, "o": {"type": "object"}, "b": {"type": "boolean"}}
     rendered = live(renderer, schemas, i="{{ 2 + 3 }}", o='{"a": {{ 1 }}}', b="{{ 'true' }}")
     assert rendered == {"i": 5, "o": {"a": 1}, "b": True}
 
 
-def test_a_default_that_is_a_template_becomes_a_parameter(renderer: Renderer) -> None:
+def test_default_with_a_template_becomes_a_parameter(renderer: Renderer) -> None:
     schemas = {"d": {"default": "{{ st2kv.system.plain }}"}, "e": {"default": "plain"}}
     assert live(renderer, schemas) == {"d": "v1"}
 
 
-def test_a_default_that_is_a_template_beats_a_given_template(renderer: Renderer) -> None:
-    """A quirk of StackStorm: the default is put into the node of the given one."""
+def test_default_with_a_template_replaces_a_given_template(renderer: Renderer) -> None:
+    """StackStorm puts the default into the graph node of the given template."""
     schemas = {"d": {"default": "{{ 'default' }}"}}
     assert live(renderer, schemas, d="{{ 'given' }}") == {"d": "default"}
     assert live(renderer, schemas, d="given") == {"d": "given"}
@@ -137,5 +137,5 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_json_is_written_as_orjson_writes_it(value: Any) -> None:
+def test_json_equals_the_output_of_orjson(value: Any) -> None:
     assert to_json(value).encode() == orjson.dumps(value)

@@ -1,4 +1,4 @@
-"""What runs actions: results, cancellation, concurrency, and that nothing is left behind."""
+"""Runners: results, cancellation, concurrency, and a stop that leaves nothing running."""
 
 from __future__ import annotations
 
@@ -41,18 +41,20 @@ def run(st2: StackStorm, session: requests.Session, action: str, **parameters: A
     ("cmd", "stdout"),
     [("printf 'a\\n\\n'", "a\n"), ("echo 5", 5), ("echo '{\"a\": 1}'", {"a": 1}), ("true", "")],
 )
-def test_stdout(st2: StackStorm, session: requests.Session, cmd: str, stdout: Any) -> None:
+def test_stdout_is_stripped_and_decoded(
+    st2: StackStorm, session: requests.Session, cmd: str, stdout: Any
+) -> None:
     assert run(st2, session, "core.local", cmd=cmd)["result"]["stdout"] == stdout
 
 
-def test_a_command_may_call_back(st2: StackStorm, session: requests.Session) -> None:
+def test_command_gets_url_and_id_in_its_environment(st2: StackStorm, session: requests.Session) -> None:
     cmd = "echo $ST2_ACTION_API_URL $ST2_ACTION_EXECUTION_ID $EXTRA"
     done = run(st2, session, "core.local", cmd=cmd, env={"EXTRA": "x"})
     assert done["result"]["stdout"] == f"{st2.api_url} {done['id']} x"
 
 
-def test_a_variable_is_text(st2: StackStorm, session: requests.Session) -> None:
-    """As a real StackStorm 3.9.0 said it."""
+def test_number_in_the_environment_fails(st2: StackStorm, session: requests.Session) -> None:
+    """The message is that of StackStorm 3.9.0."""
     done = run(st2, session, "core.local", cmd="true", env={"READY_AT": 1795617255})
     assert done["status"] == "failed"
     assert done["result"]["error"] == "expected str, bytes or os.PathLike object, not int"
@@ -60,7 +62,7 @@ def test_a_variable_is_text(st2: StackStorm, session: requests.Session) -> None:
 
 
 @pytest.mark.parametrize("value", ["a", 5, None, [1, "{% raw %}"], {"a": {"b": None}}, True])
-def test_echo(st2: StackStorm, session: requests.Session, value: Any) -> None:
+def test_echo_returns_its_value(st2: StackStorm, session: requests.Session, value: Any) -> None:
     done = run(st2, session, "sandbox.echo", value=value)
     assert done["result"] == {
         "stdout": "",
@@ -70,13 +72,13 @@ def test_echo(st2: StackStorm, session: requests.Session, value: Any) -> None:
     }
 
 
-def test_fail(st2: StackStorm, session: requests.Session) -> None:
+def test_fail_fails_with_its_message(st2: StackStorm, session: requests.Session) -> None:
     done = run(st2, session, "sandbox.fail", message="no luck")
     assert done["status"] == "failed"
     assert done["result"] == {"stdout": "", "stderr": "no luck", "exit_code": 1, "result": None}
 
 
-def test_the_mongodb_pack_changes_the_replica_set(st2: StackStorm, session: requests.Session) -> None:
+def test_mongodb_pack_changes_the_replica_set(st2: StackStorm, session: requests.Session) -> None:
     members = ["mongo1", "mongo2", "mongo3"]
     chosen = run(st2, session, "mongodb.elect-primary", members=members)["result"]["result"]
     run(st2, session, "mongodb.run-update-xyz", node=chosen["candidate"])
@@ -85,7 +87,7 @@ def test_the_mongodb_pack_changes_the_replica_set(st2: StackStorm, session: requ
     assert failed["result"]["stderr"] == "mongo3 is not the primary; the primary is mongo1"
 
 
-def test_a_runner_of_ones_own(tmp_path: Path) -> None:
+def test_custom_runner_gets_entry_point_and_token(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(
         '{"name": "job", "pack": "p", "runner_type": "own", "entry_point": "job.txt"}'
     )
@@ -103,10 +105,10 @@ def test_a_runner_of_ones_own(tmp_path: Path) -> None:
         assert done["result"] == {"read": "entry"}
         assert done["context"]["more"] == 1
         assert seen[0].auth_token not in repr(seen[0])
-        gone = requests.get(
+        revoked = requests.get(
             f"{st2.api_url}/user", headers={"X-Auth-Token": seen[0].auth_token}, timeout=5
         )
-        assert gone.status_code == 401
+        assert revoked.status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -116,15 +118,15 @@ def test_a_runner_of_ones_own(tmp_path: Path) -> None:
         ("broken.json", b"{"),
         ("latin.yaml", b"name: \xe9"),
         ("deep.json", b"[" * 100_000),
-        ("strange.yaml", b"name: strange\npack: p\nrunner_type: nosuch"),
+        ("unknown.yaml", b"name: unknown\npack: p\nrunner_type: nosuch"),
         ("folder.yaml", None),
     ],
 )
-def test_a_file_that_cannot_be_used_is_skipped_and_named(
+def test_invalid_metadata_file_is_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes | None
 ) -> None:
-    (tmp_path / "whole.json").write_text(
-        '{"name": "whole", "pack": "p", "runner_type": "local-shell-cmd"}'
+    (tmp_path / "valid.json").write_text(
+        '{"name": "valid", "pack": "p", "runner_type": "local-shell-cmd"}'
     )
     if content is None:
         (tmp_path / name).mkdir()
@@ -132,11 +134,11 @@ def test_a_file_that_cannot_be_used_is_skipped_and_named(
         (tmp_path / name).write_bytes(content)
     catalog = Catalog()
     catalog.add_folder(tmp_path)
-    assert catalog.action("p.whole")
+    assert catalog.action("p.valid")
     assert f"Skipping {tmp_path / name}: " in caplog.text
 
 
-def test_a_runner_that_raises(tmp_path: Path) -> None:
+def test_error_of_a_runner_fails_the_execution(tmp_path: Path) -> None:
     def broken(request: RunRequest) -> RunResult:
         raise RuntimeError("boom")
 
@@ -148,9 +150,7 @@ def test_a_runner_that_raises(tmp_path: Path) -> None:
     assert done["result"]["error"] == "boom"
 
 
-def test_a_failed_rendering_leaves_a_failed_execution(
-    st2: StackStorm, session: requests.Session
-) -> None:
+def test_failed_rendering_leaves_a_failed_execution(st2: StackStorm, session: requests.Session) -> None:
     answer = session.post(
         f"{st2.api_url}/executions",
         json={"action": "sandbox.echo", "parameters": {"value": "{{ nope }}"}},
@@ -158,13 +158,13 @@ def test_a_failed_rendering_leaves_a_failed_execution(
         timeout=10,
     )
     assert answer.status_code == 400
-    left = st2.executions.get("last")
-    assert left["status"] == "failed"
-    assert left["context"]["mistral"] == {"action_execution_id": "a1"}
-    assert left["result"]["error"] == 'Dependency unsatisfied in variable "nope"'
+    failed = st2.executions.get("last")
+    assert failed["status"] == "failed"
+    assert failed["context"]["mistral"] == {"action_execution_id": "a1"}
+    assert failed["result"]["error"] == 'Dependency unsatisfied in variable "nope"'
 
 
-def test_a_large_body_and_a_long_header(st2: StackStorm, session: requests.Session) -> None:
+def test_limits_of_body_and_header(st2: StackStorm, session: requests.Session) -> None:
     def post(value: str, context: str = "{}") -> requests.Response:
         return session.post(
             f"{st2.api_url}/executions",
@@ -177,11 +177,11 @@ def test_a_large_body_and_a_long_header(st2: StackStorm, session: requests.Sessi
     assert post("x" * 10 * 1024 * 1024).status_code == 500
     assert post("x", '{"a": "' + "y" * 8100 + '"}').status_code == 201
     for length in (9_000, 70_000):
-        refused = post("x", '{"a": "' + "y" * length + '"}')
-        assert (refused.status_code, refused.content) == (400, b"")
+        rejected = post("x", '{"a": "' + "y" * length + '"}')
+        assert (rejected.status_code, rejected.content) == (400, b"")
 
 
-def test_300_at_once(st2: StackStorm) -> None:
+def test_300_clients_at_once(st2: StackStorm) -> None:
     key = st2.create_api_key()
 
     def post(_: int) -> str:
@@ -201,7 +201,7 @@ def test_300_at_once(st2: StackStorm) -> None:
         assert st2.executions.wait(execution_id)["status"] == "succeeded"
 
 
-def test_a_delay_occupies_no_worker(st2: StackStorm, session: requests.Session) -> None:
+def test_delayed_execution_occupies_no_worker(st2: StackStorm, session: requests.Session) -> None:
     url = f"{st2.api_url}/executions"
     delayed = [
         session.post(url, json={"action": "core.noop", "delay": 700}, timeout=10).json()["id"]
@@ -221,7 +221,7 @@ def test_a_delay_occupies_no_worker(st2: StackStorm, session: requests.Session) 
         ]
 
 
-def test_stop_leaves_nothing(tmp_path: Path) -> None:
+def test_stop_ends_threads_and_processes(tmp_path: Path) -> None:
     threads = set(threading.enumerate())
     pids = tmp_path / "pids"
     st2 = StackStorm()
@@ -253,7 +253,7 @@ def _is_gone(pid: int) -> bool:
         except (ProcessLookupError, FileNotFoundError):
             return True
         if state == "Z":
-            # Killed; whoever adopted it has not looked yet.
+            # Killed, and not yet reaped.
             return True
         time.sleep(0.02)
     return False
