@@ -1,7 +1,7 @@
-"""The target of the cases, and the choice of the cases that it can answer.
+"""Choose the server for the contract tests, and the tests that it can run.
 
-``needs`` marks what a case cannot do without (see NEEDS), ``recordings`` which of them a test
-repeats; the latter is checked when the test is over.
+The marker ``needs`` names a requirement of a test (see NEEDS). The marker ``recordings`` names the
+recordings that a test replays, which is checked after the test.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _DESELECTED = pytest.StashKey[Counter[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(what): a case that not every server can answer")
-    config.addinivalue_line("markers", "recordings(*numbers): what the test repeats")
+    config.addinivalue_line("markers", "needs(requirement): a test that not every server can run")
+    config.addinivalue_line("markers", "recordings(*names): the recordings that the test replays")
     config.stash[_DESELECTED] = Counter()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    lacking = missing(os.environ)
-    here, left_out = Path(__file__).parent, []
+    unmet = missing(os.environ)
+    here, deselected = Path(__file__).parent, []
     for item in items:
-        if not lacking or here not in item.path.parents:
+        if not unmet or here not in item.path.parents:
             continue
-        wanted = [mark.args[0] for mark in item.iter_markers("needs") if mark.args[0] in lacking]
-        if wanted:
-            config.stash[_DESELECTED][wanted[0]] += 1
-            left_out.append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        needed = [mark.args[0] for mark in item.iter_markers("needs") if mark.args[0] in unmet]
+        if needed:
+            config.stash[_DESELECTED][needed[0]] += 1
+            deselected.append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in set(deselected)]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for need, count in config.stash[_DESELECTED].items():
         url = os.environ["ST2_API_URL"]
-        terminalreporter.write_line(f"{count} not run against {url}: they need {NEEDS[need]}")
+        terminalreporter.write_line(f"{count} tests not run against {url}: they need {NEEDS[need]}")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def extern() -> Extern:
 
 @pytest.fixture(scope="module")
 def st2(extern: Extern) -> Iterator[StackStorm]:
-    """The stand-in, for what cannot be asked of a server."""
+    """The stand-in, for tests that cannot run against a server."""
     runners = {"extern-async": extern.runner()}
     with StackStorm(runners=runners, action_dirs=[ACTIONS], heartbeat=0.5) as stand_in:
         yield stand_in
@@ -79,7 +79,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def fill(target: Target) -> Fill:
-    """What stands for the placeholders and names of the recordings."""
+    """The values for the placeholders and names in the recordings."""
     return {
         "{token}": target.token,
         "{expired}": target.expired_token(),
@@ -88,23 +88,23 @@ def fill(target: Target) -> Fill:
         "{wrong-basic}": target.basic("nope"),
         "st2admin": target.user,
         "exttest": target.pack,
-        # Unknown on the server that was recorded.
+        # The recorded server has no such runner.
         "mistral-v2": "no-such-runner",
     }
 
 
 @pytest.fixture
 def new_client(request: pytest.FixtureRequest, target: Target, fill: Fill) -> Iterator[NewClient]:
-    made: list[Client] = []
+    clients: list[Client] = []
 
     def new(recordings: dict[str, Recording]) -> Client:
-        made.append(Client(target, recordings, fill))
-        return made[-1]
+        clients.append(Client(target, recordings, fill))
+        return clients[-1]
 
     yield new
     if getattr(request.node, "passed", True):
         declared = {name for mark in request.node.iter_markers("recordings") for name in mark.args}
-        assert {name for client in made for name in client.replayed} == declared
+        assert {name for client in clients for name in client.replayed} == declared
 
 
 @pytest.hookimpl(wrapper=True)

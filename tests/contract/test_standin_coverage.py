@@ -1,4 +1,4 @@
-"""Every recording that was made is a case, or there is a reason why it is none."""
+"""Every recording is replayed by a test, or listed with a reason why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contract import (
 )
 from support.contract.recordings import FOLDER, load
 
-STORIES = (
+SEQUENCES = (
     test_standin_credentials,
     test_standin_filters,
     test_standin_lifecycle,
@@ -23,33 +23,31 @@ STORIES = (
 )
 
 
-def told_by(module: ModuleType) -> list[str]:
-    """What the tests of a module say they repeat; they are held to it when they run."""
+def replayed_by(module: ModuleType) -> list[str]:
+    """Return the recordings that the markers of a module's tests name."""
     return [
-        number
+        recording
         for name, test in vars(module).items()
         if name.startswith("test_")
         for mark in getattr(test, "pytestmark", [])
         if mark.name == "recordings"
-        for number in mark.args
+        for recording in mark.args
     ]
 
 
-def test_no_recording_is_forgotten() -> None:
-    # 317 exchanges, and the session with the command line.
+def test_every_recording_is_replayed_or_has_a_reason() -> None:
+    # 317 exchanges, and the session of the command line.
     names = (FOLDER / "names.txt").read_text().split()
     assert len({*names}) == len(names) == 318
     reasons = yaml.safe_load((FOLDER / "not_cases.yaml").read_text())
     assert all(reasons.values())
     found = Counter([*test_standin_replay.REPLAYED, *reasons])
-    found.update(number for module in STORIES for number in told_by(module))
-    wanted = {name[: 6 if name[:6] in reasons else 5] for name in names}
-    assert found.keys() - wanted == set()
-    assert wanted - found.keys() == set()
+    found.update(recording for module in SEQUENCES for recording in replayed_by(module))
+    assert found.keys() == set(names)
     assert [name for name, count in found.items() if count > 1] == []
 
 
-def test_every_kept_recording_is_used() -> None:
-    kept = load(*(path.stem for path in FOLDER.glob("*.json")))
-    told = {number for module in STORIES for number in told_by(module)}
-    assert kept.keys() == {*test_standin_replay.REPLAYED} | told
+def test_every_stored_recording_is_used() -> None:
+    stored = load(*(path.stem for path in FOLDER.glob("*.json")))
+    replayed = {recording for module in SEQUENCES for recording in replayed_by(module)}
+    assert stored.keys() == {*test_standin_replay.REPLAYED} | replayed

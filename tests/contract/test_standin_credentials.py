@@ -1,4 +1,4 @@
-"""Credentials with a history: API keys, the tokens of runners, and a server that asks nobody."""
+"""Credentials: API keys, the tokens of runners, and a server without authentication."""
 
 from __future__ import annotations
 
@@ -29,34 +29,58 @@ def client(new_client: NewClient, target: Target) -> Iterator[Client]:
 
 
 @pytest.mark.recordings(
-    "05_18", "05_19", "05_20", "05_21", "05_22", "05_23", "05_24", "05_25", "05_26", "05_27",
-    "05_29", "05_30", "05_32", "05_33",
-)  # fmt: skip
-def test_the_life_of_an_api_key(client: Client, target: Target) -> None:
+    "apikey_create",
+    "apikey_use",
+    "apikey_post_execution",
+    "apikey_list",
+    "apikey_get",
+    "apikey_disable",
+    "apikey_disabled_use",
+    "apikey_delete",
+    "apikey_deleted_use",
+    "apikey_in_query",
+    "apikey_create_for_user",
+    "user_with_apikey",
+    "apikey_create_with_apikey",
+    "apikey_unknown_user",
+)
+def test_api_key_is_created_used_disabled_and_deleted(client: Client, target: Target) -> None:
     target.ran("core.noop")
-    made = client.same("05_18").json()
+    made = client.same("apikey_create").json()
     client.fill["{key}"] = made["key"]
-    client.same("05_19", totals=False)
-    client.same("05_20")
-    listed = client.send("05_21")
+    client.same("apikey_use", totals=False)
+    client.same("apikey_post_execution")
+    listed = client.send("apikey_list")
     assert listed.headers["X-Limit"] == "50"
-    expected = client.recordings["05_21"]["response"]["body"][0]
+    expected = client.recordings["apikey_list"]["response"]["body"][0]
     assert {"uid", "key_hash"} == {name for name in expected if expected[name] == "********"}
     assert all(key.keys() == expected.keys() for key in listed.json())
     assert all(key["key_hash"] == "********" for key in listed.json())
-    client.same("05_22", made["id"])
-    for name in ("05_30", "05_32", "05_33", "05_29"):
+    client.same("apikey_get", made["id"])
+    for name in (
+        "user_with_apikey",
+        "apikey_create_with_apikey",
+        "apikey_unknown_user",
+        "apikey_create_for_user",
+    ):
         client.same(name)
-    client.same("05_23", made["id"])
-    client.same("05_24")
-    client.same("05_25", made["id"])
-    client.same("05_26")
-    client.same("05_27")
+    client.same("apikey_disable", made["id"])
+    client.same("apikey_disabled_use")
+    client.same("apikey_delete", made["id"])
+    client.same("apikey_deleted_use")
+    client.same("apikey_in_query")
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("13_01", "13_02", "13_03", "13_04", "13_05", "13_06")
-def test_the_tokens_that_runners_get(
+@pytest.mark.recordings(
+    "runner_token_running_async",
+    "runner_token_post_child",
+    "runner_token_puts_own_result",
+    "runner_token_after_final",
+    "sync_runner_token_after_final",
+    "async_token_after_cancel",
+)
+def test_token_of_a_runner_is_revoked_after_its_run(
     new_client: NewClient, target: Target, extern: Extern, st2: StackStorm
 ) -> None:
     client = new_client(RUNNER_TOKENS)
@@ -65,7 +89,12 @@ def test_the_tokens_that_runners_get(
         "{runner-token}": extern.tokens[execution],
         "6b03c453746e698659600ac6": execution,
     }
-    for name in ("13_01", "13_02", "13_03", "13_04"):
+    for name in (
+        "runner_token_running_async",
+        "runner_token_post_child",
+        "runner_token_puts_own_result",
+        "runner_token_after_final",
+    ):
         client.same(name)
 
     seen: list[str] = []
@@ -74,34 +103,36 @@ def test_the_tokens_that_runners_get(
         seen.append(request.auth_token)
         return RunResult("succeeded", {"ok": True})
 
-    st2.register_runner("at-once", run)
-    st2.register_action({"name": "at_once", "pack": "exttest", "runner_type": "at-once"})
-    target.ran("exttest.at_once")
-    target.wait_for(lambda: client_is_refused(target, seen[0]))
+    st2.register_runner("immediate", run)
+    st2.register_action({"name": "immediate", "pack": "exttest", "runner_type": "immediate"})
+    target.ran("exttest.immediate")
+    target.wait_for(lambda: is_rejected(target, seen[0]))
     client.fill["{runner-token}"] = seen[0]
-    client.same("13_05")
+    client.same("sync_runner_token_after_final")
 
     execution = target.running("exttest.async_job")
     target.ask("DELETE", f"/executions/{execution}")
     target.wait(execution)
     client.fill["{runner-token}"] = extern.tokens[execution]
-    client.same("13_06")
+    client.same("async_token_after_cancel")
 
 
-def client_is_refused(target: Target, token: str) -> bool:
+def is_rejected(target: Target, token: str) -> bool:
     return replace(target, token=token).ask("GET", "/user").status_code == 401
 
 
 @pytest.mark.needs("stand-in")
-@pytest.mark.recordings("14_10", "14_11", "14_12", "14_13", "14_14")
-def test_a_server_that_asks_nobody(new_client: NewClient, fill: Fill) -> None:
-    with StackStorm(auth=False) as open_to_all:
+@pytest.mark.recordings(
+    "noauth_post", "noauth_user", "noauth_apikeys", "noauth_put", "noauth_token_ignored"
+)
+def test_server_without_authentication(new_client: NewClient, fill: Fill) -> None:
+    with StackStorm(auth=False) as server:
         client = new_client(WITHOUT_AUTH)
-        client.target = of_stand_in(open_to_all)
+        client.target = of_stand_in(server)
         client.fill['"root"'] = '"stanley"'
-        execution = client.same("14_10").json()["id"]
+        execution = client.same("noauth_post").json()["id"]
         client.target.wait(execution)
-        client.same("14_11")
-        client.same("14_12")
-        client.same("14_13", execution)
-        client.same("14_14", totals=False)
+        client.same("noauth_user")
+        client.same("noauth_apikeys")
+        client.same("noauth_put", execution)
+        client.same("noauth_token_ignored", totals=False)

@@ -1,4 +1,4 @@
-"""The suite against a server that the environment names; here a stand-in in its own process."""
+"""The contract tests against the server that the environment names: a stand-in in its own process."""
 
 from __future__ import annotations
 
@@ -21,24 +21,30 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def server() -> Iterator[dict[str, str]]:
-    """What it printed: api, auth, stream, user, password, api key."""
+    """A stand-in; the values that it printed: api, auth, stream, user, password, api key."""
     command = [sys.executable, "-m", "st2_mistral_sandbox.stackstorm", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        said = "".join(process.stdout.readline() for _ in range(6))
-        yield dict(re.findall(r"^(api key|\w+) +(\S+)$", said, re.M))
+        output = "".join(process.stdout.readline() for _ in range(6))
+        yield dict(re.findall(r"^(api key|\w+) +(\S+)$", output, re.M))
         process.terminate()
 
 
 @pytest.mark.needs("stand-in")
-def test_cases_are_chosen_and_run(server: dict[str, str]) -> None:
+def test_only_the_tests_that_the_server_can_run_are_selected(server: dict[str, str]) -> None:
     environment = {
         **os.environ,
         "ST2_API_URL": server["api"],
         "ST2_USERNAME": server["user"],
         "ST2_PASSWORD": server["password"],
     }
-    words = ["-q", "-p", "no:cacheprovider", "-k", "test_query or test_content or 04_30"]
+    words = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "test_query_request or test_content_request or expired_token",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(HERE / "test_standin_replay.py")],
         capture_output=True,
@@ -49,23 +55,23 @@ def test_cases_are_chosen_and_run(server: dict[str, str]) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert re.search(r"^1\d passed, \d+ deselected", done.stdout, re.M), done.stdout
-    assert f" not run against {server['api']}: they need the runner extern-async" in done.stdout
+    assert f" tests not run against {server['api']}: they need the runner extern-async" in done.stdout
 
 
 @pytest.mark.needs("stand-in")
-def test_a_key_is_enough_and_nothing_is_left_behind(server: dict[str, str]) -> None:
+def test_actions_are_deleted_after_a_run_with_an_api_key_only(server: dict[str, str]) -> None:
     environment = {"ST2_API_URL": server["api"], "ST2_API_KEY": server["api key"]}
     assert {"token", "password"} < missing(environment)
-    action = {"name": "made_for_a_test", "runner_type": "noop", "entry_point": ""}
+    action = {"name": "created_for_a_test", "runner_type": "noop", "entry_point": ""}
     target = of_environment(environment, [action])
     assert target.user == server["user"]
-    assert target.ask("GET", "/actions/default.made_for_a_test").status_code == 200
+    assert target.ask("GET", "/actions/default.created_for_a_test").status_code == 200
     target.close()
-    assert target.ask("GET", "/actions/default.made_for_a_test").status_code == 404
+    assert target.ask("GET", "/actions/default.created_for_a_test").status_code == 404
 
 
-def test_what_an_action_made_over_the_api_has_is_not_compared() -> None:
-    recording = load("refusals")["04_07"]
+def test_defaults_of_an_action_created_over_the_api_are_ignored() -> None:
+    recording = load("refusals")["int_as_string"]
     recorded = recording["response"]
     body = copy.deepcopy(recorded["body"])
     body["action"] |= {"metadata_file": "", "output_schema": {"additionalItems": {}, "default": {}}}
@@ -87,7 +93,7 @@ def test_what_an_action_made_over_the_api_has_is_not_compared() -> None:
         ("https://st2/api/v1/", "https://st2/auth", "https://st2/stream"),
     ],
 )
-def test_other_services_are_found_beside_the_api(api: str, auth: str, stream: str) -> None:
+def test_urls_of_other_services_are_derived_from_the_api(api: str, auth: str, stream: str) -> None:
     found = roots({"ST2_API_URL": api})
     assert (found["/auth"], found["/stream"]) == (auth, stream)
     named = {"ST2_AUTH_URL": f"{auth}/v1", "ST2_STREAM_URL": f"{stream}/v1/stream"}

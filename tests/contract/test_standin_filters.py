@@ -1,4 +1,4 @@
-"""Lists and traces: executions that are found by what they are and where they come from."""
+"""Lists with filters, and traces."""
 
 from __future__ import annotations
 
@@ -15,35 +15,55 @@ RECORDINGS = load("filters", "traces", "lifecycle")
 CALLBACK = {"source": "mistral_v2", "url": "http://127.0.0.1:8989/v2/action_executions/abc"}
 
 
-@pytest.mark.recordings("02_16")
-def test_a_trace_by_its_tag(new_client: NewClient, target: Target) -> None:
+@pytest.mark.recordings("traces_by_tag")
+def test_trace_is_found_by_its_tag(new_client: NewClient, target: Target) -> None:
     client = new_client(RECORDINGS)
     client.fill["mytag"] = f"mytag-{secrets.token_hex(4)}"
     context = {"trace_context": {"trace_tag": client.fill["mytag"]}}
     target.ran("core.noop", context=context)
-    client.same("02_16", "", "uid")
+    client.same("traces_by_tag", "", "uid")
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("02_17", "02_18")
-def test_a_child_is_in_its_parents_trace(new_client: NewClient, target: Target) -> None:
+@pytest.mark.recordings("trace_tagged_parent", "child_of_child")
+def test_child_is_in_the_trace_of_its_parent(new_client: NewClient, target: Target) -> None:
     client = new_client(RECORDINGS)
     client.fill["tagged-parent"] = f"tagged-parent-{secrets.token_hex(4)}"
     tag = {"trace_context": {"trace_tag": client.fill["tagged-parent"]}}
     parent = target.running("exttest.async_job", context=tag)
-    context = copy.deepcopy(RECORDINGS["02_18"]["response"]["body"][0]["context"])
+    context = copy.deepcopy(RECORDINGS["child_of_child"]["response"]["body"][0]["context"])
     target.ran("core.noop", context={**context, "parent": {"execution_id": parent}})
-    client.same("02_17", "", "uid")
-    client.same("02_18", parent)
+    client.same("trace_tagged_parent", "", "uid")
+    client.same("child_of_child", parent)
 
 
 @pytest.mark.needs("runner")
 @pytest.mark.recordings(
-    "08_01", "08_02", "08_03", "08_05", "08_06", "08_07", "08_08", "08_09", "08_11", "08_12",
-    "08_14", "08_15", "08_16", "08_21", "08_23", "08_25", "08_26", "08_40", "08_41", "08_45",
-    "08_46", "08_47", "08_49",
-)  # fmt: skip
-def test_filters(new_client: NewClient, target: Target) -> None:
+    "query_parent",
+    "query_parent_action",
+    "query_parent_include_context",
+    "query_timestamp_gt",
+    "query_timestamp_gt_action",
+    "query_timestamp_lt",
+    "query_filter_context_mistral",
+    "query_filter_status",
+    "query_user",
+    "query_runner",
+    "query_status",
+    "query_id_filter",
+    "query_id_single",
+    "query_exclude",
+    "query_limit_minus1",
+    "query_traces_by_tag",
+    "query_traces_filter_trace",
+    "query_filter_and_parent",
+    "query_filter_two_tokens",
+    "query_filter_parent",
+    "query_filter_liveaction_callback",
+    "query_filter_value_with_colon",
+    "query_timestamp_range",
+)
+def test_filters_select_executions(new_client: NewClient, target: Target) -> None:
     client, mark = new_client(RECORDINGS), secrets.token_hex(4)
     client.fill |= {"aex-": f"aex-{mark}-", "filter-trace": f"filter-trace-{mark}"}
     for _ in range(2):
@@ -66,23 +86,42 @@ def test_filters(new_client: NewClient, target: Target) -> None:
         "6b03c383746e6986596008eb": children[1],
         "2026-11-23T04:39:30.000000Z": _shifted(target.shown(parent)["start_timestamp"], -1),
     }
-    for name in ("08_01", "08_02", "08_03", "08_05", "08_06", "08_08", "08_15", "08_16"):
+    for name in (
+        "query_parent",
+        "query_parent_action",
+        "query_parent_include_context",
+        "query_timestamp_gt",
+        "query_timestamp_gt_action",
+        "query_filter_context_mistral",
+        "query_id_filter",
+        "query_id_single",
+    ):
         client.same(name)
-    for name in ("08_40", "08_41", "08_45"):
+    for name in ("query_filter_and_parent", "query_filter_two_tokens", "query_filter_parent"):
         client.same(name)
-    for name in ("08_25", "08_26"):
+    for name in ("query_traces_by_tag", "query_traces_filter_trace"):
         client.same(name, "", "uid")
-    for name in ("08_07", "08_09", "08_11", "08_12", "08_14", "08_21", "08_23", "08_46", "08_47"):
+    for name in (
+        "query_timestamp_lt",
+        "query_filter_status",
+        "query_user",
+        "query_runner",
+        "query_status",
+        "query_exclude",
+        "query_limit_minus1",
+        "query_filter_liveaction_callback",
+        "query_filter_value_with_colon",
+    ):
         client.same(name, totals=False)
 
     client.fill |= {
         "2026-11-23T04:30:00.000000Z": client.fill["2026-11-23T04:39:30.000000Z"],
         "2026-11-23T04:31:00.000000Z": _shifted(target.shown(children[1])["start_timestamp"], 1),
     }
-    listed = client.send("08_49")
+    listed = client.send("query_timestamp_range")
     assert listed.headers["X-Limit"] == "2"
     assert listed.headers["X-Total-Count"] == "3"
-    # A range that goes forward is listed forward.
+    # An ascending range is listed in ascending order.
     assert [item["id"] for item in listed.json()] == [parent, children[0]]
 
 

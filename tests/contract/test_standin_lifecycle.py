@@ -1,4 +1,4 @@
-"""Recordings that follow one another: executions that run, change and are cancelled."""
+"""Sequences of requests: executions that run, are changed and are cancelled."""
 
 from __future__ import annotations
 
@@ -17,35 +17,54 @@ def client(new_client: NewClient) -> Client:
 
 
 @pytest.mark.recordings(
-    "01_02", "01_06", "01_07", "01_08", "01_09", "01_10", "01_11", "01_12", "01_13", "01_16"
+    "get_succeeded",
+    "children_none",
+    "output",
+    "output_stdout",
+    "result",
+    "attribute_status",
+    "get_include_attributes",
+    "get_exclude_result",
+    "get_max_result_size",
+    "get_last",
 )
-def test_a_finished_command_in_every_view(client: Client, target: Target) -> None:
+def test_finished_command_in_every_view(client: Client, target: Target) -> None:
     done = target.ran("core.local", {"cmd": "date"})
-    client.same("01_16", "last", "result_size", "stdout")
-    for name in ("01_02", "01_06", "01_09", "01_10", "01_11", "01_12", "01_13", "01_07", "01_08"):
+    client.same("get_last", "last", "result_size", "stdout")
+    for name in (
+        "get_succeeded",
+        "children_none",
+        "result",
+        "attribute_status",
+        "get_include_attributes",
+        "get_exclude_result",
+        "get_max_result_size",
+        "output",
+        "output_stdout",
+    ):
         client.same(name, done, "result_size", "stdout")
 
 
-@pytest.mark.recordings("01_17", "01_18")
-def test_a_command_that_fails(client: Client, target: Target) -> None:
+@pytest.mark.recordings("get_running", "get_failed_rc3")
+def test_failed_command(client: Client, target: Target) -> None:
     execution = target.running("core.local", {"cmd": "sleep 2; echo hi; exit 3"})
-    client.same("01_17", execution)
+    client.same("get_running", execution)
     target.wait(execution)
-    client.same("01_18", execution)
+    client.same("get_failed_rc3", execution)
 
 
-@pytest.mark.recordings("01_19", "01_20", "01_21")
-def test_a_command_that_is_out_of_time_and_is_run_again(client: Client, target: Target) -> None:
+@pytest.mark.recordings("get_timeout", "output_of_timeout", "rerun")
+def test_command_that_exceeds_its_timeout_and_is_re_run(client: Client, target: Target) -> None:
     execution = target.ran("core.local", {"cmd": "echo before; sleep 30", "timeout": 2})
-    client.same("01_19", execution)
-    client.same("01_20", execution)
-    client.same("01_21", execution)
+    client.same("get_timeout", execution)
+    client.same("output_of_timeout", execution)
+    client.same("rerun", execution)
 
 
-@pytest.mark.recordings("07_06")
-def test_what_cannot_be_rendered_is_kept_as_failed(client: Client, target: Target) -> None:
-    body = client.recordings["07_06"]["response"]["body"][0]
-    refused = target.ask(
+@pytest.mark.recordings("list_params_failed_exec")
+def test_invalid_parameter_leaves_a_failed_execution(client: Client, target: Target) -> None:
+    body = client.recordings["list_params_failed_exec"]["response"]["body"][0]
+    response = target.ask(
         "POST",
         "/executions",
         {
@@ -55,159 +74,235 @@ def test_what_cannot_be_rendered_is_kept_as_failed(client: Client, target: Targe
         },
         **{"st2-context": '{"mistral": {"action_execution_id": "param-fail"}}'},
     )
-    assert refused.status_code == 400
-    client.same("07_06", "", totals=False)
+    assert response.status_code == 400
+    client.same("list_params_failed_exec", "", totals=False)
 
 
 @pytest.mark.needs("runner")
 @pytest.mark.recordings(
-    "02_01", "02_02", "02_03", "02_04", "02_05", "02_06", "02_07", "02_08", "02_09", "02_10",
-    "02_25", "02_26",
-)  # fmt: skip
-def test_a_parent_and_its_children(client: Client, target: Target) -> None:
-    parent = client.same("02_01").json()["id"]
+    "post_parent_async",
+    "parent_running_before",
+    "post_child_context_callback_notify",
+    "child_final",
+    "parent_after",
+    "parent_children",
+    "child_liveaction_id_lookup",
+    "traces_of_parent",
+    "traces_of_child",
+    "child_with_parent_user",
+    "parent_children_deep",
+    "parent_children_depth1",
+)
+def test_parent_and_its_children(client: Client, target: Target) -> None:
+    parent = client.same("post_parent_async").json()["id"]
     target.wait_for(lambda: "result" in target.shown(parent))
-    client.same("02_02", parent)
-    child = client.same("02_03").json()
+    client.same("parent_running_before", parent)
+    child = client.same("post_child_context_callback_notify").json()
     target.wait(child["id"])
-    client.same("02_04", child["id"])
-    client.same("02_05", parent)
-    client.same("02_06", parent)
+    client.same("child_final", child["id"])
+    client.same("parent_after", parent)
+    client.same("parent_children", parent)
     client.fill["6b03c160746e6986596007f9"] = child["liveaction"]["id"]
-    client.same("02_07")
+    client.same("child_liveaction_id_lookup")
     client.fill["6b03c160746e6986596007fa"] = child["id"]
-    for name in ("02_08", "02_09"):
+    for name in ("traces_of_parent", "traces_of_child"):
         trace = client.same(name, "", "uid").json()[0]
         assert [e["object_id"] for e in trace["action_executions"]] == [parent, child["id"]]
-    target.wait(client.same("02_10").json()["id"])
-    for name in ("02_25", "02_26"):
+    target.wait(client.same("child_with_parent_user").json()["id"])
+    for name in ("parent_children_deep", "parent_children_depth1"):
         client.same(name, parent)
 
 
-@pytest.mark.recordings("08_29", "08_30")
-def test_secrets_are_masked_unless_asked_for(client: Client, target: Target) -> None:
+@pytest.mark.recordings("query_secret_masked", "query_secret_shown")
+def test_secrets_are_masked_unless_requested(client: Client, target: Target) -> None:
     execution = target.ran("exttest.secret_echo", {"pw": "s3cret!"})
-    for name in ("08_29", "08_30"):
+    for name in ("query_secret_masked", "query_secret_shown"):
         shown = client.same(name, execution, "result", "result_size").json()
         assert "pw=s3cret!" in shown["result"]["stdout"]
 
 
 @pytest.mark.needs("runner")
 @pytest.mark.recordings(
-    "03_01", "03_02", "03_03", "03_04", "03_05", "03_07", "03_08", "03_09", "03_10", "03_11",
-    "03_12", "03_13", "03_14", "03_34",
-)  # fmt: skip
-def test_puts_on_an_asynchronous_execution(client: Client, target: Target) -> None:
+    "running_async",
+    "put_succeeded_running_async",
+    "get_after",
+    "put_completed",
+    "put_completed_failed",
+    "put_invalid_status",
+    "put_no_status",
+    "get_after_no_status",
+    "put_end_timestamp",
+    "put_result_string",
+    "put_result_list",
+    "put_running_partial_result",
+    "get_after_partial",
+    "put_empty_body",
+)
+def test_put_changes_an_asynchronous_execution(client: Client, target: Target) -> None:
     execution = target.running("exttest.async_job", callback=CALLBACK)
-    for name in ("03_01", "03_07", "03_08", "03_09", "03_10", "03_11", "03_12", "03_13", "03_14"):
+    for name in (
+        "running_async",
+        "put_invalid_status",
+        "put_no_status",
+        "get_after_no_status",
+        "put_end_timestamp",
+        "put_result_string",
+        "put_result_list",
+        "put_running_partial_result",
+        "get_after_partial",
+    ):
         client.same(name, execution)
-    for name in ("03_34", "03_02", "03_03", "03_04", "03_05"):
+    for name in (
+        "put_empty_body",
+        "put_succeeded_running_async",
+        "get_after",
+        "put_completed",
+        "put_completed_failed",
+    ):
         client.same(name, execution)
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("03_15", "03_16")
-def test_puts_that_end_otherwise(client: Client, target: Target) -> None:
-    for name in ("03_15", "03_16"):
+@pytest.mark.recordings("put_failed", "put_timeout")
+def test_put_failed_and_timeout(client: Client, target: Target) -> None:
+    for name in ("put_failed", "put_timeout"):
         client.same(name, target.running("exttest.async_job", callback=CALLBACK))
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("03_17", "03_18")
-def test_cancelling_by_put(client: Client, target: Target) -> None:
+@pytest.mark.recordings("put_canceled_running", "get_after_canceled")
+def test_put_canceled(client: Client, target: Target) -> None:
     execution = target.running("exttest.async_job", callback=CALLBACK)
-    client.same("03_17", execution)
+    client.same("put_canceled_running", execution)
     target.wait(execution)
-    client.same("03_18", execution)
+    client.same("get_after_canceled", execution)
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("03_19", "03_20", "03_21", "03_22", "03_23", "03_24")
-def test_a_runner_that_takes_its_time_to_cancel(client: Client, target: Target) -> None:
+@pytest.mark.recordings(
+    "put_canceling_stay",
+    "get_canceling",
+    "put_canceled_from_canceling",
+    "get_canceled",
+    "delete_running_async_stay",
+    "put_succeeded_from_canceling",
+)
+def test_runner_that_stays_canceling(client: Client, target: Target) -> None:
     stay = {"cancel_mode": "stay"}
     execution = target.running("exttest.async_job", stay, callback=CALLBACK)
-    client.same("03_19", execution)
+    client.same("put_canceling_stay", execution)
     target.wait_for(lambda: target.shown(execution)["result_size"] == 56)
-    for name in ("03_20", "03_21", "03_22"):
+    for name in ("get_canceling", "put_canceled_from_canceling", "get_canceled"):
         client.same(name, execution)
     execution = target.running("exttest.async_job", stay, callback=CALLBACK)
-    client.same("03_23", execution)
-    client.same("03_24", execution)
+    client.same("delete_running_async_stay", execution)
+    client.same("put_succeeded_from_canceling", execution)
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("03_25", "03_26", "03_27", "03_28", "03_29", "03_30")
-def test_pausing_is_refused_and_requested_runs_again(client: Client, target: Target) -> None:
+@pytest.mark.recordings(
+    "put_pausing_nonworkflow",
+    "put_paused_nonworkflow",
+    "put_resuming_nonworkflow",
+    "put_pending",
+    "put_requested",
+    "get_after_requested",
+)
+def test_put_rejects_pausing_and_requested_runs_again(client: Client, target: Target) -> None:
     execution = target.running("exttest.async_job", callback=CALLBACK)
-    for name in ("03_25", "03_26", "03_27", "03_28", "03_29"):
+    for name in (
+        "put_pausing_nonworkflow",
+        "put_paused_nonworkflow",
+        "put_resuming_nonworkflow",
+        "put_pending",
+        "put_requested",
+    ):
         client.same(name, execution)
     target.wait_for(lambda: target.shown(execution)["result"] == {"note": "started"})
-    client.same("03_30", execution)
+    client.same("get_after_requested", execution)
 
 
-@pytest.mark.recordings("03_31", "03_32")
-def test_a_put_beats_the_process(client: Client, target: Target) -> None:
+@pytest.mark.recordings("put_succeeded_running_corelocal", "get_after_process_end")
+def test_put_wins_over_the_result_of_the_process(client: Client, target: Target) -> None:
     execution = target.running("core.local", {"cmd": "sleep 3; echo real"})
-    client.same("03_31", execution)
+    client.same("put_succeeded_running_corelocal", execution)
     target.wait_for(lambda: target.ask("GET", f"/executions/{execution}/output").text)
-    client.same("03_32", execution)
+    client.same("get_after_process_end", execution)
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("03_33")
-def test_an_empty_first_result_fails(client: Client, target: Target) -> None:
+@pytest.mark.recordings("async_runner_empty_result")
+def test_empty_first_result_fails(client: Client, target: Target) -> None:
     execution = target.ran("exttest.async_job", {"first_result": {}})
-    # The size that StackStorm keeps is that of the empty result before.
-    client.same("03_33", execution, "result_size")
+    # StackStorm stores the size of the empty result.
+    client.same("async_runner_empty_result", execution, "result_size")
 
 
-@pytest.mark.recordings("03_40", "03_41", "03_42", "03_43", "03_44", "03_45", "03_46", "03_47", "03_48")
-def test_inquiries(client: Client, target: Target) -> None:
-    execution = client.same("03_40").json()["id"]
+@pytest.mark.recordings(
+    "post_core_ask",
+    "get_pending",
+    "put_pending_succeeded",
+    "get_pending_after",
+    "delete_pending",
+    "put_canceled_pending",
+    "inquiry_get",
+    "inquiry_respond",
+    "get_after_respond",
+)
+def test_inquiry_is_answered(client: Client, target: Target) -> None:
+    execution = client.same("post_core_ask").json()["id"]
     target.wait(execution, {"pending"})
-    for name in ("03_41", "03_42", "03_43"):
+    for name in ("get_pending", "put_pending_succeeded", "get_pending_after"):
         client.same(name, execution)
     execution = target.post("core.ask")["id"]
-    # It runs for a moment before it waits for the answer.
+    # It is running for a moment before it is pending.
     target.wait(execution, {"pending"})
-    for name in ("03_44", "03_45", "03_46", "03_47", "03_48"):
+    for name in (
+        "delete_pending",
+        "put_canceled_pending",
+        "inquiry_get",
+        "inquiry_respond",
+        "get_after_respond",
+    ):
         client.same(name, execution)
 
 
-@pytest.mark.recordings("04_70", "04_72", "04_73", "04_74")
-def test_cancelling_a_command(client: Client, target: Target) -> None:
+@pytest.mark.recordings("delete_running", "get_after_delete", "delete_canceled", "delete_succeeded")
+def test_cancel_a_command(client: Client, target: Target) -> None:
     execution = target.running("core.local", {"cmd": "sleep 20"})
-    client.same("04_70", execution)
+    client.same("delete_running", execution)
     target.wait(execution)
-    for name in ("04_72", "04_73"):
+    for name in ("get_after_delete", "delete_canceled"):
         client.same(name, execution)
-    client.same("04_74", target.ran("core.noop"))
+    client.same("delete_succeeded", target.ran("core.noop"))
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("04_71")
-def test_cancelling_what_is_being_cancelled(client: Client, target: Target) -> None:
+@pytest.mark.recordings("delete_again_immediately")
+def test_cancel_an_execution_that_is_canceling(client: Client, target: Target) -> None:
     execution = target.running("exttest.async_job", {"cancel_mode": "stay"})
     target.ask("DELETE", f"/executions/{execution}")
-    client.same("04_71", execution)
+    client.same("delete_again_immediately", execution)
 
 
-@pytest.mark.recordings("04_76", "04_77")
-def test_cancelling_what_is_delayed(client: Client, target: Target) -> None:
+@pytest.mark.recordings("delete_delayed", "get_delayed_deleted")
+def test_cancel_a_delayed_execution(client: Client, target: Target) -> None:
     execution = target.post("core.noop", delay=8000)["id"]
     target.wait(execution, {"delayed"})
-    client.same("04_76", execution)
-    client.same("04_77", execution)
+    client.same("delete_delayed", execution)
+    client.same("get_delayed_deleted", execution)
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("04_78", "04_79", "04_80", "04_81")
-def test_cancelling_a_parent_leaves_its_child(client: Client, target: Target) -> None:
+@pytest.mark.recordings(
+    "delete_parent_async", "child_after_parent_cancel", "delete_child", "child_canceled"
+)
+def test_cancelled_parent_leaves_its_child_running(client: Client, target: Target) -> None:
     parent = target.running("exttest.async_job")
     context = {"parent": {"execution_id": parent}}
     child = target.running("core.local", {"cmd": "sleep 20"}, context=context)
-    client.same("04_78", parent)
-    client.same("04_79", child)
-    client.same("04_80", child)
+    client.same("delete_parent_async", parent)
+    client.same("child_after_parent_cancel", child)
+    client.same("delete_child", child)
     target.wait(child)
-    client.same("04_81", child)
+    client.same("child_canceled", child)

@@ -1,4 +1,4 @@
-"""Recorded requests that need no history, repeated one by one."""
+"""Recorded requests that are replayed one by one."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ SIZES = load("sizes")
 REPLAYED = EXECUTIONS | CREDENTIALS | DATASTORE | CONTENT | QUERIES | SIZES
 
 TTL_TIMEOUTS = 90
-"""Seconds; StackStorm's database looks for expired keys once a minute."""
+"""Seconds. StackStorm's database deletes expired keys once a minute."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _something_ran(target: Target) -> None:
+def _finished_executions(target: Target) -> None:
     target.ran("core.local", {"cmd": "date"})
     target.ran("core.noop")
 
 
 @pytest.mark.parametrize("name", cases(EXECUTIONS))
-def test_execution(target: Target, fill: Fill, name: str) -> None:
+def test_execution_request(target: Target, fill: Fill, name: str) -> None:
     recording = filled(EXECUTIONS[name], fill)
     answer = send(target, EXECUTIONS[name], fill)
     if isinstance(recording["response"]["body"], list):
         assert_listed(answer, recording)
-    elif name == "04_22" and target.stand_in:
-        # The two decoders count the same but for the byte at which the text ends.
+    elif name == "malformed_json" and target.stand_in:
+        # The two decoders differ in the position of the end of the text.
         assert answer.json()["faultstring"].startswith("Failed to parse request body: unexpected end")
     else:
         assert_same(target, answer, recording)
 
 
 @pytest.mark.parametrize("name", cases(CREDENTIALS))
-def test_credential(target: Target, fill: Fill, name: str) -> None:
+def test_credential_request(target: Target, fill: Fill, name: str) -> None:
     recording = filled(CREDENTIALS[name], fill)
     answer = send(target, CREDENTIALS[name], fill)
     if isinstance(recording["response"]["body"], list):
@@ -62,7 +62,7 @@ def test_credential(target: Target, fill: Fill, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", cases(QUERIES))
-def test_query(target: Target, fill: Fill, name: str) -> None:
+def test_query_request(target: Target, fill: Fill, name: str) -> None:
     recording = QUERIES[name]
     answer = send(target, recording, fill)
     expected = recording["response"]
@@ -81,20 +81,20 @@ def test_query(target: Target, fill: Fill, name: str) -> None:
         assert answer.json().keys() == expected["body"].keys()
 
 
-def test_datastore(target: Target, fill: Fill) -> None:
+def test_datastore_requests(target: Target, fill: Fill) -> None:
     names = {
         recording["request"]["path"].split("/")[-1].partition("?")[0]
         for recording in DATASTORE.values()
     }
-    kept = [item["name"] for item in target.ask("GET", "/keys?scope=all").json()]
-    if names & {*kept}:
-        pytest.skip(f"the server has keys that the cases would overwrite: {names & {*kept}}")
+    existing = [item["name"] for item in target.ask("GET", "/keys?scope=all").json()]
+    if names & {*existing}:
+        pytest.skip(f"the server has keys that the test would overwrite: {names & {*existing}}")
     for name in ("plain", "obj", "sec", "a:b:c", "mine?scope=user"):
         target.undo.append(partial(target.ask, "DELETE", f"/keys/{name}"))
-    for number, recording in DATASTORE.items():
-        if number == "10_20":
+    for name, recording in DATASTORE.items():
+        if name == "key_decrypt_as_other_user":
             continue
-        if number == "10_22":
+        if name == "key_get_expired_ttl":
             target.wait_for(lambda: target.ask("GET", "/keys/ttlkey").status_code == 404, TTL_TIMEOUTS)
         answer = send(target, recording, fill)
         wanted = filled(recording, fill)
@@ -106,33 +106,33 @@ def test_datastore(target: Target, fill: Fill) -> None:
             listed = [item for item in answer.json() if item["name"] in names]
             assert sorted(item["name"] for item in listed) == sorted(recorded)
             by_name = {item["name"]: item for item in listed}
-            assert_like([by_name[name] for name in recorded], wanted["response"]["body"], *ignored)
+            assert_like([by_name[key] for key in recorded], wanted["response"]["body"], *ignored)
         else:
             assert_same(target, answer, wanted, *ignored)
-        if number == "10_11":
+        if name == "key_get_secret_encrypted":
             assert answer.json()["value"] != "top"
 
 
 @pytest.mark.needs("users")
-def test_secrets_for_another_user(target: Target, fill: Fill) -> None:
+def test_decrypt_as_another_user(target: Target, fill: Fill) -> None:
     assert target.stand_in
     target.stand_in.put_key("sec", "top", secret=True)
     token = target.stand_in.create_token(user="bob")
-    answer = send(target, DATASTORE["10_20"], {**fill, "{other-token}": token})
-    assert_same(target, answer, DATASTORE["10_20"])
+    answer = send(target, DATASTORE["key_decrypt_as_other_user"], {**fill, "{other-token}": token})
+    assert_same(target, answer, DATASTORE["key_decrypt_as_other_user"])
 
 
 @pytest.mark.parametrize("name", cases(CONTENT))
-def test_content(target: Target, fill: Fill, name: str) -> None:
+def test_content_request(target: Target, fill: Fill, name: str) -> None:
     recording = copy.deepcopy(filled(CONTENT[name], fill))
-    if name == "13_07":
-        # Read by nothing since StackStorm 3.3; the stand-in does not keep it.
+    if name == "runner_types":
+        # StackStorm has not read it since 3.3, and the stand-in does not have it.
         del recording["response"]["body"][0]["query_module"]
     assert_same(target, send(target, CONTENT[name], fill), recording, "output_schema")
 
 
 @pytest.mark.parametrize("name", cases(SIZES))
-def test_size(target: Target, fill: Fill, name: str) -> None:
+def test_size_limit(target: Target, fill: Fill, name: str) -> None:
     recording = filled(SIZES[name], fill)
     request = recording["request"]
     parameters = request["body"].get("parameters", {})
@@ -144,7 +144,7 @@ def test_size(target: Target, fill: Fill, name: str) -> None:
     answer = send(target, recording, {})
     if recording["response"]["body"] is None:
         assert answer.status_code == recording["response"]["status"]
-        # The others are defaults.
+        # The other parameters are defaults.
         assert parameters.items() <= answer.json()["parameters"].items()
     else:
         assert_same(target, answer, recording)

@@ -1,4 +1,4 @@
-"""The event stream, read from the socket as a client would."""
+"""The event stream, read from the socket."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def listening(target: Target, path: str, headers: dict[str, str]) -> Iterator[re
 
 @contextmanager
 def opened(client: Client, name: str) -> Iterator[requests.Response]:
-    """The stream of a recording, opened as it was then, with the same head."""
+    """Open the stream of a recording, and check the head of the response."""
     client.replayed.add(name)
     recording = client.expected(name)
     request, told = recording["request"], recording["response"]["headers"]
@@ -52,8 +52,8 @@ def opened(client: Client, name: str) -> Iterator[requests.Response]:
         assert response.status_code == recording["response"]["status"]
         for header in ("Content-Type", "Cache-Control"):
             assert response.headers.get(header) == told.get(header)
-        if client.target.stand_in and name != "06_13":
-            # A proxy in front of a server takes these away, as StackStorm's own does.
+        if client.target.stand_in and name != "stream_via_nginx":
+            # A proxy removes these headers, as StackStorm's nginx does.
             for header in ("X-Accel-Buffering", "Transfer-Encoding"):
                 assert response.headers.get(header) == told.get(header)
         assert_cookie(client.target, response, recording)
@@ -61,7 +61,7 @@ def opened(client: Client, name: str) -> Iterator[requests.Response]:
 
 
 def frames(response: requests.Response, count: int, *ids: str) -> list[Frame]:
-    """The next frames, of certain executions and live actions if some are given."""
+    """Return the next events, only of the given executions and live actions if there are any."""
     found: list[Frame] = []
     name = ""
     for line in response.iter_lines(chunk_size=1):
@@ -79,7 +79,7 @@ def frames(response: requests.Response, count: int, *ids: str) -> list[Frame]:
 
 
 def told(client: Client, name: str, response: requests.Response, *posted: dict[str, Any]) -> None:
-    """Expect the frames of the recording, for every execution in order."""
+    """Check that the events are those of the recording, in order for each execution."""
     recorded = client.expected(name)["response"]["frames"]
     ids = [which for one in posted for which in (one["id"], one["liveaction"]["id"])]
     seen = frames(response, len(recorded), *ids)
@@ -99,47 +99,52 @@ def _by_execution(seen: list[Any]) -> list[list[Frame]]:
     return list(groups.values())
 
 
-@pytest.mark.recordings("06_01")
-def test_every_step_of_an_execution(client: Client, target: Target) -> None:
-    with opened(client, "06_01") as response:
+@pytest.mark.recordings("stream_core_local_create_update")
+def test_each_status_of_an_execution_is_an_event(client: Client, target: Target) -> None:
+    with opened(client, "stream_core_local_create_update") as response:
         command = {"cmd": "echo streamed; sleep 1"}
-        told(client, "06_01", response, target.post("core.local", command, context=MISTRAL))
+        told(
+            client,
+            "stream_core_local_create_update",
+            response,
+            target.post("core.local", command, context=MISTRAL),
+        )
 
 
 @pytest.mark.needs("runner")
-@pytest.mark.recordings("06_02")
-def test_a_put_is_an_event(client: Client, target: Target) -> None:
-    with opened(client, "06_02") as response:
+@pytest.mark.recordings("stream_async_put")
+def test_put_is_an_event(client: Client, target: Target) -> None:
+    with opened(client, "stream_async_put") as response:
         posted = target.post("exttest.async_job", context=MISTRAL)
         target.wait_for(lambda: "result" in target.shown(posted["id"]))
         change = {"status": "succeeded", "result": {"a": 1}}
         assert target.ask("PUT", f"/executions/{posted['id']}", change).status_code == 200
-        told(client, "06_02", response, posted)
+        told(client, "stream_async_put", response, posted)
 
 
-@pytest.mark.recordings("06_03")
-def test_nothing_is_told_twice(client: Client, target: Target) -> None:
+@pytest.mark.recordings("stream_last_event_id")
+def test_last_event_id_repeats_no_event(client: Client, target: Target) -> None:
     before = target.ran("core.noop")
-    with opened(client, "06_03") as response:
+    with opened(client, "stream_last_event_id") as response:
         posted = target.post("core.noop")
         assert frames(response, 1, before, posted["id"])[0][1]["id"] == posted["id"]
 
 
-@pytest.mark.recordings("06_04")
+@pytest.mark.recordings("stream_default_events")
 def test_default_events_include_live_actions(client: Client, target: Target) -> None:
-    with opened(client, "06_04") as response:
-        told(client, "06_04", response, target.post("core.noop", context=MISTRAL))
+    with opened(client, "stream_default_events") as response:
+        told(client, "stream_default_events", response, target.post("core.noop", context=MISTRAL))
 
 
-@pytest.mark.recordings("06_05")
-def test_an_end_that_was_agreed(client: Client, target: Target) -> None:
-    # The recording begins at "scheduled", which takes a server some time, and the stand-in none.
+@pytest.mark.recordings("stream_end_event")
+def test_end_event_ends_the_stream(client: Client, target: Target) -> None:
+    # The recording begins at "scheduled". The stand-in passes that status at once.
     posted = target.post("core.local", {"cmd": "sleep 2; echo e"}, delay=500)
     client.fill["6b03c28c746e698659600898"] = posted["id"]
     target.wait(posted["id"], {"delayed"})
-    recorded = client.expected("06_05")["response"]["frames"]
-    with opened(client, "06_05") as response:
-        # All there is: the server ends the stream.
+    recorded = client.expected("stream_end_event")["response"]["frames"]
+    with opened(client, "stream_end_event") as response:
+        # The server closes the stream.
         seen = frames(response, 99)
     for (kind, body), (wanted_kind, wanted) in zip(seen, recorded, strict=True):
         assert kind == wanted_kind
@@ -147,54 +152,59 @@ def test_an_end_that_was_agreed(client: Client, target: Target) -> None:
         assert_like(body, wanted)
 
 
-@pytest.mark.recordings("06_06")
-def test_output(client: Client, target: Target) -> None:
-    with opened(client, "06_06") as response:
-        told(client, "06_06", response, target.post("core.local", {"cmd": "echo l1; sleep 1; echo l2"}))
+@pytest.mark.recordings("stream_output_events")
+def test_output_is_an_event(client: Client, target: Target) -> None:
+    with opened(client, "stream_output_events") as response:
+        told(
+            client,
+            "stream_output_events",
+            response,
+            target.post("core.local", {"cmd": "echo l1; sleep 1; echo l2"}),
+        )
 
 
-@pytest.mark.recordings("06_10", "06_11")
-def test_strangers_stay_outside(client: Client) -> None:
-    client.same("06_10")
-    client.same("06_11")
+@pytest.mark.recordings("stream_no_auth", "stream_bad_token")
+def test_invalid_credential_is_rejected(client: Client) -> None:
+    client.same("stream_no_auth")
+    client.same("stream_bad_token")
 
 
 @pytest.mark.needs("token")
-@pytest.mark.recordings("06_12")
-def test_a_token_in_the_query(client: Client) -> None:
-    with opened(client, "06_12") as response:
+@pytest.mark.recordings("stream_token_query")
+def test_token_in_the_query(client: Client) -> None:
+    with opened(client, "stream_token_query") as response:
         assert response.raw.read1() == b"\n"
 
 
-@pytest.mark.recordings("06_13")
-def test_the_path_behind_a_proxy(client: Client, target: Target) -> None:
-    with opened(client, "06_13") as response:
-        told(client, "06_13", response, target.post("core.noop", context=MISTRAL))
+@pytest.mark.recordings("stream_via_nginx")
+def test_path_behind_a_proxy(client: Client, target: Target) -> None:
+    with opened(client, "stream_via_nginx") as response:
+        told(client, "stream_via_nginx", response, target.post("core.noop", context=MISTRAL))
 
 
-@pytest.mark.recordings("06_14")
-def test_globs_and_action_refs(client: Client, target: Target) -> None:
-    with opened(client, "06_14") as response:
+@pytest.mark.recordings("stream_glob_and_action_ref")
+def test_globs_and_action_refs_select_events(client: Client, target: Target) -> None:
+    with opened(client, "stream_glob_and_action_ref") as response:
         other = target.post("core.local", {"cmd": "true"})
         posted = target.post("core.noop")
-        told(client, "06_14", response, posted, other)
+        told(client, "stream_glob_and_action_ref", response, posted, other)
 
 
-@pytest.mark.recordings("06_15")
-def test_timeout_and_cancellation(client: Client, target: Target) -> None:
-    with opened(client, "06_15") as response:
+@pytest.mark.recordings("stream_timeout_cancel")
+def test_timeout_and_cancellation_are_events(client: Client, target: Target) -> None:
+    with opened(client, "stream_timeout_cancel") as response:
         late = target.post("core.local", {"cmd": "sleep 9", "timeout": 2}, context=MISTRAL)
         unwanted = target.post("core.local", {"cmd": "sleep 9"}, context=MISTRAL)
         target.wait(unwanted["id"], {"running"})
         target.ask("DELETE", f"/executions/{unwanted['id']}")
-        told(client, "06_15", response, late, unwanted)
+        told(client, "stream_timeout_cancel", response, late, unwanted)
 
 
 STREAM = "/stream/v1/stream"
 
 
 @pytest.mark.needs("stand-in")
-def test_silence_is_bare_newlines(target: Target) -> None:
+def test_heartbeat_is_an_empty_line(target: Target) -> None:
     with listening(target, f"{STREAM}?events=nothing", target.headers) as response:
         began = time.monotonic()
         assert [response.raw.read1() for _ in range(3)] == [b"\n"] * 3
@@ -202,7 +212,7 @@ def test_silence_is_bare_newlines(target: Target) -> None:
 
 
 @pytest.mark.needs("stand-in")
-def test_stop_ends_streams() -> None:
+def test_stop_closes_streams() -> None:
     st2 = StackStorm()
     st2.start()
     headers = {"X-Auth-Token": st2.create_token()}
@@ -214,7 +224,7 @@ def test_stop_ends_streams() -> None:
 
 
 @pytest.mark.needs("stand-in")
-def test_a_listener_that_does_not_read_is_disconnected() -> None:
+def test_slow_listener_is_disconnected() -> None:
     with StackStorm(backlog=3) as st2:
         headers = {"X-Auth-Token": st2.create_token()}
         blob = {"action": "sandbox.echo", "parameters": {"value": "x" * 500_000}}

@@ -163,7 +163,7 @@ class Beside:
 
 def session() -> list[tuple[str, str]]:
     """The lines that were typed, without ``st2``, and what came."""
-    text = (RECORDINGS / "11_cli_plain.txt").read_text()
+    text = (RECORDINGS / "st2_session.txt").read_text()
     lines = re.split(r"^\$ st2 ", text, flags=re.M)[1:]
     return [(line, said) for line, _, said in (one.partition("\n") for one in lines)]
 

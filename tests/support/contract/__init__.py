@@ -1,1 +1,1 @@
-"""Replay of the recordings of a real StackStorm at the stand-in or at another server."""
+"""Replay the recordings of a real StackStorm against the stand-in or another server."""

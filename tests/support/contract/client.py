@@ -1,4 +1,4 @@
-"""Repeats recordings on executions of its own, and compares."""
+"""Replay recordings with executions of the test, and compare the responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from support.contract.target import Target
 
 
 class Client:
-    """``replayed`` collects the numbers of the recordings that were repeated."""
+    """A client that replays recordings.
+
+    :ivar replayed: the names of the recordings that were replayed.
+    """
 
     def __init__(self, target: Target, recordings: dict[str, Recording], fill: Fill) -> None:
         self.target, self.recordings = target, recordings
@@ -19,7 +22,7 @@ class Client:
         self.replayed: set[str] = set()
 
     def send(self, name: str, execution_id: str = "") -> requests.Response:
-        """Repeat recording ``name``, on the execution if its path names one."""
+        """Replay a recording, with an execution id in its path if one is given."""
         recording = self.recordings[name]
         if execution_id:
             recorded_id = recording["request"]["path"].split("/")[3].partition("?")[0]
@@ -33,10 +36,10 @@ class Client:
     def same(
         self, name: str, execution_id: str = "", *ignored: str, totals: bool = True
     ) -> requests.Response:
-        """Repeat recording ``name`` and expect its answer."""
-        answer = self.send(name, execution_id)
-        assert_same(self.target, answer, self.expected(name), *ignored, totals=totals)
-        return answer
+        """Replay a recording and check that the response is the recorded one."""
+        response = self.send(name, execution_id)
+        assert_same(self.target, response, self.expected(name), *ignored, totals=totals)
+        return response
 
 
 NewClient = Callable[[dict[str, Recording]], Client]

@@ -1,4 +1,4 @@
-"""The runner that the recordings were made with: stays running until somebody PUTs."""
+"""The runner of the recordings: an execution runs until a client PUTs a final status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 class Extern:
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
-        """Of every run, by the id of its execution."""
+        """The token of every run by execution id."""
 
     def run(self, request: RunRequest) -> RunResult:
         self.tokens[request.execution["id"]] = request.auth_token

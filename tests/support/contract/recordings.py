@@ -1,10 +1,10 @@
-"""Exchanges recorded from a real StackStorm 3.9.0, and how an answer is compared with one.
+"""Load, replay and compare exchanges recorded from a real StackStorm 3.9.0.
 
 A recording is ``{"name", "request": {"method", "path", "headers", "body"}, "response": {"status",
 "headers", "body"}}``. Credentials are placeholders in braces. An action or runner that an earlier
 recording of any file shows in full is only named. Ports became the prefixes of StackStorm's own
-nginx. Of a list with ``"cut": true`` the first two elements are kept; a stream has ``"frames"``
-instead of a body. What differs from run to run (ids, times, process) is compared by its pattern.
+nginx. Of a list with ``"cut": true`` the first two elements are stored; a stream has ``"frames"``
+instead of a body. Values that change from run to run (ids, times, processes) are compared by pattern.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _VOLATILE = {
 
 
 def load(*groups: str) -> dict[str, Recording]:
-    """Recordings by their number, for example ``"04_01"``."""
+    """Return the recordings of some files by name."""
     found = [r for group in groups for r in json.loads((FOLDER / f"{group}.json").read_text())]
-    return {recording["name"][:5]: recording for recording in found}
+    return {recording["name"]: recording for recording in found}
 
 
 def cases(recordings: dict[str, Recording]) -> list[Any]:
-    """Parameters for a test that repeats recordings one by one, marked with what each needs."""
+    """Return one test parameter per recording, marked with what it needs."""
     return [
         pytest.param(name, marks=[pytest.mark.needs(need) for need in sorted(_needs(recording))])
         for name, recording in recordings.items()
@@ -68,13 +68,13 @@ def _needs(recording: Recording) -> set[str]:
         found.add("password")
     if "{token}" in asked.replace('"X-Auth-Token": "{token}"', "") or '"authentication token"' in told:
         found.add("token")
-    if recording["name"] == "08_28_show_secrets":
+    if recording["name"] == "query_show_secrets":
         found.add("quiet")
     return found
 
 
 def filled(recording: Recording, fill: Fill) -> Recording:
-    """With what stands for each ``{placeholder}``, id and name, in request and answer alike."""
+    """Replace each placeholder, id and name in the request and the response."""
     text = json.dumps(recording)
     for name, value in fill.items():
         text = text.replace(name, value)
@@ -83,7 +83,7 @@ def filled(recording: Recording, fill: Fill) -> Recording:
 
 
 def send(target: Target, recording: Recording, fill: Fill) -> requests.Response:
-    """Repeat a recorded request."""
+    """Replay a recorded request."""
     asked = filled(recording, fill)["request"]
     body, headers = asked["body"], asked["headers"]
     if headers.get("X-Auth-Token") == "":
@@ -105,7 +105,7 @@ def assert_same(
     *ignored: str,
     totals: bool = True,
 ) -> None:
-    """Status, the headers that matter, and the body but for what changes from run to run."""
+    """Check the status, the relevant headers, and the parts of the body that do not change."""
     expected = recording["response"]
     assert response.status_code == expected["status"], response.text
     for name in _HEADERS:
@@ -119,8 +119,7 @@ def assert_same(
     if expected.get("cut"):
         body = body[: len(expected["body"])]
     if target.stand_in is None:
-        # An action that the tests made over the API has no file, and where one that was registered from
-        # a file has no schema for its output, it has the defaults of all keywords of one.
+        # An action that was created over the API has no file, and default values in its output schema.
         ignored = (*ignored, "metadata_file", "output_schema")
     assert_like(body, expected["body"], *ignored)
 
@@ -145,7 +144,10 @@ def decoded(response: requests.Response) -> Any:
 
 
 def _plain(value: Any, model: Any, ignored: set[str]) -> Any:
-    """A value in which nothing depends on the run; ``model`` says how much of it is recorded."""
+    """Return a value without the parts that change from run to run.
+
+    :param model: the recorded value, which may name an action or runner only.
+    """
     if isinstance(value, dict):
         if isinstance(model, str) and "uid" in value:
             return value.get("ref") or value["name"]

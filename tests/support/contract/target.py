@@ -1,7 +1,7 @@
-"""What the cases are run against: the stand-in, or the server that ``ST2_API_URL`` names.
+"""The server for the contract tests: the stand-in, or the one that ``ST2_API_URL`` names.
 
-For a server, one of ``ST2_AUTH_TOKEN``, ``ST2_USERNAME`` with ``ST2_PASSWORD``, and ``ST2_API_KEY``
-lets the cases in; ``ST2_AUTH_URL`` and ``ST2_STREAM_URL`` are derived where they are missing.
+For a server, set ``ST2_AUTH_TOKEN``, ``ST2_API_KEY``, or ``ST2_USERNAME`` and ``ST2_PASSWORD``. If
+``ST2_AUTH_URL`` or ``ST2_STREAM_URL`` is missing, it is derived from ``ST2_API_URL``.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from st2_mistral_sandbox.stackstorm import StackStorm
 
 FINAL = frozenset({"succeeded", "failed", "timeout", "canceled", "abandoned"})
 TIMEOUT = 30.0
-"""Seconds for whatever a case waits for."""
+"""Seconds that any condition may take."""
 
 NEEDS = {
-    "runner": "the runner extern-async, which is the tests' own",
-    "stand-in": "a stand-in that the test starts or looks into",
+    "runner": "the runner extern-async of the tests",
+    "stand-in": "a stand-in that the test starts or inspects",
     "users": "tokens of a second user",
     "quiet": "a server on which a certain action never ran",
     "password": "ST2_USERNAME and ST2_PASSWORD",
     "token": "ST2_AUTH_TOKEN, or ST2_USERNAME and ST2_PASSWORD",
 }
-"""What a case may need that a server does not have, by the argument of the marker ``needs``."""
+"""Requirements that a server may not meet, by the argument of the marker ``needs``."""
 
 
 def missing(environment: Mapping[str, str]) -> set[str]:
-    """Of NEEDS, what there is not."""
+    """Return the keys of NEEDS that the server of an environment does not meet."""
     if not environment.get("ST2_API_URL"):
         return set()
-    lacking = {"runner", "stand-in", "users", "quiet"}
+    unmet = {"runner", "stand-in", "users", "quiet"}
     if not environment.get("ST2_PASSWORD"):
-        lacking.add("password")
+        unmet.add("password")
         if not environment.get("ST2_AUTH_TOKEN"):
-            lacking.add("token")
-    return lacking
+            unmet.add("token")
+    return unmet
 
 
 @dataclass
 class Target:
     roots: dict[str, str]
-    """Of the API (``""``, ``/api``), of ``/auth`` and of ``/stream``, without the version."""
+    """The URLs of the API (``""``, ``/api``), ``/auth`` and ``/stream``, without the version."""
     user: str = ""
     token: str = field(default="", repr=False)
-    """Empty where only a key is known."""
+    """Empty if only an API key is known."""
     key: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     stand_in: StackStorm | None = None
     pack: str = "exttest"
-    """Where the actions of the recordings are."""
+    """The pack with the actions of the recordings."""
     undo: list[Callable[[], Any]] = field(default_factory=list)
 
     def url(self, path: str) -> str:
@@ -69,7 +69,7 @@ class Target:
         return {"X-Auth-Token": self.token} if self.token else {"St2-Api-Key": self.key}
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
-        """A request of the test's own; ``path`` is below ``/v1``."""
+        """Send a request; ``path`` is below ``/v1``."""
         return requests.request(
             method, self.url(f"/v1{path}"), json=body, headers={**self.headers, **headers}, timeout=30
         )
@@ -77,14 +77,14 @@ class Target:
     def post(
         self, action: str, parameters: dict[str, Any] | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Post an execution; ``context`` goes into the header."""
+        """Create an execution; ``context`` is sent in the header."""
         context = more.pop("context", None)
         headers = {"st2-context": json.dumps(context)} if context else {}
         action = action.replace("exttest.", f"{self.pack}.")
         body = {"action": action, "parameters": parameters or {}, **more}
-        answer = self.ask("POST", "/executions", body, **headers)
-        assert answer.status_code == 201, answer.text
-        posted: dict[str, Any] = answer.json()
+        response = self.ask("POST", "/executions", body, **headers)
+        assert response.status_code == 201, response.text
+        posted: dict[str, Any] = response.json()
         return posted
 
     def shown(self, execution_id: str) -> dict[str, Any]:
@@ -96,17 +96,17 @@ class Target:
         return self.shown(execution_id)
 
     def ran(self, action: str, *args: Any, **more: Any) -> str:
-        """The id of an execution that is over."""
+        """Run an action to its end and return the execution id."""
         execution_id: str = self.post(action, *args, **more)["id"]
         self.wait(execution_id)
         return execution_id
 
     def running(self, action: str, *args: Any, **more: Any) -> str:
-        """The id of an execution that runs."""
+        """Start an action and return the id of the running execution."""
         execution_id: str = self.post(action, *args, **more)["id"]
         self.wait(execution_id, {"running"})
         if action == "exttest.async_job":
-            # Running already, but the runner may not have said so yet.
+            # It is running before its runner has returned.
             self.wait_for(lambda: "result" in self.shown(execution_id))
         return execution_id
 
@@ -114,18 +114,18 @@ class Target:
     def wait_for(condition: Callable[[], Any], timeout: float = TIMEOUT) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, "did not happen"
+            assert time.monotonic() < deadline, "condition not met in time"
             time.sleep(0.02)
 
     def basic(self, password: str) -> str:
         return base64.b64encode(f"{self.user}:{password}".encode()).decode()
 
     def log_in(self, **wanted: Any) -> str:
-        """A new token. Needs the password."""
+        """Create a token with the password."""
         headers = {"Authorization": f"Basic {self.basic(self.password)}"}
-        answer = requests.post(self.url("/auth/v1/tokens"), json=wanted, headers=headers, timeout=30)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["token"])
+        response = requests.post(self.url("/auth/v1/tokens"), json=wanted, headers=headers, timeout=30)
+        assert response.status_code == 201, response.text
+        return str(response.json()["token"])
 
     def expired_token(self) -> str:
         if self.stand_in:
@@ -153,7 +153,7 @@ def of_stand_in(st2: StackStorm) -> Target:
 
 
 def roots(environment: Mapping[str, str]) -> dict[str, str]:
-    """Where the services are, by the prefixes of the recordings."""
+    """Return the URLs of the services by the prefixes of the recordings."""
     api = _without(environment["ST2_API_URL"], "/v1")
     auth = environment.get("ST2_AUTH_URL") or _sibling(api, "auth", 9100)
     stream = environment.get("ST2_STREAM_URL") or _sibling(api, "stream", 9102)
@@ -166,21 +166,21 @@ def roots(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_environment(environment: Mapping[str, str], actions: list[dict[str, Any]]) -> Target:
-    """The server that the environment names, with the actions that the recordings use."""
+    """Return the server that the environment names, with the actions of the recordings."""
     target = Target(
         roots(environment),
         user=environment.get("ST2_USERNAME", ""),
         token=environment.get("ST2_AUTH_TOKEN", ""),
         key=environment.get("ST2_API_KEY", ""),
         password=environment.get("ST2_PASSWORD", ""),
-        # It is there on every server; a pack has to be in the file system to get an action.
+        # Every server has this pack. Another one must be in the file system to get an action.
         pack="default",
     )
     if target.password and not target.token:
         target.token = target.log_in()
-    answer = target.ask("GET", "/user")
-    assert answer.status_code == 200, f"{answer.url}: {answer.text}"
-    target.user = answer.json()["username"]
+    response = target.ask("GET", "/user")
+    assert response.status_code == 200, f"{response.url}: {response.text}"
+    target.user = response.json()["username"]
     if not target.key:
         made = target.ask("POST", "/apikeys", {"metadata": {"used_by": "contract tests"}}).json()
         target.key = made["key"]
@@ -191,11 +191,11 @@ def of_environment(environment: Mapping[str, str], actions: list[dict[str, Any]]
 
 
 def _register(target: Target, action: dict[str, Any]) -> None:
-    answer = target.ask("POST", "/actions", action)
-    if answer.status_code == 201:
-        target.undo.append(lambda: target.ask("DELETE", f"/actions/{answer.json()['ref']}"))
+    response = target.ask("POST", "/actions", action)
+    if response.status_code == 201:
+        target.undo.append(lambda: target.ask("DELETE", f"/actions/{response.json()['ref']}"))
     else:
-        assert answer.status_code == 409, answer.text
+        assert response.status_code == 409, response.text
 
 
 def _without(url: str, *endings: str) -> str:
@@ -204,12 +204,12 @@ def _without(url: str, *endings: str) -> str:
 
 
 def _sibling(api: str, name: str, port: int) -> str:
-    """Where another service is: behind StackStorm's nginx, or on its own port."""
+    """Derive the URL of another service: behind StackStorm's nginx, or on its own port."""
     if api.endswith("/api"):
         return api.removesuffix("api") + name
     return re.sub(r":\d+$", f":{port}", api)
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a server was named."""
+    """Return whether the environment names a server."""
     return bool(environment.get("ST2_API_URL"))
