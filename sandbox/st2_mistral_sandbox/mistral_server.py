@@ -36,7 +36,7 @@ in_memory_workers = 2
 [api]
 host = {host}
 port = {port}
-# A client may skip the validation of a definition, which takes a second or more.
+# A client may skip the validation of a definition that is known to be valid.
 validation_mode = enabled
 
 [pecan]

@@ -36,4 +36,5 @@ def _no_coverage_of_mistral() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    yield from new_bench(tmp_path_factory.mktemp("sandbox"))
+    # Some tests wait for a resync: the default is 30 seconds.
+    yield from new_bench(tmp_path_factory.mktemp("sandbox"), relay_options="resync_interval = 3")

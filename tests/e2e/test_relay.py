@@ -17,8 +17,8 @@ from support.waiting import eventually
 
 from st2_mistral_sandbox.process import ChildProcess
 
-MANY = 300
-SOME = 100
+MANY = 150
+SOME = 80
 
 EACH = """
 each:

@@ -289,7 +289,7 @@ def test_a_workflow_that_is_removed_before_the_start_is_published_once_more(
 def test_start_survives_a_restart_of_mistral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "sandbox"
     folder.mkdir()
-    for own in new_bench(folder):
+    for own in new_bench(folder, relay_options="resync_interval = 1"):
         path = tmp_path / "workbook.yaml"
         path.write_text(BASIC.format(name="tests.restarted"))
         request = WorkflowRequest(own.parent()["id"], "tests.restarted", path, {"cmd": "echo hello"})
