@@ -16,6 +16,7 @@ from st2actions_mistral.model.project import Scope
 
 # Without task_name: with "fields", Mistral 23 puts the workflow's name there (measured).
 _ACTION_FIELDS: Final = "id,name,state,created_at,task_execution_id,project_id"
+_TASK_FIELDS: Final = "id,state,workflow_execution_id,workflow_name,runtime_context"
 
 
 class MistralClient(Definitions):
@@ -58,14 +59,21 @@ class MistralClient(Definitions):
         """Return an action execution with its ``input`` and ``output``; None for an unknown one."""
         return self._get(f"/action_executions/{segment(action_execution_id)}")
 
-    def attempts(self, task_execution_id: str) -> list[dict[str, Any]]:
-        """Return all action executions of a task, the oldest first.
+    def find_action(self, action_execution_id: str) -> dict[str, Any] | None:
+        """Return an action execution without its input and output; None for an unknown one.
 
-        Each has ``id``, ``name``, ``state`` and ``created_at``.
+        It has the keys that :meth:`running_actions` returns.
         """
-        fields = "id,name,state,created_at"
-        query = {"task_execution_id": task_execution_id, "fields": fields}
-        return list(self._list("action_executions", query))
+        path = f"/action_executions/{segment(action_execution_id)}"
+        return self._get(f"{path}?fields={_ACTION_FIELDS}")
+
+    def attempts(self, task_execution_id: str, state: str | None = None) -> list[dict[str, Any]]:
+        """Return the action executions of a task, the oldest first, as :meth:`running_actions` does.
+
+        :param state: None: in any state.
+        """
+        query = {"task_execution_id": task_execution_id, "fields": _ACTION_FIELDS}
+        return list(self._list("action_executions", query | ({"state": state} if state else {})))
 
     def complete_action(self, action_execution_id: str, state: str, output: Mapping[str, Any]) -> bool:
         """Give an action execution its final state and output, once.
@@ -106,10 +114,24 @@ class MistralClient(Definitions):
         """Return the tasks of a workflow execution without their results, the oldest first."""
         return list(self._list("tasks", {"workflow_execution_id": workflow_execution_id}))
 
+    def tasks_of(
+        self, workflow_execution_id: str, *, unfinished: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the task executions of a workflow execution without their results.
+
+        Unlike :meth:`get_task`, this costs the same however many items a task has. Each row has ``id``,
+        ``state``, ``workflow_execution_id``, ``workflow_name`` and ``runtime_context``.
+
+        :param unfinished: leave out those in a final state.
+        """
+        query = {"workflow_execution_id": workflow_execution_id, "fields": _TASK_FIELDS}
+        if unfinished:
+            query["state"] = any_of(states.TASK_UNFINISHED)
+        return self._list("tasks", query)
+
     def unfinished_tasks(self) -> Iterator[dict[str, Any]]:
-        """Yield ``id``, ``state`` and ``workflow_execution_id`` of all active tasks."""
-        fields = "id,state,workflow_execution_id"
-        return self._list("tasks", {"state": any_of(states.TASK_ACTIVE), "fields": fields})
+        """Yield all active tasks, with the keys that :meth:`tasks_of` returns."""
+        return self._list("tasks", {"state": any_of(states.TASK_ACTIVE), "fields": _TASK_FIELDS})
 
     def get_task(self, task_execution_id: str) -> dict[str, Any] | None:
         """Return a task execution with its ``result`` (JSON in a string); None for an unknown one.

@@ -33,6 +33,8 @@ TASK_ACTIVE: Final = (RUNNING, PAUSED)
 TASK_BETWEEN_ATTEMPTS: Final = frozenset({"DELAYED", "WAITING"})
 """The task waits for the next attempt of its retry policy; a join is WAITING then."""
 
+TASK_UNFINISHED: Final = (RUNNING, PAUSED, IDLE, *sorted(TASK_BETWEEN_ATTEMPTS))
+
 # StackStorm
 
 ST2_RUNNING: Final = "running"

@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from st2actions_mistral.model.project import REMEDY, Foreign
-from st2actions_mistral.relay.backoff import Failure
+from st2actions_mistral.relay.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class ForeignProjects:
                 return
             reason = f"{what}: {found.reason}. {REMEDY}"
             times = before.times + 1 if before else 1
-            self._refused[found.project] = Failure(times, 0, reason)
+            self._refused[found.project] = Failure(times, reason, due=0)
         if before is None:
             LOG.warning(
                 "Nothing is completed, rescheduled or cancelled in %s. First seen at %s",

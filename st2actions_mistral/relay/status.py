@@ -1,95 +1,110 @@
-"""What waits, and what the relay would do about it next: a look that changes nothing."""
+"""List the pending actions, and what the relay would do about each. Nothing is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model.project import REMEDY, foreign
-from st2actions_mistral.relay import reconcile
-from st2actions_mistral.relay.view import View
+from st2actions_mistral.relay.actions.controller import rules_of
+from st2actions_mistral.relay.actions.decide import Look, Wait, decide
+from st2actions_mistral.relay.actions.index import Index
+from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
+from st2actions_mistral.relay.actions.resync import ActionResync
+from st2actions_mistral.relay.records import created_at
 
 
 @dataclass(frozen=True)
 class Pending:
-    """One action that waits."""
+    """One pending action."""
 
     action_execution_id: str
     name: str
     age: int
     """Seconds, by Mistral's clock."""
     execution_id: str | None
-    """The child; None where there is none."""
+    """The child execution; None if there is none."""
     status: str | None
-    """The child's."""
+    """Status of the child execution."""
     next: str
-    """What the relay would do, or why nothing."""
+    """The relay's next effect in words."""
     error: str | None = None
-    """Why it cannot be looked at; else why the relay could not settle it the last time."""
+    """The reason why the action cannot be observed, or the relay's last failure."""
     tries: int = 0
-    """How often the relay has tried in vain."""
+    """Failures of the relay in a row."""
     project_id: str | None = None
     """The OpenStack project of the action; None where Mistral has no authentication."""
     foreign: bool = False
-    """Whether the relay's token is for another project, so that the relay does not complete it."""
+    """True if the relay's token is for another project, so that the relay does not complete it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the JSON that ``status --json`` prints."""
         return asdict(self)
 
 
-def pending(
-    view: View,
+def pending_actions(
+    st2: St2Client,
     mistral: MistralClient,
-    rules: reconcile.Rules,
-    workers: int,
+    settings: RelaySettings,
     failing: Mapping[str, Mapping[str, Any]],
+    *,
+    parse_request: ParseRequest,
 ) -> Iterator[Pending]:
-    """Every action that waits, the oldest first.
+    """Return every pending action, the oldest first.
 
-    :param workers: how many are looked at at once.
-    :param failing: what a relay tells of those that it could not settle, see ``metrics.Health``.
-    :raises RemoteError: one of the two systems does not answer.
+    :param failing: what a relay shows at ``/failing``, see ``health.HealthServer``.
+    :raises RemoteError: a system did not answer.
     """
-    waiting = view.all_waiting()
-    listed = view.children(waiting)
-    scope = mistral.scope() if waiting else None
-    now = (mistral.clock() if waiting else None) or datetime.now(timezone.utc)
+    rules = rules_of(settings)
+    index = Index()
+    observer = ActionObserver(st2, mistral, settings.site, index, parse_request=parse_request)
+    lister = ActionResync(st2, mistral, rules, index, observer)
+    pending = lister.all_pending()
+    children = lister.children(pending)
+    for id_, child in children.first.items():
+        index.set_first(id_, child["id"])
+    if not pending:
+        return
+    now, scope = observer.now(), observer.scope()
 
     def one(action: Mapping[str, Any]) -> Pending:
         id_ = action["id"]
-        child = listed.first.get(id_)
-        age = (now - reconcile.made_at(action)).total_seconds()
-        told = failing.get(id_, {})
-        then, error = "", told.get("error")
-        other = foreign(action, scope)
+        child = children.first.get(id_)
+        failure = failing.get(id_, {})
+        error = failure.get("error")
         try:
-            if other is not None:
-                then, error = reconcile.Refuse(other).words, f"{other.reason}. {REMEDY}"
+            if (other := foreign(action, scope)) is not None:
+                then, error = Wait(other.reason).summary, f"{other.reason}. {REMEDY}"
             else:
-                seen = view.look(id_, child["id"] if child else None, age=age)
-                then = reconcile.settle(seen, rules).words
-                if id_ in listed.doubled:
+                seen = observer.observe(id_)
+                effect = decide(seen, rules)
+                # A large result is not fetched: only the relay needs it.
+                while isinstance(effect, Look) and effect is not Look.RESULT:
+                    seen = observer.look(seen, effect)
+                    effect = decide(seen, rules)
+                then = effect.summary
+                if id_ in children.duplicated:
                     then += "; cancel all children but the first"
-        except St2MistralError as failure:
-            then, error = "it cannot be looked at", str(failure)
+        except St2MistralError as failed:
+            then, error = "it cannot be observed", str(failed)
         return Pending(
             action_execution_id=id_,
             name=action["name"],
-            age=int(age),
+            age=int((now - created_at(action)).total_seconds()),
             execution_id=child["id"] if child else None,
             status=child["status"] if child else None,
             next=then,
             error=error,
-            tries=told.get("times", 0),
+            tries=failure.get("times", 0),
             project_id=action.get("project_id") if scope else None,
-            foreign=other is not None,
+            foreign=foreign(action, scope) is not None,
         )
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:
-        yield from pool.map(one, sorted(waiting.values(), key=lambda a: str(a["created_at"])))
+    with ThreadPoolExecutor(settings.workers, thread_name_prefix="observe") as pool:
+        yield from pool.map(one, sorted(pending.values(), key=lambda a: str(a["created_at"])))

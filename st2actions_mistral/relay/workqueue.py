@@ -19,7 +19,7 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 # As many pending actions as docs/guarantees.md promises to handle at once. 10,000 keys take about 2 MB.
-_LIMIT: Final = 10_000
+LIMIT: Final = 10_000
 
 
 def _jitter() -> float:
@@ -76,7 +76,7 @@ class WorkQueue(Generic[K]):
     def __init__(
         self,
         *,
-        limit: int = _LIMIT,
+        limit: int = LIMIT,
         on_room: Callable[[], object] = lambda: None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,

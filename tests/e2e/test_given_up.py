@@ -141,11 +141,11 @@ def test_deleted_workflow_cancels_its_execution(bench: Bench) -> None:
     (child,) = running(bench, workflow)
     # The relay must have seen the action: an unknown one may belong to another Mistral.
     eventually(lambda: bench.action_state(action_of(child)) == "RUNNING", "the action runs")
-    resyncs = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
+    resyncs = bench.sandbox.relay.log_path.read_text().count(" actions are pending (")
 
     def seen() -> bool:
         # A resync may have been running already.
-        done = bench.sandbox.relay.log_path.read_text().count(" actions wait (")
+        done = bench.sandbox.relay.log_path.read_text().count(" actions are pending (")
         return done >= resyncs + 2
 
     eventually(seen, "the relay has resynced")

@@ -74,7 +74,7 @@ def test_lost_actions_are_rescheduled_after_mistral_was_killed(bench: Bench) -> 
     results = [action["output"]["result"] for action in run.actions]
     assert sorted(result["result"]["value"] for result in results) == list(range(MANY))
     assert len(children(bench, workflow)) == MANY
-    rescheduled = [line for line in bench.sandbox.relay.tail(100_000) if " Adopted: " in line]
+    rescheduled = [line for line in bench.sandbox.relay.tail(100_000) if " Rescheduled: " in line]
     assert len(rescheduled) >= (MANY - before) // 2
 
 

@@ -78,7 +78,7 @@ def deliveries(bench: Bench, since: int = 0) -> list[str]:
     return [
         line.rpartition("action execution ")[2].split()[0]
         for line in log.splitlines()
-        if " Delivered: " in line
+        if " Completed: " in line
     ]
 
 

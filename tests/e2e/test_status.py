@@ -114,9 +114,9 @@ def test_repair_reschedules_an_action_without_an_execution(quiet: Bench) -> None
     assert (row["execution_id"], row["next"]) == (None, "nothing: it has no execution yet")
     done = run_command(quiet, "repair", action)
     assert done.returncode == 1
-    assert re.search(rf"{action}: it is \d+ s old .* Wait until it is 120 s old", done.stderr)
+    assert re.search(rf"{action}: it has no execution yet.* until the action is 120 s", done.stderr)
     done = run_command(quiet, "repair", action, "--force")
-    assert (done.returncode, done.stdout) == (0, f"{action}: schedule it: it has no execution\n")
+    assert (done.returncode, done.stdout) == (0, f"{action}: reschedule it: it has no execution\n")
     again = child_of(quiet, workflow)
     assert again["id"] != child["id"]
     quiet.st2.finish(again["id"], "failed", {"error": "no"})
@@ -180,11 +180,11 @@ def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None
             ]
             == "SUCCESS"
         )
-        assert metric(port, "delivered_total") == 1
-        for name in ("retried", "duplicates", "adopted", "lost", "cancelled"):
+        assert metric(port, "completed_total") == 1
+        for name in ("retries", "duplicates", "rescheduled", "lost", "cancelled"):
             assert metric(port, f"{name}_total") == 0
         assert metric(port, "lag_seconds") == 0
-        eventually(lambda: metric(port, "waiting") == 0, "no action is pending")
+        eventually(lambda: metric(port, "pending_actions") == 0, "no action is pending")
         for system in ("stackstorm", "mistral"):
             assert metric(port, f'last_contact_timestamp_seconds{{system="{system}"}}') > 1.7e9
         workflow = quiet.start(
@@ -195,7 +195,7 @@ def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None
 
         workflow = quiet.start(quiet.workbook(WAIT))
         child = child_of(quiet, workflow)
-        eventually(lambda: metric(port, "waiting") == 1, "an action is pending")
+        eventually(lambda: metric(port, "pending_actions") == 1, "an action is pending")
         ids = MistralIds(**child["context"]["mistral"])
         second = schedule(quiet.st2, ExecutionRequest("sandbox.sleep", {"seconds": 60}, ids))
         assert quiet.stackstorm.executions.wait(second["id"])["status"] == "canceled"
@@ -204,9 +204,9 @@ def test_metrics_count_what_the_relay_does(quiet: Bench, tmp_path: Path) -> None
             quiet.stackstorm.executions.remove(made["id"])
         eventually(lambda: metric(port, "lost_total") == 1, "the action is lost")
         assert quiet.wait(workflow).execution["state"] == "ERROR"
-        assert metric(port, "adopted_total") == 0
+        assert metric(port, "rescheduled_total") == 0
         # One of them is the result of the cancelled execution.
-        eventually(lambda: metric(port, "delivered_total") == 2, "both results are counted")
+        eventually(lambda: metric(port, "completed_total") == 2, "both results are counted")
         assert get(port, "/nothing").status_code == 404
     finally:
         relay.stop()
@@ -222,11 +222,11 @@ def test_metrics_count_rescheduled_actions(quiet: Bench, tmp_path: Path) -> None
     relay.start()
     try:
         await_health(port)
-        eventually(lambda: metric(port, "adopted_total") == 1, "it is rescheduled")
+        eventually(lambda: metric(port, "rescheduled_total") == 1, "it is rescheduled")
         quiet.st2.finish(child_of(quiet, workflow)["id"], "succeeded", {"output": "late"})
         assert quiet.wait(workflow).result("wait")["output"] == "late"
-        eventually(lambda: metric(port, "delivered_total") == 1, "it is counted")
-        assert metric(port, "adopted_total") == 1
+        eventually(lambda: metric(port, "completed_total") == 1, "it is counted")
+        assert metric(port, "rescheduled_total") == 1
     finally:
         relay.stop()
 
@@ -247,10 +247,10 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
         relay = relay_with(quiet, tmp_path, options, mistral_url=f"{mistral.url}/v2")
         relay.start()
         try:
-            eventually(lambda: "is left as it is" in "\n".join(relay.tail()), "it failed")
-            eventually(lambda: metric(port, "retried_total") >= 1, "that is counted")
+            eventually(lambda: "is retried later" in "\n".join(relay.tail()), "it failed")
+            eventually(lambda: metric(port, "retries_total") >= 1, "that is counted")
             assert metric(port, "lag_seconds") > 0
-            assert metric(port, "delivered_total") == 0
+            assert metric(port, "completed_total") == 0
             done = run_command(quiet, "status", "--json", "--config-file", relay.args[-1])
         finally:
             relay.stop()

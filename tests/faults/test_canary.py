@@ -472,7 +472,7 @@ def test_everything_was_done(done: Stage) -> None:
     files = _files(done.folder)
     assert {"mistral.log", "mistral.sqlite", "relay.log", "refused.log"} <= set(files)
     assert " DEBUG " in files["mistral.log"]
-    assert "Delivered: " in files["relay.log"]
+    assert "Completed: " in files["relay.log"]
     assert "DEBUG" in files["relay.log"]
     assert "401" in files["refused.log"]
     assert "st2.action 'core.local'> failed" in files["mistral.log"]

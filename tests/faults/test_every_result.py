@@ -149,10 +149,10 @@ def report(world: World, seconds: float) -> str:
         lines.append(f"  {name}: {proxy.plan.passed} requests passed, {broken.total()} broken")
         lines += [f"    {fault}: {times}" for fault, times in sorted(broken.items())]
     for words, pattern in (
-        ("results delivered", " Delivered: "),
+        ("results delivered", " Completed: "),
         ("that somebody else had delivered", "was complete before"),
-        ("tried again", "is left as it is for now"),
-        ("adopted", " Adopted: "),
+        ("tried again", "is retried later"),
+        ("adopted", " Rescheduled: "),
         ("children cancelled", "Cancelling StackStorm execution"),
     ):
         lines.append(f"  {words}: {len(re.findall(re.escape(pattern), said))}")

@@ -78,7 +78,7 @@ def test_the_others_are_not_starved(place: tuple[Bench, ChildProcess, Poison]) -
     assert good.execution["state"] == "SUCCESS"
 
     def tries() -> int:
-        return "\n".join(relay.tail(100_000)).count(" is left as it is for now: ")
+        return "\n".join(relay.tail(100_000)).count(" is retried later: ")
 
     eventually(lambda: tries() >= 3 * POISONED, "each is tried again")
     passed = time.monotonic() - started

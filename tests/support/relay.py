@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from st2actions_mistral.config import RelaySettings
@@ -11,6 +13,7 @@ from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import Scope
 from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
+from st2actions_mistral.relay.records import action_of
 
 SITE = "here"
 SETTINGS = RelaySettings(
@@ -54,6 +57,8 @@ class St2(Recorded):
         self.executions: dict[str, dict[str, Any]] = {}
         self.results: list[Mapping[str, Any]] = []
         """Results that were offered for parents, also those that failed."""
+        self.cancelled: list[str] = []
+        """Executions that were cancelled."""
         self.asks_runner = False
         """True: a parent that is to be canceled becomes canceling first."""
 
@@ -80,9 +85,13 @@ class St2(Recorded):
             if id_ in self.executions:
                 yield id_, self.executions[id_]["status"]
 
-    def get_execution(self, execution_id: str, **_: Any) -> dict[str, Any] | None:
+    def get_execution(
+        self, execution_id: str, *, max_result_size: int | None = None
+    ) -> dict[str, Any] | None:
         self.asked("get_execution", execution_id)
         found = self.executions.get(execution_id)
+        if found and max_result_size and found.get("result_size", 0) > max_result_size:
+            return {key: value for key, value in found.items() if key != "result"}
         return dict(found) if found else None
 
     def children_of(self, workflow_id: str, **given: Any) -> Iterator[dict[str, Any]]:
@@ -92,6 +101,39 @@ class St2(Recorded):
             ids = context.get("mistral") if isinstance(context, dict) else None
             if isinstance(ids, dict) and ids.get("workflow_execution_id") == workflow_id:
                 yield row
+
+    def find_children(
+        self, action_id: str, site: str, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        self.asked("find_children", action_id, site, since)
+        return [row for row in self.executions.values() if action_of(row, site) == action_id]
+
+    def find_children_once(
+        self, action_id: str, site: str, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        return self.find_children(action_id, site, since)
+
+    def children_since(self, site: str, since: datetime) -> Iterator[dict[str, Any]]:
+        """The newest come first, as StackStorm lists them."""
+        self.asked("children_since", site, since)
+        return reversed([row for row in self.executions.values() if action_of(row, site)])
+
+    def retrying(self, **_: Any) -> Callable[[Callable[[], Any]], Any]:
+        return lambda attempt: attempt()
+
+    def post_execution_once(
+        self, body: Mapping[str, Any], context: str | None = None
+    ) -> dict[str, Any]:
+        self.asked("post_execution_once", body, context)
+        made = {"id": f"created-{len(self.executions)}", "status": "requested"}
+        self.add({**made, "context": json.loads(context or "{}")})
+        return made
+
+    def cancel(self, execution_id: str) -> bool:
+        self.asked("cancel", execution_id)
+        self.cancelled.append(execution_id)
+        self.executions[execution_id]["status"] = "canceling"
+        return True
 
     def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
         self.results.append(result)
@@ -113,12 +155,20 @@ class Mistral(Recorded):
     def __init__(self) -> None:
         super().__init__()
         self.workflows: dict[str, dict[str, Any]] = {}
-        self.tasks_of: dict[str, list[dict[str, Any]]] = {}
+        self.tasks_by_workflow: dict[str, list[dict[str, Any]]] = {}
         """By workflow."""
-        self.actions_of: dict[str, list[dict[str, Any]]] = {}
+        self.actions_by_task: dict[str, list[dict[str, Any]]] = {}
         """By task."""
         self.definitions: dict[str, str] = {}
         """Of workflows and ad-hoc actions."""
+        self.actions: dict[str, dict[str, Any]] = {}
+        """Action executions."""
+        self.task_executions: dict[str, dict[str, Any]] = {}
+        """Task executions, for tests of actions."""
+        self.completed: list[tuple[str, str, Mapping[str, Any]]] = []
+        """Action, state and output of each request to complete an action."""
+        self.time: datetime | None = None
+        """Mistral's time; None: it does not say."""
         self.token: Scope | None = None
         """What the token is for; None: there is no authentication."""
 
@@ -154,17 +204,20 @@ class Mistral(Recorded):
     def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
         self.asked("tasks", workflow_id)
         return [
-            {k: v for k, v in t.items() if k != "result"} for t in self.tasks_of.get(workflow_id, [])
+            {k: v for k, v in t.items() if k != "result"}
+            for t in self.tasks_by_workflow.get(workflow_id, [])
         ]
 
     def get_task(self, task_id: str) -> dict[str, Any] | None:
         self.asked("get_task", task_id)
-        every = (task for tasks in self.tasks_of.values() for task in tasks)
+        if task_id in self.task_executions:
+            return dict(self.task_executions[task_id])
+        every = (task for tasks in self.tasks_by_workflow.values() for task in tasks)
         return next((task for task in every if task["id"] == task_id), None)
 
     def task_summary(self, task_id: str) -> dict[str, Any] | None:
         self.asked("task_summary", task_id)
-        every = (task for tasks in self.tasks_of.values() for task in tasks)
+        every = (task for tasks in self.tasks_by_workflow.values() for task in tasks)
         found = next((task for task in every if task["id"] == task_id), None)
         return {k: v for k, v in found.items() if k != "result"} if found else None
 
@@ -173,9 +226,60 @@ class Mistral(Recorded):
         below = self.workflows.values()
         return [{"id": w["id"], "state": w["state"]} for w in below if w.get("task") == task_id]
 
-    def attempts(self, task_id: str) -> list[dict[str, Any]]:
-        self.asked("attempts", task_id)
-        return self.actions_of.get(task_id, [])
+    def attempts(self, task_id: str, state: str | None = None) -> list[dict[str, Any]]:
+        self.asked("attempts", task_id, state)
+        rows = [row for row in self.actions.values() if row["task_execution_id"] == task_id]
+        rows = [*self.actions_by_task.get(task_id, []), *rows]
+        return [dict(row) for row in rows if state in (None, row["state"])]
+
+    def add_action(self, *actions: dict[str, Any]) -> None:
+        self.actions.update((action["id"], action) for action in actions)
+
+    def add_task(self, *tasks: dict[str, Any]) -> None:
+        self.task_executions.update((task["id"], task) for task in tasks)
+
+    def running_actions(self) -> Iterator[dict[str, Any]]:
+        self.asked("running_actions")
+        yield from (row for row in self.actions.values() if row.get("state") == states.RUNNING)
+
+    def find_action(self, action_id: str) -> dict[str, Any] | None:
+        self.asked("find_action", action_id)
+        found = self.actions.get(action_id)
+        return dict(found) if found else None
+
+    def get_action(self, action_id: str) -> dict[str, Any] | None:
+        self.asked("get_action", action_id)
+        found = self.actions.get(action_id)
+        return {"input": {}, **found} if found else None
+
+    def tasks_of(self, workflow_id: str, *, unfinished: bool = False) -> Iterator[dict[str, Any]]:
+        self.asked("tasks_of", workflow_id, unfinished)
+        for task in self.task_executions.values():
+            wanted = not unfinished or task["state"] in states.TASK_UNFINISHED
+            if wanted and task["workflow_execution_id"] == workflow_id:
+                yield dict(task)
+
+    def unfinished_tasks(self) -> Iterator[dict[str, Any]]:
+        self.asked("unfinished_tasks")
+        yield from (t for t in self.task_executions.values() if t["state"] in states.TASK_ACTIVE)
+
+    def cancelled_among(self, workflow_ids: Collection[str]) -> set[str]:
+        self.asked("cancelled_among", workflow_ids)
+        wanted = (self.workflows[id_] for id_ in workflow_ids if id_ in self.workflows)
+        return {row["id"] for row in wanted if row["state"] == states.CANCELLED}
+
+    def complete_action(self, action_id: str, state: str, output: Mapping[str, Any]) -> bool:
+        self.completed.append((action_id, state, output))
+        self.asked("complete_action", action_id, state, output)
+        action = self.actions.get(action_id)
+        if action is None or action["state"] in states.MISTRAL_FINAL:
+            return False
+        action["state"] = state
+        return True
+
+    def clock(self) -> datetime | None:
+        self.asked("clock")
+        return self.time
 
     def definition(self, name: str, kind: str = "workbook") -> str | None:
         self.asked("definition", name, kind)
@@ -227,3 +331,50 @@ def child(
     mistral = {"site": site, "action_execution_id": f"action-of-{id_}", **ids}
     context = {"parent": {"execution_id": parent_id}, "mistral": mistral}
     return {"id": id_, "status": status, "context": context}
+
+
+def action(
+    id_: str = "a", task: str | None = "t", state: str = states.RUNNING, **given: Any
+) -> dict[str, Any]:
+    """Return an action execution without input and output, as a listing shows it."""
+    return {
+        "id": id_,
+        "name": "st2.action",
+        "state": state,
+        "created_at": "2026-11-23 04:16:07",
+        "task_execution_id": task,
+        **given,
+    }
+
+
+def task(
+    id_: str = "t", workflow: str = "w", state: str = states.RUNNING, *, items: bool = False
+) -> dict[str, Any]:
+    """Return a task execution without its result, as a listing shows it."""
+    return {
+        "id": id_,
+        "state": state,
+        "workflow_execution_id": workflow,
+        "workflow_name": "n",
+        "runtime_context": {"with_items": {"count": 2}} if items else {},
+    }
+
+
+def child_of(
+    action_id: str = "a",
+    status: str = "running",
+    *,
+    id_: str | None = None,
+    task: str | None = "t",
+    workflow: str | None = "w",
+    **given: Any,
+) -> dict[str, Any]:
+    """Return an execution that was created for an action; with a result if it is final."""
+    ids = {
+        "site": SITE,
+        "action_execution_id": action_id,
+        "task_execution_id": task,
+        "workflow_execution_id": workflow,
+    }
+    found = {"id": id_ or f"child-of-{action_id}", "status": status, "context": {"mistral": ids}}
+    return {**found, **({"result": {}} if status in states.ST2_FINAL else {}), **given}

@@ -11,7 +11,7 @@ from st2actions_mistral.cli.checks.mistral import pending_actions
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
-from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 # Seconds that two clocks may differ. Nothing breaks (the relay allows for a day), but times in the two
 # systems no longer tell what came first.
@@ -58,7 +58,7 @@ def undelivered_results(st2: St2Client, mistral: MistralClient, site: str) -> st
 def probe(mistral: MistralClient) -> str:
     """Run core.noop in StackStorm as an action of Mistral, and wait for its result."""
     begun = time.monotonic()
-    action = mistral.run_action(reconcile.ACTION_NAME, {"ref": "core.noop"})
+    action = mistral.run_action(ACTION_NAME, {"ref": "core.noop"})
     while action["state"] == states.RUNNING:
         if time.monotonic() - begun > _PROBE_TIMEOUT:
             raise CheckFailed(
@@ -77,9 +77,9 @@ def probe(mistral: MistralClient) -> str:
 
 def _with_final_execution(st2: St2Client, pending: dict[str, Any], site: str) -> set[str]:
     """Return the pending actions whose execution has ended."""
-    since = reconcile.oldest(pending.values())
+    since = min(map(created_at, pending.values()))
     ended = (
-        reconcile.action_of(child, site)
+        action_of(child, site)
         for child in st2.children_since(site, since)
         if child["status"] in states.ST2_FINAL
     )

@@ -9,7 +9,7 @@ from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model.project import REMEDY, foreign
-from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.records import ACTION_NAME
 
 
 def actions(mistral: MistralClient, require_mistral: Callable[[], None]) -> str:
@@ -54,4 +54,4 @@ def pending_actions(mistral: MistralClient) -> dict[str, dict[str, Any]]:
 
 def _pending(mistral: MistralClient) -> list[dict[str, Any]]:
     running = mistral.running_actions()
-    return [action for action in running if action["name"] == reconcile.ACTION_NAME]
+    return [action for action in running if action["name"] == ACTION_NAME]

@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the relay until it is stopped."""
     with require_extra("relay"):
-        from st2actions_mistral.relay.service import Relay, run_until_signalled
+        from st2actions_mistral.relay.daemon import Relay, run_until_signalled
 
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         settings.st2,
         settings.mistral,
         settings.relay,
-        requested=request_parser(settings.bridge),
+        parse_request=request_parser(settings.bridge),
         credential=settings.credential,
     )
     run_until_signalled(relay)

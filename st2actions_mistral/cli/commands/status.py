@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral import config
+from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.common import add_config_file, require_extra
 
 if TYPE_CHECKING:
@@ -51,18 +52,16 @@ def run(args: argparse.Namespace) -> int:
             open_clients,
             require_credential,
         )
-        from st2actions_mistral.relay import delivery, status
-        from st2actions_mistral.relay.view import View
+        from st2actions_mistral.relay.status import pending_actions
 
     settings = config.load_settings(config.read_files(args.config_file))
     relay = settings.relay
     # Without pending actions no request to StackStorm would report the missing credential.
     require_credential(settings.st2)
     with open_clients(settings) as (st2, mistral):
-        view = View(st2, mistral, relay.site)
-        rules = delivery.rules(relay)
         failing = failures_of_relay(relay.health_port)
-        found = list(status.pending(view, mistral, rules, relay.workers, failing))
+        parse_request = request_parser(settings.bridge)
+        found = list(pending_actions(st2, mistral, relay, failing, parse_request=parse_request))
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:

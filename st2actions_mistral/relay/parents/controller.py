@@ -18,7 +18,6 @@ from st2actions_mistral.errors import Answered, St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.report import lost_report
-from st2actions_mistral.relay import reconcile
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.parents import decide
@@ -26,6 +25,7 @@ from st2actions_mistral.relay.parents.decide import Cancel, Effect, Finish, Look
 from st2actions_mistral.relay.parents.observe import ParentObserver
 from st2actions_mistral.relay.parents.pace import Pace
 from st2actions_mistral.relay.parents.report import Reporter
+from st2actions_mistral.relay.records import action_of
 from st2actions_mistral.relay.workqueue import Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class ParentController:
         """Handle an event of StackStorm's stream: any execution was created or has changed."""
         final = execution["status"] in states.ST2_FINAL
         parent_id = decide.parent_of(execution)
-        if parent_id and not final and reconcile.action_of(execution, self._settings.site):
+        if parent_id and not final and action_of(execution, self._settings.site):
             self._pace.child_started(parent_id, execution["id"])
         if not decide.may_be_parent(execution, self._settings.site):
             return
@@ -128,6 +128,9 @@ class ParentController:
             self._forget(execution["id"])
         else:
             self._look_in(execution["id"], self._pace.changed(execution["id"]))
+
+    def on_streaming(self, streaming: bool) -> None:
+        """Handle a gap in the events: the next resync finds what was missed."""
 
     def on_child_completed(self, child: Mapping[str, Any]) -> None:
         """Handle that the result of a child execution has reached Mistral: its workflow may end now."""
@@ -152,7 +155,7 @@ class ParentController:
         return self._queue.failing()
 
     def _retry(self, key: str, reason: str) -> None:
-        self._metrics.retried.inc()
+        self._metrics.retries.inc()
         with self._lock:
             self._urgent.add(key)
         self._queue.add_backoff(key, reason)
@@ -280,7 +283,7 @@ class ParentController:
             if error.status != 404:
                 raise
             return
-        self._metrics.stopped.inc()
+        self._metrics.stopped_workflows.inc()
         self._resync.set()
 
     def _look_again(self, parent_id: str) -> None:

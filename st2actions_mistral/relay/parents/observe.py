@@ -11,6 +11,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import Scope
 from st2actions_mistral.model.workflow import reports_to, started_for, workflow_execution_id
+from st2actions_mistral.relay.heartbeat import with_heartbeat
 from st2actions_mistral.relay.parents.decide import (
     Look,
     Seen,
@@ -20,7 +21,6 @@ from st2actions_mistral.relay.parents.decide import (
     decide_sub_workflow,
     ref_of,
 )
-from st2actions_mistral.relay.view import alively
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ class ParentObserver:
         :raises RemoteError: one of the systems did not answer.
         """
         # In this order, because a workflow exists before its parent names it.
-        found = list(alively(self._st2.parents(self._site), self._heartbeat))
-        rows = alively(self._mistral.unfinished_executions(), self._heartbeat)
+        found = list(with_heartbeat(self._st2.parents(self._site), self._heartbeat))
+        rows = with_heartbeat(self._mistral.unfinished_executions(), self._heartbeat)
         unfinished = {row["id"]: row for row in rows}
         waiting: dict[str, str] = {}
         doubtful: set[str] = set()
         claimed: set[str] = set()
-        for parent in alively(self._st2.nameless_parents(), self._heartbeat):
+        for parent in with_heartbeat(self._st2.nameless_parents(), self._heartbeat):
             # Its runner may have died before it could name the workflow, perhaps one of this Mistral.
             waiting[parent["id"]] = workflow_execution_id(parent["id"])
             doubtful.add(parent["id"])
@@ -116,7 +116,7 @@ class ParentObserver:
         # Unfinished workflows without a waiting parent. Their runner may not have named them yet.
         started = (started_for(row) for id_, row in unfinished.items() if id_ not in claimed)
         others = {id_ for id_ in started if id_ is not None} - waiting.keys()
-        statuses = alively(self._st2.statuses(others), self._heartbeat)
+        statuses = with_heartbeat(self._st2.statuses(others), self._heartbeat)
         doubtful |= {id_ for id_, status in statuses if status in states.ST2_REJECTING}
         return Listing(waiting, doubtful, self._below_cancelled(unfinished))
 

@@ -14,7 +14,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report
 from st2actions_mistral.model.workflow import WorkflowRef, decoded, reports_to, started_for
-from st2actions_mistral.relay import reconcile
+from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Reporter:
         first: dict[str, str] = {}
         try:
             for child in islice(self._listed_for(workflow), _MOST_CHILDREN):
-                action_id = reconcile.action_of(child, self._site)
+                action_id = action_of(child, self._site)
                 if action_id in task_of:
                     first.setdefault(action_id, child["id"])
         except (Answered, OutcomeUnknown) as error:
@@ -99,9 +99,9 @@ class Reporter:
             for action in self._mistral.attempts(task["id"]):
                 name = str(action["name"])
                 if name not in bases:
-                    usual = name == reconcile.ACTION_NAME
+                    usual = name == ACTION_NAME
                     bases[name] = name if usual else base_of(self._mistral, name)
-                if bases[name] == reconcile.ACTION_NAME:
+                if bases[name] == ACTION_NAME:
                     task_of[action["id"]] = task["id"]
         return task_of
 
@@ -110,7 +110,7 @@ class Reporter:
         if parent is not None and parent == started_for(workflow):
             return self._st2.children_of(workflow["id"], below=parent)
         # After a re-run the children are below several executions.
-        return self._st2.children_of(workflow["id"], since=reconcile.made_at(workflow))
+        return self._st2.children_of(workflow["id"], since=created_at(workflow))
 
     def _task(self, id_: str) -> dict[str, Any] | None:
         try:

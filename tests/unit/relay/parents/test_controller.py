@@ -104,7 +104,7 @@ def test_canceled_parent_cancels_its_workflow(bench: Bench) -> None:
     bench.controller.on_execution_event(bench.parent)
     bench.work()
     assert bench.workflow["state"] == states.CANCELLED
-    assert bench.total("stopped") == 1
+    assert bench.total("stopped_workflows") == 1
     assert bench.resync.is_set(), "its children are to be found"
     bench.after(1)
     assert bench.st2.results == []
@@ -169,7 +169,7 @@ def test_failure_is_retried_after_backoff(bench: Bench) -> None:
         bench.controller.on_child_completed(child())
     bench.after(0.4)
     assert bench.st2.requests["get_execution"] == 1
-    assert bench.total("retried") == 1
+    assert bench.total("retries") == 1
     assert bench.controller.failing()[PARENT].times == 1
     bench.st2.hooks.clear()
     bench.workflow["state"] = states.ERROR
@@ -198,7 +198,7 @@ def test_result_is_truncated_only_after_several_failures(bench: Bench) -> None:
     bench.st2.hooks["finish"] = reject_whole
     for failures in (1, 2, 3):
         bench.reconcile()
-        assert bench.total("retried") == failures
+        assert bench.total("retries") == failures
         assert len(bench.st2.results) == failures
         bench.clock.advance(10)
     bench.reconcile()
@@ -229,7 +229,7 @@ def test_deleted_parent_is_no_failure(bench: Bench) -> None:
     bench.reconcile()
     bench.after(60)
     assert len(bench.st2.results) == 1
-    assert bench.total("retried") == bench.total("finished") == 0
+    assert bench.total("retries") == bench.total("finished") == 0
 
 
 def test_missing_workflow_is_lost_after_lost_after(bench: Bench) -> None:
@@ -285,7 +285,7 @@ def test_resync_finishes_parents_and_cancels_sub_workflows_left_running() -> Non
     bench.work()
     assert bench.parent["status"] == "succeeded"
     assert bench.mistral.workflows["sub"]["state"] == states.CANCELLED
-    assert bench.total("stopped") == 1
+    assert bench.total("stopped_workflows") == 1
     bench.after(60)
     assert bench.mistral.requests["change_state"] == 1
 

@@ -34,8 +34,8 @@ def task(id_: str = "t", name: str = "one", **given: Any) -> dict[str, Any]:
 def tried_twice(*children: dict[str, Any], name: str = "st2.action", **given: Any) -> Systems:
     """Return a workflow with a task that was tried twice."""
     systems = Systems(*children)
-    systems.mistral.tasks_of[WORKFLOW] = [task(**given)]
-    systems.mistral.actions_of["t"] = [
+    systems.mistral.tasks_by_workflow[WORKFLOW] = [task(**given)]
+    systems.mistral.actions_by_task["t"] = [
         {"id": f"a-{number}", "name": name, "state": "RUNNING"} for number in (1, 2)
     ]
     systems.mistral.definitions["ours"] = AD_HOC
@@ -54,7 +54,7 @@ def made_for(number: int, action: Any, site: str = SITE) -> dict[str, Any]:
 
 def test_report_has_output_and_sub_workflows() -> None:
     systems = Systems(workflows=[workflow("w-sub", task="t")])
-    systems.mistral.tasks_of[WORKFLOW] = [task(type="WORKFLOW", state="SUCCESS", result="{}")]
+    systems.mistral.tasks_by_workflow[WORKFLOW] = [task(type="WORKFLOW", state="SUCCESS", result="{}")]
     found = report(systems, output='{"a": 1}')
     assert found["output"] == {"a": 1}
     assert found["tasks"][0]["workflow_execution_id"] == "w-sub"
@@ -72,7 +72,7 @@ def test_report_has_output_and_sub_workflows() -> None:
 def test_tasks_of_reverse_workflow_follow_what_they_require(params: str, names: list[str]) -> None:
     systems = Systems()
     systems.mistral.definitions["n"] = REVERSE
-    systems.mistral.tasks_of[WORKFLOW] = [task("3", "last"), task("1", "first")]
+    systems.mistral.tasks_by_workflow[WORKFLOW] = [task("3", "last"), task("1", "first")]
     assert [entry["name"] for entry in report(systems, params=params)["tasks"]] == names
 
 
@@ -146,7 +146,7 @@ def test_failed_listing_does_not_prevent_a_report() -> None:
 
 def test_result_too_large_to_be_read_is_omitted() -> None:
     systems = Systems()
-    systems.mistral.tasks_of[WORKFLOW] = [task(state="SUCCESS", result="x")]
+    systems.mistral.tasks_by_workflow[WORKFLOW] = [task(state="SUCCESS", result="x")]
 
     def fail(*_: Any) -> None:
         raise OutcomeUnknown("GET", "x", "is larger than 67108864 bytes")

@@ -1,0 +1,1 @@
+"""Reconcile pending actions with their child executions."""

@@ -1,0 +1,380 @@
+"""Reconcile pending actions: complete, cancel, reschedule or close them as :mod:`decide` says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from st2actions_mistral.bridge.complete_action import complete_action
+from st2actions_mistral.bridge.schedule import schedule
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.errors import Answered, OutcomeUnknown, St2MistralError
+from st2actions_mistral.model import states
+from st2actions_mistral.relay.actions.decide import (
+    Cancel,
+    Close,
+    Complete,
+    Effect,
+    Look,
+    Rules,
+    Schedule,
+    Seen,
+    Wait,
+    decide,
+    decide_duplicates,
+)
+from st2actions_mistral.relay.actions.index import Index
+from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
+from st2actions_mistral.relay.actions.resync import ActionResync
+from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.records import action_of, created_at
+from st2actions_mistral.relay.workqueue import LIMIT, Failure, WorkQueue
+
+LOG: Final = logging.getLogger(__name__)
+
+# Failures of an action after which the request itself, and not the moment, counts as the reason. Each
+# takes some seconds, and the pauses between them double.
+_RETRIES: Final = 3
+
+
+class CompletionListener(Protocol):
+    """Is told of each child execution whose result has reached Mistral."""
+
+    def on_child_completed(self, child: Mapping[str, Any]) -> None:
+        """Handle that Mistral has the final state of a child's action."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The kind of work, and the action execution it is about."""
+
+    action_execution_id: str
+    duplicates: bool = False
+    """True: cancel all children of the action but the first."""
+
+    def __str__(self) -> str:
+        kind = "Duplicates of action" if self.duplicates else "Action"
+        return f"{kind} execution {self.action_execution_id}"
+
+
+class ActionController:
+    """Reconciles actions with their children. One worker per action, different ones in parallel.
+
+    :param parse_request: how the inputs of a lost action are read.
+    :param resync: set when a resync is wanted: the queue has room again.
+    :param parents: is told of each child whose action is complete.
+    :param projects: is told of the actions of other projects.
+    :param heartbeat: called during long listings.
+    :param limit: actions that may wait for a worker. Further ones are left to the next resync.
+    """
+
+    def __init__(
+        self,
+        st2: St2Client,
+        mistral: MistralClient,
+        settings: RelaySettings,
+        *,
+        parse_request: ParseRequest,
+        metrics: Metrics,
+        resync: threading.Event,
+        parents: CompletionListener | None = None,
+        projects: ForeignProjects | None = None,
+        heartbeat: Callable[[], None] = lambda: None,
+        limit: int = LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._st2 = st2
+        self._mistral = mistral
+        self._rules = rules_of(settings)
+        self._metrics = metrics
+        self._parents = parents
+        self._projects = projects or ForeignProjects()
+        self._clock = clock
+        self._queue: WorkQueue[Key] = WorkQueue(limit=limit, on_room=resync.set, clock=clock)
+        self._index = Index(results=2 * settings.workers, clock=clock)
+        self._observer = ActionObserver(
+            st2, mistral, settings.site, self._index, parse_request=parse_request, clock=clock
+        )
+        self._lister = ActionResync(
+            st2,
+            mistral,
+            self._rules,
+            self._index,
+            self._observer,
+            heartbeat=heartbeat,
+            projects=self._projects,
+        )
+        self._threads = [
+            threading.Thread(target=self.work, name=f"actions-{number}", daemon=True)
+            for number in range(settings.workers)
+        ]
+        # Held while a large result is in memory.
+        self._large_result = threading.Lock()
+        self._lock = threading.Lock()
+        # The time at which the child of each action was first seen to be final.
+        self._final_since: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Start the workers, which run until :meth:`close`."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Finish what workers have begun, and drop everything else. The next relay resyncs."""
+        self._queue.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def work(self, timeout: float | None = None) -> None:
+        """Work on one key after the other, until :meth:`close`.
+
+        :param timeout: return if no key is due for so many seconds.
+        """
+        while (key := self._queue.take(timeout)) is not None:
+            try:
+                if key.duplicates:
+                    self._cancel_duplicates(key.action_execution_id)
+                else:
+                    self.reconcile(key.action_execution_id)
+                self._queue.forget(key)
+            except St2MistralError as error:
+                reason = error.log_text()
+                LOG.warning("%s is retried later: %s", key, reason)
+                self._retry(key, reason)
+            except Exception as error:
+                LOG.exception("%s failed and is retried later.", key)
+                self._retry(key, type(error).__name__)
+            finally:
+                self._queue.done(key)
+
+    def add(self, action_execution_id: str) -> None:
+        """Reconcile an action as soon as a worker is free."""
+        self._queue.add(Key(action_execution_id))
+
+    def on_execution_event(self, execution: Mapping[str, Any]) -> None:
+        """Handle an event: an execution was created or has changed."""
+        id_ = action_of(execution, self._rules.site)
+        if id_ is None:
+            return
+        if not self._index.add(id_, execution["id"]):
+            self._queue.add(Key(id_, duplicates=True))
+        elif execution["status"] in states.ST2_FINAL:
+            if "result" in execution:
+                self._index.put_result(id_, execution)
+            self.add(id_)
+
+    def on_streaming(self, streaming: bool) -> None:
+        """Handle that all events arrive from now on, or that some may be lost."""
+        self._index.set_streaming(streaming)
+
+    def resync(self, *, full: bool) -> int:
+        """Compare all pending actions with their children, and reconcile those that need it.
+
+        :param full: see :meth:`ActionResync.compare`.
+        :return: the number of pending actions.
+        :raises RemoteError: a system did not answer.
+        """
+        listing = self._lister.compare(full=full)
+        with self._lock:
+            for id_ in self._final_since.keys() - set(listing.pending) - set(listing.changed):
+                del self._final_since[id_]
+        for id_ in listing.healthy:
+            # A POST with an unknown outcome has created the child after all, for example.
+            self._queue.forget(Key(id_))
+        for id_ in listing.changed:
+            self.add(id_)
+        for id_ in listing.duplicated:
+            self._queue.add(Key(id_, duplicates=True))
+        return len(listing.pending)
+
+    def reconcile(self, action_execution_id: str) -> Effect:
+        """Observe one action, decide what to do about it, and do it.
+
+        :return: what was done.
+        :raises St2MistralError: it could not be done.
+        """
+        seen = self._observer.observe(action_execution_id)
+        exhausted = self._queue.failures(Key(action_execution_id)) >= _RETRIES
+        if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
+            with self._lock:
+                self._final_since.setdefault(action_execution_id, self._clock())
+        effect = self._settle(action_execution_id, replace(seen, retries_exhausted=exhausted))
+        with self._lock:
+            self._final_since.pop(action_execution_id, None)
+        return effect
+
+    def repair(self, action_execution_id: str, *, force: bool = False) -> Effect:
+        """Reconcile one action as if it had waited long enough, without a running relay.
+
+        An action without an execution that is younger than ``reschedule_after`` is left to its
+        executor.
+
+        :param force: reschedule also such an action.
+        :return: what was done.
+        :raises St2MistralError: it could not be done.
+        """
+        seen = self._observer.observe(action_execution_id)
+        if seen.action is not None:
+            seen = self._observer.look(seen, Look.CHILDREN)
+        if force or seen.child is not None or seen.age >= self._rules.reschedule_after:
+            seen = replace(seen, age=math.inf)
+        return self._settle(action_execution_id, seen)
+
+    def _settle(self, id_: str, seen: Seen) -> Effect:
+        """Decide, and observe more, until something is done."""
+        with ExitStack() as large_result:
+            effect = decide(seen, self._rules)
+            while (again := self._carry_out(effect, seen, large_result)) is not None:
+                seen = again
+                effect = decide(seen, self._rules)
+        if seen.children is not None and seen.children > 1:
+            self._queue.add(Key(id_, duplicates=True))
+        if seen.action is None or seen.action["state"] != states.RUNNING:
+            self._index.forget(id_)
+        return effect
+
+    def failing(self) -> dict[str, Failure]:
+        """Return the actions that could not be reconciled, each with its last failure."""
+        failing = self._queue.failing()
+        # If both kinds of work fail for an action, the result matters more than the duplicates.
+        by_importance = sorted(failing, key=lambda key: not key.duplicates)
+        return {key.action_execution_id: failing[key] for key in by_importance}
+
+    def lag(self) -> float:
+        """Return the age in seconds of the oldest result that is not in Mistral yet."""
+        now = self._clock()
+        with self._lock:
+            return now - min(self._final_since.values(), default=now)
+
+    def _retry(self, key: Key, reason: str) -> None:
+        self._metrics.retries.inc()
+        self._queue.add_backoff(key, reason)
+
+    def _carry_out(self, effect: Effect, seen: Seen, large_result: ExitStack) -> Seen | None:
+        """Do what was decided.
+
+        :param large_result: is left when the action is done.
+        :return: what is seen now if another decision is needed.
+        """
+        if isinstance(effect, Look):
+            if effect is Look.RESULT:
+                # Two results of some 15 MB at once take more memory than is documented.
+                large_result.enter_context(self._large_result)
+            return self._observer.look(seen, effect)
+        if isinstance(effect, Schedule):
+            rejection = self._schedule(effect, seen)
+            return None if rejection is None else replace(seen, rejection=rejection, children=None)
+        if isinstance(effect, Complete):
+            assert seen.child is not None
+            self._complete(effect, seen.child, retries_exhausted=seen.retries_exhausted)
+        elif isinstance(effect, Close):
+            self._close(effect)
+        elif isinstance(effect, Cancel):
+            LOG.info("Cancelling StackStorm execution %s: %s.", effect.execution_id, effect.reason)
+            self._st2.cancel(effect.execution_id)
+            self._metrics.cancelled.inc()
+        elif effect.error is not None:
+            raise effect.error
+        elif seen.action is not None:
+            if effect.foreign is not None:
+                self._projects.report(effect.foreign, f"action execution {seen.action['id']}")
+            LOG.debug("Action execution %s: %s.", seen.action["id"], effect.reason)
+        return None
+
+    def _complete(self, effect: Complete, child: Mapping[str, Any], *, retries_exhausted: bool) -> None:
+        id_ = effect.action_execution_id
+        completed = complete_action(
+            self._mistral, id_, effect.state, effect.output, retries_exhausted=retries_exhausted
+        )
+        # Otherwise the next resync would look at it again, because it is not pending any more.
+        self._index.forget(id_)
+        if completed:
+            self._metrics.completed.inc()
+            LOG.info(
+                "Completed: action execution %s %s, StackStorm execution %s %s.",
+                id_,
+                effect.state,
+                child["id"],
+                child["status"],
+            )
+        else:
+            LOG.info(
+                "Action execution %s was complete before the result of StackStorm execution %s.",
+                id_,
+                child["id"],
+            )
+        if self._parents is not None:
+            self._parents.on_child_completed(child)
+
+    def _close(self, effect: Close) -> None:
+        id_ = effect.action_execution_id
+        closed = complete_action(self._mistral, id_, effect.state, {"error": effect.reason})
+        self._index.forget(id_)
+        if closed:
+            self._metrics.lost.inc()
+            LOG.warning("Closed: action execution %s %s: see its output.", id_, effect.state)
+        else:
+            LOG.info("Action execution %s was complete before it was closed.", id_)
+
+    def _schedule(self, effect: Schedule, seen: Seen) -> Answered | OutcomeUnknown | None:
+        """Create the execution of a lost action from Mistral's own record.
+
+        :return: the error if StackStorm, or a proxy in front of it, rejected it.
+        """
+        assert seen.action is not None
+        try:
+            made = schedule(
+                self._st2, effect.request, lookup_first_after=0, since=created_at(seen.action)
+            )
+        except (Answered, OutcomeUnknown) as error:
+            return error
+        id_ = seen.action["id"]
+        if not self._index.add(id_, made["id"]):
+            self._queue.add(Key(id_, duplicates=True))
+        self._metrics.rescheduled.inc()
+        LOG.warning(
+            "Rescheduled: StackStorm execution %s (%s) runs for action execution %s, which had none for"
+            " %.0f s.",
+            made["id"],
+            effect.request.ref,
+            id_,
+            seen.age,
+        )
+        return None
+
+    def _cancel_duplicates(self, id_: str) -> None:
+        action = self._mistral.find_action(id_)
+        scope = self._observer.scope()
+        effect = decide_duplicates(action, None, scope)
+        if effect is Look.CHILDREN:
+            effect = decide_duplicates(action, self._observer.find_children(action, id_), scope)
+        if isinstance(effect, Wait):
+            if effect.foreign is not None:
+                self._projects.report(effect.foreign, f"action execution {id_}")
+            return
+        assert isinstance(effect, tuple)
+        for cancel in effect:
+            LOG.warning("Cancelling StackStorm execution %s: %s.", cancel.execution_id, cancel.reason)
+            self._st2.cancel(cancel.execution_id)
+            self._metrics.duplicates.inc()
+
+
+def rules_of(settings: RelaySettings) -> Rules:
+    """Return the options that decisions depend on."""
+    return Rules(
+        site=settings.site,
+        limit_kb=settings.field_size_limit_kb,
+        reschedule_after=settings.reschedule_after,
+        lost_after=settings.lost_after,
+        cancel_orphans=settings.cancel_orphans,
+    )

@@ -1,0 +1,374 @@
+"""Decide what to do about one action execution and its child execution.
+
+:func:`decide` is a pure function of what was observed, and its answer is final. If more must be
+observed first, the answer is :class:`Look`: the controller observes that and asks again.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.errors import (
+    Answered,
+    InputError,
+    OutcomeUnknown,
+    RemoteError,
+    St2MistralError,
+)
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import Foreign, Scope, foreign
+from st2actions_mistral.model.result import fit, is_omitted, task_result
+from st2actions_mistral.model.workflow import has_items
+from st2actions_mistral.relay.records import ACTION_NAME, action_of
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options that decisions depend on."""
+
+    site: str
+    limit_kb: int
+    """Size limit of a result, see :func:`st2actions_mistral.model.result.fit`."""
+    reschedule_after: float = 0
+    """Seconds; 0: never."""
+    lost_after: float = 0
+    """Seconds; 0: never."""
+    cancel_orphans: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of an action in its workflow."""
+
+    workflow_state: str
+    task_state: str
+    with_items: bool = False
+    newer_attempt: bool = False
+    """True if the task has an action that was created later."""
+
+    @classmethod
+    def of(
+        cls,
+        action: Mapping[str, Any],
+        task: Mapping[str, Any],
+        workflow_state: str | None,
+        attempts: Iterable[Mapping[str, Any]],
+    ) -> Place:
+        """Combine what Mistral says.
+
+        :param workflow_state: None if the workflow execution is deleted.
+        :param attempts: the action executions of the task; not needed for a task with items.
+        """
+        return cls(
+            workflow_state=workflow_state or states.CANCELLED,
+            task_state=task["state"],
+            with_items=has_items(task),
+            # Whole seconds are enough: a retry follows a timeout, which takes at least one second.
+            newer_attempt=any(
+                str(other.get("created_at")) > str(action["created_at"]) for other in attempts
+            ),
+        )
+
+    @property
+    def given_up(self) -> str | None:
+        """The reason why Mistral no longer wants the action's result; None if it does.
+
+        In a task with items the attempt of an item is unknown, so only the states of task and workflow
+        count. A workflow in ERROR may be resumed by an operator.
+        """
+        if self.workflow_state == states.CANCELLED:
+            return "its workflow is cancelled"
+        if self.task_state in states.TASK_FINAL:
+            return f"its task is {self.task_state}"
+        if self.task_state in states.TASK_BETWEEN_ATTEMPTS:
+            return "its task waits for a retry"
+        if self.newer_attempt and not self.with_items:
+            return "its task was retried"
+        return None
+
+    @property
+    def settled(self) -> bool:
+        """True if completing the action starts nothing.
+
+        Otherwise Mistral would take the action's result for that of a newer attempt.
+        """
+        return self.workflow_state == states.CANCELLED or self.task_state in states.TASK_FINAL
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of an action as Mistral recorded them."""
+
+    request: ExecutionRequest | None = None
+    """The execution to create; None if it is for another StackStorm, or ``error`` is set."""
+    error: InputError | None = None
+    """The reason why no execution can be created."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """True if the action is meant for another StackStorm."""
+        return self.request is None and self.error is None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One action and its child execution, as both systems have them now."""
+
+    action: Mapping[str, Any] | None
+    """The action execution as Mistral shows it; None if there is none."""
+    base: str | None = None
+    """Name of the action that does the work, see ``bridge.definitions.base_of``."""
+    place: Place | None = None
+    """None for an action without a workflow."""
+    child: Mapping[str, Any] | None = None
+    """The whole StackStorm execution; None if there is none. A large result may be left out, see
+    ``model.result.is_omitted``."""
+    vanished: str | None = None
+    """Id of a child that existed and that StackStorm no longer knows."""
+    age: float = 0
+    """Seconds since the action was created, or since its child vanished."""
+    was_pending: bool = False
+    """True if this relay saw the action pending before. If it is missing, it was deleted."""
+    is_first: bool = False
+    """True if no earlier child of the action is known, and none can have been missed."""
+    children: int | None = None
+    """Number of children in a listing that was made for this observation. Then ``child`` is the first
+    of them. None if they were not listed yet."""
+    whole: bool = False
+    """True if a large result was fetched for this observation, as far as that is possible."""
+    inputs: Inputs | None = None
+    """None if they were not read yet."""
+    rejection: RemoteError | None = None
+    """The error with which StackStorm rejected the execution during this observation."""
+    retries_exhausted: bool = False
+    """True if the action failed so often that a rejection with 500 concerns the request itself."""
+    scope: Scope | None = None
+    """Project of the relay's token; None where Mistral has no authentication."""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Give the action the final state and result of its child execution."""
+
+    action_execution_id: str
+    state: str
+    output: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return f"complete it as {self.state}"
+
+
+@dataclass(frozen=True)
+class Close:
+    """Give the action a final state although it has no result."""
+
+    action_execution_id: str
+    state: str
+    reason: str
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return f"complete it as {self.state}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a child execution."""
+
+    execution_id: str
+    reason: str
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return f"cancel {self.execution_id}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Create the execution that is missing."""
+
+    request: ExecutionRequest = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return "reschedule it: it has no execution"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing, for a reason."""
+
+    reason: str
+    until: float | None = None
+    """Age in seconds at which more is done; None if only a change leads to more."""
+    error: St2MistralError | None = None
+    """Set if the action failed and must be retried."""
+    foreign: Foreign | None = None
+    """Set if the action belongs to another project than the relay's token."""
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return f"nothing: {self.reason}"
+
+
+class Look(enum.Enum):
+    """Observe more, then decide again."""
+
+    INPUTS = "read the inputs of the action"
+    CHILDREN = "list all children of the action"
+    RESULT = "fetch the large result, then observe the action again"
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return self.value
+
+
+Effect = Complete | Close | Cancel | Schedule | Wait | Look
+
+
+def decide(seen: Seen, rules: Rules) -> Effect:
+    """Decide what to do about one action execution and its child execution."""
+    action, child = seen.action, seen.child
+    if child is not None:
+        owner = action_of(child, rules.site)
+        if owner is None or (action is not None and owner != action["id"]):
+            return Wait("the execution belongs to another action or site")
+    if action is None:
+        if not seen.was_pending:
+            # The action may belong to another Mistral that uses the same site.
+            return Wait("Mistral does not know its action")
+        return _orphan(child, "its action is deleted", rules)
+    if seen.base != ACTION_NAME:
+        # Anybody who may create executions may write any action id into their context.
+        return Wait(f"the action is a {action['name']}, not a {ACTION_NAME}")
+    if (other := foreign(action, seen.scope)) is not None:
+        return Wait(other.reason, foreign=other)
+    if action["state"] in states.MISTRAL_FINAL:
+        return _orphan(child, f"its action is {action['state']} already", rules)
+    if action["state"] != states.RUNNING:
+        return Wait(f"its action is {action['state']}")
+    if child is None:
+        return _without_child(seen, action, rules)
+    return _with_child(seen, action, child, rules)
+
+
+def decide_duplicates(
+    action: Mapping[str, Any] | None,
+    children: Sequence[Mapping[str, Any]] | None,
+    scope: Scope | None,
+) -> tuple[Cancel, ...] | Wait | Look:
+    """Decide what to do about the child executions of one action, of which only the first counts.
+
+    :param children: all of them, the first one first; None if they were not listed yet.
+    """
+    if action is not None and (other := foreign(action, scope)) is not None:
+        return Wait(other.reason, foreign=other)
+    if children is None:
+        return Look.CHILDREN
+    return tuple(
+        Cancel(child["id"], f"its action execution has {children[0]['id']} already")
+        for child in children[1:]
+        if child["status"] not in states.ST2_ENDING
+    )
+
+
+def _with_child(
+    seen: Seen, action: Mapping[str, Any], child: Mapping[str, Any], rules: Rules
+) -> Effect:
+    given_up = seen.place.given_up if seen.place else None
+    state = states.mistral_state(child["status"])
+    if state is None:
+        return _orphan(child, given_up, rules) if given_up else Wait(f"it is {child['status']}")
+    if given_up and not (seen.place and seen.place.settled):
+        return Wait(given_up)
+    # A cancelled child may be a duplicate that another relay cancelled.
+    sure = seen.is_first and child["status"] != states.ST2_CANCELED
+    if not sure and seen.children is None:
+        return Look.CHILDREN
+    if is_omitted(child) and not seen.whole:
+        return Look.RESULT
+    return Complete(action["id"], state, fit(task_result(child), rules.limit_kb))
+
+
+def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
+    given_up = seen.place.given_up if seen.place else None
+    if given_up:
+        if not (seen.place and seen.place.settled):
+            return Wait(given_up)
+        closed = Close(action["id"], states.CANCELLED, f"It was never run: {given_up}.")
+        return closed if seen.vanished else _missing(seen) or closed
+    if seen.vanished:
+        if _is_over(seen.age, rules.lost_after):
+            return _lost(action, f"StackStorm does not know its execution {seen.vanished} any more.")
+        return Wait(f"its execution {seen.vanished} is missing", until=rules.lost_after or None)
+    if _is_over(seen.age, rules.reschedule_after):
+        return _missing(seen) or _reschedule(seen, action, rules)
+    if _is_over(seen.age, rules.lost_after):
+        return _missing(seen) or _lost(action, "It was lost before it reached StackStorm.")
+    limits = [limit for limit in (rules.reschedule_after, rules.lost_after) if limit > 0]
+    return Wait("it has no execution yet", until=min(limits, default=None))
+
+
+def _missing(seen: Seen) -> Wait | Look | None:
+    """Check that the child is really missing.
+
+    It may have been created since StackStorm was asked, or it is in another StackStorm.
+    """
+    if seen.inputs is None:
+        return Look.INPUTS
+    if seen.inputs.elsewhere:
+        return Wait("it is for another StackStorm")
+    return Look.CHILDREN if seen.children is None and not seen.rejection else None
+
+
+def _reschedule(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
+    assert seen.inputs is not None
+    error = seen.inputs.error or seen.rejection
+    if error is None:
+        assert seen.inputs.request is not None
+        return Schedule(seen.inputs.request)
+    if isinstance(error, RemoteError):
+        if not _is_rejected(error, seen.retries_exhausted):
+            return Wait(error.log_text(), error=error)
+        if isinstance(error, OutcomeUnknown) and seen.children is None:
+            # StackStorm may have created it all the same.
+            return Look.CHILDREN
+    if not _is_over(seen.age, rules.lost_after):
+        return Wait(error.log_text(), error=error, until=rules.lost_after or None)
+    return _lost(action, f"It was lost before it reached StackStorm, and cannot be sent: {error}")
+
+
+def _is_rejected(error: RemoteError, retries_exhausted: bool) -> bool:
+    """Tell whether StackStorm rejects the execution itself, now and later."""
+    if error.method != "POST" or not error.url.endswith("/executions"):
+        # The look-up before, or the authentication.
+        return False
+    if isinstance(error, Answered):
+        return error.is_permanent
+    # StackStorm answers 500 to some invalid requests.
+    return isinstance(error, OutcomeUnknown) and error.status == 500 and retries_exhausted
+
+
+def _orphan(child: Mapping[str, Any] | None, reason: str, rules: Rules) -> Cancel | Wait:
+    if child is None or child["status"] in states.ST2_ENDING or not rules.cancel_orphans:
+        return Wait(reason)
+    return Cancel(child["id"], reason)
+
+
+def _lost(action: Mapping[str, Any], reason: str) -> Close:
+    return Close(action["id"], states.ERROR, reason)
+
+
+def _is_over(age: float, limit: float) -> bool:
+    return 0 < limit <= age

@@ -1,0 +1,236 @@
+"""Compare all pending actions with their children, and find those that need work.
+
+A resync finds what the event stream missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.model import states
+from st2actions_mistral.model.project import foreign
+from st2actions_mistral.model.workflow import has_items
+from st2actions_mistral.relay.actions.decide import Rules
+from st2actions_mistral.relay.actions.index import Index
+from st2actions_mistral.relay.actions.observe import ActionObserver
+from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.heartbeat import with_heartbeat
+from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
+
+LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Children:
+    """The child executions of actions, as StackStorm lists them."""
+
+    first: Mapping[str, Mapping[str, Any]]
+    """By action: ``id`` and ``status`` of the first child."""
+    duplicated: Collection[str]
+    """Actions that have more than one child."""
+    others: Mapping[str, str]
+    """By action that was not asked for: its unfinished child."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The result of a resync."""
+
+    pending: Collection[str]
+    """All pending actions."""
+    changed: Collection[str]
+    """Actions that need work."""
+    duplicated: Collection[str]
+    """Actions that have more than one child."""
+    healthy: Collection[str]
+    """Pending actions whose child is at work. Earlier failures are over."""
+
+
+class ActionResync:
+    """Lists pending actions and their children. It changes nothing but the index.
+
+    :param heartbeat: called for each row of a listing.
+    :param projects: is told of the actions of other projects.
+    """
+
+    def __init__(
+        self,
+        st2: St2Client,
+        mistral: MistralClient,
+        rules: Rules,
+        index: Index,
+        observer: ActionObserver,
+        *,
+        heartbeat: Callable[[], None] = lambda: None,
+        projects: ForeignProjects | None = None,
+    ) -> None:
+        self._st2 = st2
+        self._mistral = mistral
+        self._rules = rules
+        self._index = index
+        self._observer = observer
+        self._heartbeat = heartbeat
+        self._projects = projects or ForeignProjects()
+
+    def compare(self, *, full: bool = True) -> Listing:
+        """Compare both systems.
+
+        :param full: list the children of all actions, which finds duplicates and the children of
+            actions that are not pending any more. Otherwise list only the children of actions without
+            a known child.
+        :raises RemoteError: a system did not answer. Then nothing is concluded from what is missing.
+        """
+        epoch = self._index.epoch()
+        before = self._index.snapshot()
+        pending = self.pending()
+        # Completed by another relay; or given up: deleted, or closed before an executor got to it.
+        changed = set(self._index.retain(pending, before))
+        if not pending:
+            children = self._find_children({}) if full else Children({}, (), {})
+            if full:
+                self._index.mark_listed(epoch)
+            return Listing((), changed, children.duplicated, ())
+        self._heartbeat()
+        given_up = self.given_up(pending.values())
+        self._heartbeat()
+        known = {id_: child for id_, child in self._index.snapshot().items() if id_ in pending}
+        duplicated: Collection[str] = ()
+        unknown = {id_: action for id_, action in pending.items() if id_ not in known}
+        if full or unknown:
+            children = self._find_children(pending if full else unknown, others=full)
+            known |= {id_: child["id"] for id_, child in children.first.items()}
+            duplicated = children.duplicated
+            if full:
+                self._index.mark_listed(epoch)
+            self._heartbeat()
+        statuses = dict(with_heartbeat(self._st2.statuses(known.values()), self._heartbeat))
+        healthy = set()
+        for id_, execution_id in known.items():
+            status = statuses.get(execution_id)
+            if status is None or id_ in given_up or status in states.ST2_FINAL:
+                changed.add(id_)
+            else:
+                healthy.add(id_)
+        without = {id_: pending[id_] for id_ in pending.keys() - known.keys()}
+        changed |= {id_ for id_ in without if id_ in given_up} | self._overdue(without)
+        return Listing(pending, changed, duplicated, healthy)
+
+    def pending(self) -> dict[str, dict[str, Any]]:
+        """Return the pending actions that the relay may complete, by id.
+
+        Those of other projects are reported and left out.
+        """
+        scope = self._mistral.scope()
+        found: dict[str, dict[str, Any]] = {}
+        for id_, action in self.all_pending().items():
+            if (other := foreign(action, scope)) is None:
+                found[id_] = action
+            else:
+                self._projects.report(other, f"action execution {id_}")
+        return found
+
+    def all_pending(self) -> dict[str, dict[str, Any]]:
+        """Return the pending actions of all projects that Mistral shows, by id.
+
+        For the shape of a row see ``MistralClient.running_actions``.
+        """
+        rows = with_heartbeat(self._mistral.running_actions(), self._heartbeat)
+        running = [action for action in rows if _is_whole(action)]
+        names = {str(action["name"]) for action in running}
+        ours = {name for name in names if self._observer.base(name) == ACTION_NAME}
+        return {action["id"]: action for action in running if action["name"] in ours}
+
+    def given_up(self, pending: Collection[Mapping[str, Any]]) -> set[str]:
+        """Return the actions that Mistral seems to have given up. The observer looks closer."""
+        unfinished = list(with_heartbeat(self._mistral.unfinished_tasks(), self._heartbeat))
+        self._observer.learn_tasks(unfinished)
+        at_work = {task["id"]: task for task in unfinished}
+        of_task: dict[str, list[Mapping[str, Any]]] = {}
+        for action in pending:
+            if action.get("task_execution_id"):
+                of_task.setdefault(action["task_execution_id"], []).append(action)
+        workflow_of: dict[str, str] = {}
+        for id_ in of_task.keys() & at_work:
+            workflow = at_work[id_].get("workflow_execution_id")
+            if isinstance(workflow, str):
+                workflow_of[id_] = workflow
+            else:
+                LOG.warning("Task execution %s is skipped: Mistral shows no workflow of it.", id_)
+                del of_task[id_]
+        cancelled = self._mistral.cancelled_among(set(workflow_of.values()))
+        found: set[str] = set()
+        for id_, actions in of_task.items():
+            task = at_work.get(id_)
+            if task is None or workflow_of[id_] in cancelled:
+                found.update(action["id"] for action in actions)
+            elif len(actions) > 1 and not has_items(task):
+                newest = max(str(action["created_at"]) for action in actions)
+                found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
+        return found
+
+    def children(self, wanted: Mapping[str, Mapping[str, Any]], *, others: bool = False) -> Children:
+        """List the children of these actions.
+
+        :param wanted: as :meth:`pending` returns them.
+        :param others: list also those of other actions if none is wanted: what began in the last day.
+        """
+        first: dict[str, dict[str, Any]] = {}
+        duplicated: set[str] = set()
+        unfinished: dict[str, str] = {}
+        if wanted or others:
+            oldest = min(map(created_at, wanted.values()), default=datetime.now(timezone.utc))
+            rows = self._st2.children_since(self._rules.site, oldest)
+            for child in with_heartbeat(rows, self._heartbeat):
+                id_ = action_of(child, self._rules.site)
+                if id_ is None:
+                    continue
+                if id_ not in wanted:
+                    if child["status"] not in states.ST2_FINAL:
+                        unfinished[id_] = child["id"]
+                    continue
+                # The newest come first.
+                if first.get(id_, child)["id"] != child["id"]:
+                    duplicated.add(id_)
+                first[id_] = child
+        return Children(first, duplicated, unfinished)
+
+    def _find_children(
+        self, wanted: Mapping[str, Mapping[str, Any]], *, others: bool = True
+    ) -> Children:
+        listed = self.children(wanted, others=others)
+        for id_, child in listed.first.items():
+            self._index.set_first(id_, child["id"])
+        for id_, execution_id in listed.others.items():
+            # The next resync tells whether the action is pending.
+            self._index.add(id_, execution_id)
+        return listed
+
+    def _overdue(self, without_child: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Return the actions that are old enough to be rescheduled, or to be lost."""
+        limits = [s for s in (self._rules.reschedule_after, self._rules.lost_after) if s]
+        if not limits or not without_child:
+            return set()
+        now = self._observer.now()
+        return {
+            id_
+            for id_, action in without_child.items()
+            if (now - created_at(action)).total_seconds() >= min(limits)
+        }
+
+
+def _is_whole(action: Mapping[str, Any]) -> bool:
+    """Tell whether a row has what a resync needs. One that has not must not end it for the others."""
+    try:
+        created_at(action)
+        whole = isinstance(action["name"], str)
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
+        LOG.warning("Action execution %s is skipped: Mistral shows no name or time.", action["id"])
+    return whole

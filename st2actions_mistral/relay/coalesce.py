@@ -1,0 +1,62 @@
+"""Share one answer among everybody who asks the same at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+# Answers that are kept.
+_LIMIT: Final = 2000
+
+
+@dataclass
+class _Slot(Generic[V]):
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    # The answer, with the time before it was asked for.
+    answer: tuple[float, V] | None = None
+
+
+class Coalesced(Generic[K, V]):
+    """Ask one question at a time for each key. Safe to share between threads.
+
+    Ten threads that ask the same cause one request, or two: those that ask while a request is on its
+    way share the next one, because its answer may be older than their question.
+
+    :param ask: answers a question; its errors are raised, and not kept.
+    :param clock: seconds, as ``time.monotonic``.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[K], V],
+        *,
+        limit: int = _LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = ask
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots: dict[K, _Slot[V]] = {}
+
+    def get(self, key: K, max_age: float = 0) -> V:
+        """Return an answer.
+
+        :param max_age: seconds that the answer may be older than this call.
+        """
+        oldest = self._clock() - max_age
+        with self._lock:
+            if key not in self._slots and len(self._slots) >= self._limit:
+                self._slots.clear()
+            slot = self._slots.setdefault(key, _Slot())
+        with slot.lock:
+            if slot.answer is None or slot.answer[0] < oldest:
+                asked = self._clock()
+                slot.answer = (asked, self._ask(key))
+            return slot.answer[1]

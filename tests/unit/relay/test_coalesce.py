@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.clock import Clock
+from support.waiting import eventually
+
+from st2actions_mistral.relay.coalesce import Coalesced
+
+
+class Asked:
+    """Answers with the number of questions so far."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.error: Exception | None = None
+
+    def __call__(self, key: str) -> int:
+        self.keys.append(key)
+        number = len(self.keys)
+        assert self.may_answer.wait(10)
+        if self.error:
+            raise self.error
+        return number
+
+
+def test_answer_is_shared_while_it_is_fresh() -> None:
+    asked, clock = Asked(), Clock()
+    coalesced = Coalesced(asked, clock=clock)
+    assert coalesced.get("a") == 1
+    clock.advance(1)
+    assert coalesced.get("a", max_age=1) == 1
+    assert coalesced.get("a", max_age=0.9) == 2
+    assert coalesced.get("b", max_age=1) == 3
+    assert asked.keys == ["a", "a", "b"]
+
+
+def test_questions_during_a_request_share_the_next_one() -> None:
+    """The answer to the first request may be older than their question."""
+    asked = Asked()
+    coalesced = Coalesced(asked)
+    asked.may_answer.clear()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(coalesced.get, "a")
+        eventually(lambda: len(asked.keys) == 1)
+        begun = threading.Barrier(8)
+
+        def get() -> int:
+            begun.wait(10)
+            return coalesced.get("a")
+
+        others = [pool.submit(get) for _ in range(7)]
+        begun.wait(10)
+        # Those that have not asked yet when the answer comes would ask once more.
+        threading.Event().wait(0.1)
+        asked.may_answer.set()
+        assert first.result(10) == 1
+        assert {other.result(10) for other in others} == {2}
+
+
+def test_error_is_raised_and_not_kept() -> None:
+    asked = Asked()
+    coalesced = Coalesced(asked)
+    asked.error = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        coalesced.get("a", max_age=100)
+    asked.error = None
+    assert coalesced.get("a", max_age=100) == 2
+
+
+def test_number_of_kept_answers_is_bounded() -> None:
+    asked = Asked()
+    coalesced = Coalesced(asked, limit=2)
+    for key in "abc":
+        coalesced.get(key, max_age=100)
+    assert coalesced.get("c", max_age=100) == 3
+    assert coalesced.get("a", max_age=100) == 4
