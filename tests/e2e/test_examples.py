@@ -1,4 +1,4 @@
-"""Every example, run as StackStorm runs it."""
+"""Every example, started by a StackStorm execution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from support.waiting import TIMEOUT
 from st2_mistral_sandbox import SandboxError, example_run, examples
 
 
-class Seen:
-    """What a run told of its progress."""
+class Recorder:
+    """Records the executions that a run reports."""
 
     def __init__(self) -> None:
         self.executions: list[tuple[str, str]] = []
@@ -26,12 +26,12 @@ class Seen:
         self.executions.append((ref, status))
 
 
-def run(bench: Bench, name: str, **parameters: Any) -> tuple[example_run.Outcome, Seen]:
-    seen = Seen()
+def run(bench: Bench, name: str, **parameters: Any) -> tuple[example_run.Outcome, Recorder]:
+    recorder = Recorder()
     outcome = example_run.run_in(
-        bench.sandbox, examples.find(name), parameters, timeout=TIMEOUT, progress=seen
+        bench.sandbox, examples.find(name), parameters, timeout=TIMEOUT, progress=recorder
     )
-    return outcome, seen
+    return outcome, recorder
 
 
 def output(outcome: example_run.Outcome) -> Any:
@@ -43,23 +43,23 @@ def refs(outcome: example_run.Outcome) -> list[str]:
 
 
 def test_mistral_basic(bench: Bench) -> None:
-    outcome, seen = run(bench, "mistral-basic", cmd="date +%F")
+    outcome, recorder = run(bench, "mistral-basic", cmd="date +%F")
     assert outcome.parent["status"] == "succeeded"
     assert output(outcome) == date.today().isoformat()
     assert [row[1:4] for row in outcome.rows()] == [
         ("examples.mistral-basic", "st2admin", "succeeded"),
         ("core.local", "st2admin", "succeeded"),
     ]
-    assert ("core.local", "running") in seen.executions
-    assert seen.executions[-1] == ("examples.mistral-basic", "succeeded")
+    assert ("core.local", "running") in recorder.executions
+    assert recorder.executions[-1] == ("examples.mistral-basic", "succeeded")
 
 
-def test_mistral_basic_reports_a_failure(bench: Bench) -> None:
+def test_mistral_basic_reports_a_failed_command(bench: Bench) -> None:
     outcome, _ = run(bench, "mistral-basic", cmd="echo oops >&2; exit 3")
     assert [row[3] for row in outcome.rows()] == ["failed", "failed"]
 
 
-def test_the_rolling_upgrade(bench: Bench) -> None:
+def test_mongodb_rolling_upgrade(bench: Bench) -> None:
     replica_set = bench.stackstorm.replica_set
     assert replica_set.primary == "mongo1"
     outcome, _ = run(bench, "mongodb-rolling-upgrade", duration=2)
@@ -77,10 +77,10 @@ def test_the_rolling_upgrade(bench: Bench) -> None:
     ]
     assert replica_set.primary == "mongo2"
     assert {member["version"] for member in replica_set.members()} == {"7.0"}
-    # The primary has changed: the same upgrade again fails at its first step, and says so once.
-    again, _ = run(bench, "mongodb-rolling-upgrade", duration=2)
-    assert again.parent["status"] == "failed"
-    assert refs(again) == ["mongodb.rs-check-status"]
+    # The primary has changed: the same upgrade fails at its first step.
+    failed, _ = run(bench, "mongodb-rolling-upgrade", duration=2)
+    assert failed.parent["status"] == "failed"
+    assert refs(failed) == ["mongodb.rs-check-status"]
 
 
 def test_with_items(bench: Bench) -> None:
@@ -105,7 +105,7 @@ def test_retry(bench: Bench) -> None:
 def test_sub_workflow(bench: Bench) -> None:
     outcome, _ = run(bench, "sub-workflow")
     assert outcome.parent["status"] == "succeeded"
-    # What ran in the sub-workflow belongs to the same parent.
+    # Executions of the sub-workflow have the same parent.
     assert refs(outcome) == ["core.local"]
 
 
@@ -120,17 +120,17 @@ def test_without_callback(bench: Bench) -> None:
     outcome, _ = run(bench, "without-callback", person="Ada")
     assert outcome.parent["status"] == "succeeded"
     assert output(outcome) == {"greeting": "Hello, Ada!", "today": date.today().isoformat()}
-    told = {task["name"]: task for task in outcome.parent["result"]["tasks"]}
-    assert {task["execution_id"] for task in told.values()} == {c["id"] for c in outcome.children}
-    assert told["greet"]["result"]["stdout"] == "Hello, Ada!"
+    tasks = {task["name"]: task for task in outcome.parent["result"]["tasks"]}
+    assert {task["execution_id"] for task in tasks.values()} == {c["id"] for c in outcome.children}
+    assert tasks["greet"]["result"]["stdout"] == "Hello, Ada!"
 
 
-def test_each_example_is_run_here() -> None:
-    here = {name.removeprefix("test_").replace("_", "-") for name in globals()}
-    ours = {ref.removeprefix("examples.") for ref in examples.load()}
-    assert ours - here == {"mongodb-rolling-upgrade"}
+def test_every_example_has_a_test() -> None:
+    tests = {name.removeprefix("test_").replace("_", "-") for name in globals()}
+    names = {ref.removeprefix("examples.") for ref in examples.load()}
+    assert names <= tests
 
 
-def test_an_unknown_example_lists_the_known_ones() -> None:
+def test_unknown_example_is_an_error_that_lists_all_names() -> None:
     with pytest.raises(SandboxError, match=r"unknown example 'nope'.*error-handling, join"):
         examples.find("nope")

@@ -1,4 +1,4 @@
-"""The examples are valid for Mistral, and for StackStorm, and the two halves of each agree."""
+"""The examples are valid in Mistral and StackStorm, and workbook and metadata agree."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "examples" / "actions"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-# The relay reports the end of the other.
+# The relay finishes the parent of the other one.
 WITH_CALLBACK = [name for name in NAMES if name != "without-callback"]
 
-# In a process of its own: importing Mistral changes the process (logging, options, warnings). This is
-# what POST /v2/workbooks/validate does, but for the validation of Mistral's own schemas, which is done
-# again for each part of a workbook and takes nearly all of the time.
+# In a process of its own: importing Mistral changes logging, options and warnings. This is what POST
+# /v2/workbooks/validate does, without the check of Mistral's own schemas, which takes nearly all the
+# time.
 VALIDATE = """
 import sys
 import jsonschema
@@ -43,19 +43,19 @@ def workbook_of(name: str) -> Any:
 
 
 def inputs_of(workflow: dict[str, Any]) -> dict[str, Any]:
-    """Each input with its default; the ellipsis stands for none."""
+    """Return the default of each input, an ellipsis for none."""
     inputs: dict[str, Any] = {}
     for declared in workflow.get("input", []):
         inputs |= declared if isinstance(declared, dict) else {declared: ...}
     return inputs
 
 
-def test_each_workbook_has_metadata_and_the_other_way_round() -> None:
+def test_every_workbook_has_metadata_and_vice_versa() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == NAMES
     assert {"mistral-basic", "mongodb-rolling-upgrade"} <= set(NAMES)
 
 
-def test_mistral_finds_them_valid() -> None:
+def test_examples_are_valid_in_mistral() -> None:
     paths = [str(FOLDER / f"{name}.yaml") for name in NAMES]
     done = subprocess.run(
         [sys.executable, "-c", VALIDATE, *paths], capture_output=True, text=True, check=False
@@ -102,7 +102,7 @@ def test_every_workflow_ends_in_a_callback(name: str) -> None:
         if task not in callbacks:
             assert task["on-success"], task_name
     failed = tasks["callback-on-error"]
-    assert failed["on-complete"] == ["fail"], "an error reported to StackStorm is one in Mistral too"
+    assert failed["on-complete"] == ["fail"], "a workflow that fails in StackStorm must fail in Mistral"
 
 
 @pytest.mark.parametrize("name", WITH_CALLBACK)
@@ -117,7 +117,7 @@ def test_every_error_leads_to_the_callback(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tasks_that_expressions_name_exist(name: str) -> None:
+def test_tasks_in_expressions_exist(name: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     known = {task for workflow in workbook_of(name)["workflows"].values() for task in workflow["tasks"]}
     assert set(re.findall(r"task\('([^']+)'\)", text)) <= known

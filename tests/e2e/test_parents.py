@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,14 +65,20 @@ def starting(bench: Bench) -> Any:
     return start
 
 
-@pytest.fixture
-def eager(tmp_path: Path) -> Iterator[Bench]:
-    """Start a sandbox for one test that often resyncs."""
+@pytest.fixture(scope="module")
+def eager_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Start a sandbox that often resyncs."""
     options = "resync_interval = 1\nreschedule_after = 0\nlost_after = 2"
-    for made in new_bench(tmp_path / "sandbox", relay_options=options):
-        made.stackstorm.register_runner("mistral-v2", starting(made))
+    for made in new_bench(tmp_path_factory.mktemp("eager"), relay_options=options):
         made.stackstorm.register_action(WORKFLOW)
         yield made
+
+
+@pytest.fixture
+def eager(eager_bench: Bench) -> Bench:
+    """Return the sandbox that often resyncs, with the runner that another test may have replaced."""
+    eager_bench.stackstorm.register_runner("mistral-v2", Runner(starting(eager_bench)))
+    return eager_bench
 
 
 def run(bench: Bench, workflow: str, **parameters: str) -> str:

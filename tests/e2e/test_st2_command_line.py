@@ -1,8 +1,8 @@
 """The unmodified ``st2`` command line against the stand-in.
 
-A session that was typed at a real StackStorm 3.9.0 is typed again, command by command, and has to
-print the same but for what changes from run to run. Left out of it are workflows, rules and the
-list of runner types. ``st2 action list`` and ``st2 action create`` were not recorded.
+A session that was recorded at a real StackStorm 3.9.0 is repeated command by command. The output must
+be the same, but for values that change from run to run. The recording has no workflows, rules, runner
+types, and no ``st2 action list`` or ``st2 action create``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 import pytest
 import requests
 from support.st2_command import ST2, environment_of
+from support.waiting import TIMEOUT
 
 from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import Runner, RunResult, StackStorm
 
 TESTS = Path(__file__).parents[1]
 RECORDINGS = TESTS / "contract" / "recordings"
-TIMEOUT = 180.0
+
 
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _PATTERNS = [
@@ -43,7 +44,7 @@ _PATTERNS = [
     (r"^\| +\| [0-9a-f]{5} +\|", "| | <uid> |"),
     (r"\b[0-9A-F]{22}\b", "<ciphertext>"),
     (r"\| [0-9A-F]{2,21} +\|", "| <ciphertext> |"),
-    # As many dots as times that it looked.
+    # One dot for each poll.
     (r"^\.+$", "."),
     (r"-+", "-"),
     (r" +", " "),
@@ -51,7 +52,7 @@ _PATTERNS = [
 
 
 def plain(text: str) -> list[str]:
-    """Lines without what depends on the run: ids, times, and how wide a table is."""
+    """Return the lines without ids, times and the width of tables."""
     text = _ID.sub("<id>", text)
     for pattern, replacement in _PATTERNS:
         text = re.sub(pattern, replacement, text, flags=re.M)
@@ -60,7 +61,10 @@ def plain(text: str) -> list[str]:
 
 @dataclass
 class Terminal:
-    """Where ``st2`` is typed. ``ids`` says which of ours stands for each that was recorded."""
+    """Runs ``st2`` against a stand-in.
+
+    :ivar ids: the id in this run for each recorded one.
+    """
 
     st2: StackStorm
     environment: dict[str, str]
@@ -75,14 +79,14 @@ class Terminal:
             env=self.environment,
         )
 
-    def type(self, *words: str, code: int = 0) -> str:
+    def run(self, *words: str, code: int = 0) -> str:
         process = self.start(*words)
-        said, _ = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == code, said
-        return said
+        output, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == code, output
+        return output
 
     def begin(self, words: list[str]) -> subprocess.Popen[str]:
-        """Type recorded words, with our ids; return when it has started what it starts."""
+        """Start a recorded command with the ids of this run; return when its execution exists."""
         before = len(self.st2.executions.objects())
         process = self.start(*(_ID.sub(lambda m: self.ids.get(m[0], m[0]), word) for word in words))
         deadline = time.monotonic() + TIMEOUT
@@ -93,14 +97,14 @@ class Terminal:
         return process
 
     def finish(self, process: subprocess.Popen[str], recorded: str) -> str:
-        """Expect the recorded output and exit code."""
-        said, _ = process.communicate(timeout=TIMEOUT)
+        """Check that output and exit code of a command are the recorded ones."""
+        output, _ = process.communicate(timeout=TIMEOUT)
         expected, _, code = recorded.rpartition("[exit ")
-        assert plain(said) == plain(expected)
+        assert plain(output) == plain(expected)
         assert process.returncode == int(code.strip(" ]\n"))
-        for old, new in zip(_ID.findall(expected), _ID.findall(said), strict=True):
+        for old, new in zip(_ID.findall(expected), _ID.findall(output), strict=True):
             assert self.ids.setdefault(old, new) == new, f"{old} was {self.ids[old]} before"
-        return said
+        return output
 
 
 @pytest.fixture
@@ -115,12 +119,12 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         yield Terminal(st2, environment_of(st2, tmp_path))
 
 
-class Beside:
-    """What was done at the recorded server beside the command line."""
+class Surroundings:
+    """Requests that were sent to the recorded server beside the command line."""
 
     def __init__(self, st2: StackStorm) -> None:
         self.st2, self._headers = st2, {"X-Auth-Token": st2.create_token()}
-        # The list of executions shows the name of a workflow; what ran it is not seen there.
+        # The recording has an Orquesta workflow. The list shows its name, not its runner.
         st2.register_action({"name": "orquesta-basic", "pack": "examples", "runner_type": "noop"})
 
     def _ask(self, method: str, path: str, body: dict[str, Any], **headers: str) -> Any:
@@ -148,7 +152,7 @@ class Beside:
             self._ask("POST", "/apikeys", body)
 
     def before(self, line: str, ids: dict[str, str]) -> None:
-        """What happened before a line was typed."""
+        """Do what was done before a recorded line."""
         if line == "execution list -n 5":
             self.ran("examples.orquesta-basic")
             self.ran("core.local", cmd="date")
@@ -162,32 +166,32 @@ class Beside:
 
 
 def session() -> list[tuple[str, str]]:
-    """The lines that were typed, without ``st2``, and what came."""
+    """Return the recorded command lines without ``st2``, and their output."""
     text = (RECORDINGS / "st2_session.txt").read_text()
     lines = re.split(r"^\$ st2 ", text, flags=re.M)[1:]
-    return [(line, said) for line, _, said in (one.partition("\n") for one in lines)]
+    return [(line, output) for line, _, output in (one.partition("\n") for one in lines)]
 
 
 def words_of(line: str) -> list[str]:
-    """As the shell divided it; one command was in quotes."""
+    """Split a line as the shell did; one command was quoted."""
     return [word.replace("\0", " ") for word in line.replace("exit 3", "exit\0003").split()]
 
 
-def test_a_session_as_it_was_recorded(terminal: Terminal) -> None:
-    beside = Beside(terminal.st2)
-    beside.prepare()
+def test_recorded_session_has_the_same_output(terminal: Terminal) -> None:
+    surroundings = Surroundings(terminal.st2)
+    surroundings.prepare()
     typed = session()
     assert len(typed) == 29
     pending: list[tuple[subprocess.Popen[str], str]] = []
-    for line, said in typed:
-        # It looks every two seconds whether a run is over; other runs begin in the meantime.
+    for line, output in typed:
+        # ``st2 run`` polls every two seconds: let several of them run at once.
         if not line.startswith("run "):
             for process, expected in pending:
                 terminal.finish(process, expected)
             pending.clear()
-        beside.before(line, terminal.ids)
+        surroundings.before(line, terminal.ids)
         words = words_of(line.replace("{password}", terminal.st2.password))
-        pending.append((terminal.begin(words), said))
+        pending.append((terminal.begin(words), output))
         if words[0] == "auth":
             process, expected = pending.pop()
             terminal.environment["ST2_AUTH_TOKEN"] = terminal.finish(process, expected).strip()
@@ -195,7 +199,7 @@ def test_a_session_as_it_was_recorded(terminal: Terminal) -> None:
         terminal.finish(process, expected)
 
 
-def test_actions_and_the_output_of_one_that_runs(terminal: Terminal, tmp_path: Path) -> None:
+def test_action_is_created_and_its_output_tailed(terminal: Terminal, tmp_path: Path) -> None:
     terminal.environment["ST2_AUTH_TOKEN"] = terminal.st2.create_token()
     metadata = {
         "pack": "default",
@@ -208,13 +212,13 @@ def test_actions_and_the_output_of_one_that_runs(terminal: Terminal, tmp_path: P
     }
     file = tmp_path / "typed_in.json"
     file.write_text(json.dumps(metadata))
-    assert re.search(r"\| ref +\| default\.typed_in +\|", terminal.type("action", "create", str(file)))
-    listed = terminal.type("action", "list").splitlines()
+    assert re.search(r"\| ref +\| default\.typed_in +\|", terminal.run("action", "create", str(file)))
+    listed = terminal.run("action", "list").splitlines()
     refs = {line.split("|")[1].strip() for line in listed if line.startswith("|")}
     assert {"core.local", "core.noop", "default.typed_in"} <= refs
-    execution = _ID.findall(terminal.type("run", "default.typed_in", "-a"))[0]
-    told = terminal.type("execution", "tail", execution)
-    assert plain(told) == [
+    execution = _ID.findall(terminal.run("run", "default.typed_in", "-a"))[0]
+    tail = terminal.run("execution", "tail", execution)
+    assert plain(tail) == [
         "one",
         "two",
         "",
@@ -222,11 +226,11 @@ def test_actions_and_the_output_of_one_that_runs(terminal: Terminal, tmp_path: P
     ]
     wrong = {**metadata, "parameters": {"cmd": {"type": ["string", "null"]}}}
     file.write_text(json.dumps(wrong))
-    assert "is not one of" in terminal.type("action", "create", str(file), code=2)
+    assert "is not one of" in terminal.run("action", "create", str(file), code=2)
 
 
-def test_both_command_lines_see_the_same_run(tmp_path: Path) -> None:
-    """What ``st2`` starts, the unmodified ``mistral`` shows: the sandbox's Mistral is a real one."""
+def test_st2_and_mistral_show_the_same_workflow(tmp_path: Path) -> None:
+    """The unmodified ``mistral`` command line works with the sandbox's Mistral."""
     with Sandbox() as sandbox:
         assert sandbox.stackstorm is not None
         st2 = Terminal(sandbox.stackstorm, environment_of(sandbox.stackstorm, tmp_path))
@@ -244,10 +248,10 @@ def test_both_command_lines_see_the_same_run(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             return json.loads(done.stdout)
 
-        said = st2.type("run", "examples.mistral-basic", "cmd=echo hello")
-        assert "status: succeeded" in said
-        assert "hello" in said
-        listed = st2.type("execution", "list", "--showall")
+        output = st2.run("run", "examples.mistral-basic", "cmd=echo hello")
+        assert "status: succeeded" in output
+        assert "hello" in output
+        listed = st2.run("execution", "list", "--showall")
         assert [ref for ref in ("examples.mistral-basic", "core.local") if ref not in listed] == []
         assert "examples.mistral-basic" in {
             row["Name"] for row in mistral("workbook-list", "-f", "json")
@@ -267,5 +271,5 @@ def test_both_command_lines_see_the_same_run(tmp_path: Path) -> None:
         assert output["result"]["stdout"] == "hello"
 
 
-def test_a_wrong_password(terminal: Terminal) -> None:
-    assert "Invalid or missing credentials" in terminal.type("auth", "st2admin", "-p", "nope", code=1)
+def test_wrong_password_is_rejected(terminal: Terminal) -> None:
+    assert "Invalid or missing credentials" in terminal.run("auth", "st2admin", "-p", "nope", code=1)

@@ -1,4 +1,4 @@
-"""The story of the README, typed in a terminal with the unmodified ``st2`` command line."""
+"""The session of the quickstart, typed in a terminal with the unmodified ``st2`` command line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,101 +31,101 @@ from st2actions_mistral.model.workflow import WorkflowRef
 COLUMNS = 160
 BASIC = "examples.mistral-basic"
 
-AGAIN = """\
+RERUN = """\
 version: '2.0'
-name: examples.again
+name: examples.rerun
 workflows:
   main:
     input: [file]
     tasks:
-      look:
+      check:
         action: core.local
-        input: {cmd: "echo looked; test -e <% $.file %>"}
-        on-success: tell
-      tell:
+        input: {cmd: "echo checked; test -e <% $.file %>"}
+        on-success: report
+      report:
         action: st2.callback
         input: {state: SUCCESS, result: found}
 """
 
 
-def type_in_a_terminal(
+def run_in_terminal(
     command: Sequence[str], environment: dict[str, str], cwd: Path | None = None
 ) -> tuple[int, str]:
-    """Run a command with a terminal as its output: the exit code, and what is to be read there."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    """Run a command in a terminal; return its exit code and output."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=cwd
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, cwd=cwd
     )
-    os.close(theirs)
-    said = b""
-    with open(ours, "rb", buffering=0) as screen:
+    os.close(terminal)
+    output = b""
+    with open(controller, "rb", buffering=0) as screen:
         while True:
             try:
                 read = screen.read(65536)
-            except OSError:  # Linux's way to say that nobody has the terminal any more
+            except OSError:  # Linux reports the end of the last process like this
                 break
             if not read:
                 break
-            said += read
-    return process.wait(timeout=TIMEOUT), said.decode().replace("\r\n", "\n")
+            output += read
+    return process.wait(timeout=TIMEOUT), output.decode().replace("\r\n", "\n")
 
 
 @dataclass
-class Typist:
-    """Types ``st2`` at a sandbox."""
+class St2:
+    """Runs ``st2`` in a terminal, for a sandbox."""
 
     sandbox: Sandbox
     environment: dict[str, str]
-    printed: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
-    def __call__(self, *words: str, code: int = 0) -> str:
-        done, said = type_in_a_terminal([str(ST2), *words], self.environment)
-        self.printed.append(said)
-        assert done == code, said
-        return said
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        exit_code, output = run_in_terminal([str(ST2), *arguments], self.environment)
+        self.outputs.append(output)
+        assert exit_code == code, output
+        return output
 
-    def run(self, *words: str) -> str:
-        """``st2 run … -a``: the id of what was started."""
-        return self._id(self("run", *words, "-a"))
+    def run(self, *arguments: str) -> str:
+        """Start an action with ``st2 run … -a`` and return the execution id."""
+        return self._id(self("run", *arguments, "-a"))
 
-    def re_run(self, *words: str) -> str:
-        """``st2 execution re-run … -a``: the id of what was started."""
-        return self._id(self("execution", "re-run", *words, "-a"))
+    def re_run(self, *arguments: str) -> str:
+        """Re-run an execution with ``st2 execution re-run … -a`` and return the new id."""
+        return self._id(self("execution", "re-run", *arguments, "-a"))
 
     @staticmethod
-    def _id(said: str) -> str:
-        found = re.search(r"st2 execution get ([0-9a-f]{24})", said)
-        assert found, said
+    def _id(output: str) -> str:
+        found = re.search(r"st2 execution get ([0-9a-f]{24})", output)
+        assert found, output
         return found[1]
 
     def rows(self, *ids: str) -> dict[str, tuple[str, str]]:
-        """Action and status of executions, as ``st2 execution list`` shows them."""
-        said = self("execution", "list", "--showall", "-a", "id", "action.ref", "status")
+        """Return action and status of executions, as ``st2 execution list`` shows them."""
+        output = self("execution", "list", "--showall", "-a", "id", "action.ref", "status")
         rows = {}
-        for line in said.splitlines():
+        for line in output.splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if len(cells) == 3 and cells[0] in ids:
                 rows[cells[0]] = (cells[1], cells[2].partition(" ")[0])
         return rows
 
     def child_of(self, parent: str) -> str:
-        """The id of the only child, once there is one."""
-        (child,) = eventually(lambda: self.sandbox.st2.children(parent), "the child is there")
+        """Wait for the only child execution and return its id."""
+        (child,) = eventually(lambda: self.sandbox.st2.children(parent), "the child execution exists")
         return str(child["id"])
 
     def until(self, execution: str, status: str) -> dict[str, Any]:
-        """The execution, once StackStorm shows it with this status."""
+        """Wait until an execution has a status, and return it."""
 
         def reached() -> dict[str, Any] | None:
             found = self.sandbox.st2.get_execution(execution)
             return found if found and found["status"] == status else None
 
-        found: dict[str, Any] = eventually(reached, f"{execution} {status}")
+        found: dict[str, Any] = eventually(reached, f"execution {execution} is {status}")
         return found
 
     def workflow(self, execution: str, state: str) -> WorkflowRef:
-        """The workflow of an execution, once Mistral shows it with this state."""
+        """Wait until the workflow of an execution has a state, and return the workflow."""
 
         def reached() -> WorkflowRef | None:
             parent = self.sandbox.st2.get_execution(execution)
@@ -132,15 +133,15 @@ class Typist:
             found = self.sandbox.mistral.get_execution(ref.execution_id) if ref else None
             return ref if found and found["state"] == state else None
 
-        found: WorkflowRef = eventually(reached, f"the workflow of {execution} {state}")
+        found: WorkflowRef = eventually(reached, f"the workflow of {execution} is {state}")
         return found
 
 
 @pytest.fixture(scope="module")
-def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
-    """At a sandbox with two actions, each made by typing."""
+def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
+    """Start a sandbox, and create two actions in it with ``st2``."""
     assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
-    folder = tmp_path_factory.mktemp("story")
+    folder = tmp_path_factory.mktemp("session")
     with Sandbox(
         folder / "sandbox", register_examples=False, relay_options="resync_interval = 1"
     ) as sandbox:
@@ -148,23 +149,23 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
         assert sandbox.packs
         environment = environment_of(sandbox.stackstorm, folder)
         environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
-        type_ = Typist(sandbox, environment)
-        type_("action", "create", str(examples.find(BASIC).metadata))
-        (sandbox.packs / "examples" / "actions" / "again.yaml").write_text(AGAIN)
+        st2 = St2(sandbox, environment)
+        st2("action", "create", str(examples.find(BASIC).metadata))
+        (sandbox.packs / "examples" / "actions" / "rerun.yaml").write_text(RERUN)
         metadata = {
             "pack": "examples",
-            "name": "again",
+            "name": "rerun",
             "runner_type": "mistral-v2",
-            "entry_point": "again.yaml",
+            "entry_point": "rerun.yaml",
             "parameters": {"file": {"type": "string", "required": True}},
         }
-        (folder / "again.json").write_text(json.dumps(metadata))
-        type_("action", "create", str(folder / "again.json"))
-        yield type_
-        assert environment["ST2_API_KEY"] not in "".join(type_.printed)
+        (folder / "rerun.json").write_text(json.dumps(metadata))
+        st2("action", "create", str(folder / "rerun.json"))
+        yield st2
+        assert environment["ST2_API_KEY"] not in "".join(st2.outputs)
 
 
-def test_a_workflow_and_its_child_succeed(st2: Typist) -> None:
+def test_workflow_and_its_child_execution_succeed(st2: St2) -> None:
     parent = st2.run(BASIC, "cmd=date +%F")
     st2.until(parent, "succeeded")
     child = st2.child_of(parent)
@@ -176,12 +177,12 @@ def test_a_workflow_and_its_child_succeed(st2: Typist) -> None:
     assert re.search(r"^status: succeeded", shown, re.M)
     assert f"output: '{date.today().isoformat()}'" in shown
     assert "workflow_name: examples.mistral-basic.main" in shown
-    # It draws the tree of a workflow of StackStorm's own runners only.
+    # It shows a tree only for workflows of StackStorm's own runners.
     shown = st2("execution", "get", parent, "--attr", "children")
     assert re.search(rf"^children: *\n +- {child}$", shown, re.M)
 
 
-def test_st2_draws_the_tree_of_a_workflow_of_another_runner_above_one_of_ours(st2: Typist) -> None:
+def test_tree_of_an_orquesta_workflow_shows_the_mistral_workflow_in_it(st2: St2) -> None:
     assert st2.sandbox.stackstorm
     st2.sandbox.stackstorm.register_runner(
         "orquesta", lambda request: RunResult("running", {"note": "started"})
@@ -191,7 +192,7 @@ def test_st2_draws_the_tree_of_a_workflow_of_another_runner_above_one_of_ours(st
     )
     outer = st2.run("examples.outer")
     st2.until(outer, "running")
-    # As Orquesta makes the execution of a task.
+    # As Orquesta creates the execution of a task.
     context = {"parent": {"execution_id": outer}, "orquesta": {"task_name": "inner"}}
     made = requests.post(
         f"{st2.sandbox.st2_settings.api_url}/executions",
@@ -203,15 +204,15 @@ def test_st2_draws_the_tree_of_a_workflow_of_another_runner_above_one_of_ours(st
     st2.until(inner, "succeeded")
     st2.sandbox.st2.finish(outer, "succeeded", {"output": None})
     shown = st2("execution", "get", outer)
-    drawn = [
+    rows = [
         [cell.strip() for cell in line.strip("|").split("|")][2:4]
         for line in shown.splitlines()
         if re.match(r"\| \W*[0-9a-f]{24}", line)
     ]
-    assert drawn == [["inner", BASIC], ["run-cmd", "core.local"]]
+    assert rows == [["inner", BASIC], ["run-cmd", "core.local"]]
 
 
-def test_what_st2_shows_of_the_runner_and_the_action(st2: Typist) -> None:
+def test_st2_shows_the_runner_and_the_action(st2: St2) -> None:
     assert re.search(r"^\| [0-9a-f]{24} \| mistral-v2 +\|", st2("runner", "list"), re.M)
     shown = st2("runner", "get", "mistral-v2")
     assert "st2actions_mistral.runner" in shown
@@ -220,42 +221,53 @@ def test_what_st2_shows_of_the_runner_and_the_action(st2: Typist) -> None:
     assert "already exists" in st2("action", "create", str(examples.find(BASIC).metadata), code=2)
 
 
-def test_an_action_is_changed_and_deleted(st2: Typist, tmp_path: Path) -> None:
+def test_action_is_changed_and_deleted(st2: St2, tmp_path: Path) -> None:
     metadata = {
         "pack": "examples",
-        "name": "gone",
+        "name": "temporary",
         "runner_type": "mistral-v2",
-        "entry_point": "no.yaml",
+        "entry_point": "missing.yaml",
     }
-    file = tmp_path / "gone.json"
+    file = tmp_path / "temporary.json"
     file.write_text(json.dumps(metadata))
     st2("action", "create", str(file))
     file.write_text(json.dumps({**metadata, "description": "has no file"}))
-    assert "has no file" in st2("action", "update", "examples.gone", str(file))
-    failed = st2.until(st2.run("examples.gone"), "failed")
-    assert "no.yaml cannot be read" in failed["result"]["error"]
-    assert "successfully deleted" in st2("action", "delete", "examples.gone")
-    assert "not found" in st2("action", "get", "examples.gone", code=1)
+    assert "has no file" in st2("action", "update", "examples.temporary", str(file))
+    failed = st2.until(st2.run("examples.temporary"), "failed")
+    assert "missing.yaml cannot be read" in failed["result"]["error"]
+    assert "successfully deleted" in st2("action", "delete", "examples.temporary")
+    assert "not found" in st2("action", "get", "examples.temporary", code=1)
 
 
-def test_a_workflow_of_ones_own_as_the_manual_has_it(st2: Typist, tmp_path: Path) -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
-    section = manual[manual.index("## A workflow of your own") :]
-    blocks = dict(reversed(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.M | re.S)))
+def code_blocks(guide: str) -> list[tuple[str, str]]:
+    """Return language and text of the code blocks of a guide."""
+    text = (Path(__file__).parents[2] / "docs" / "guides" / guide).read_text(encoding="utf-8")
+    found = re.findall(r"^( *)```(\w+)\n(.*?)^\1```$", text, re.M | re.S)
+    return [(language, textwrap.dedent(block)) for _, language, block in found]
+
+
+def test_workflow_of_the_guide_runs_and_is_re_run(st2: St2, tmp_path: Path) -> None:
+    blocks = code_blocks("write-a-workflow.md")
+    text, metadata = (
+        next(block for language, block in blocks if language == wanted) for wanted in ("yaml", "json")
+    )
+    commands = "".join(block for language, block in code_blocks("sandbox.md") if language == "console")
+    create, run, *_ = re.findall(r"^\$ st2 (.+)$", commands, re.M)
+    assert create == "action create hello.json"
     assert st2.sandbox.packs
     workbook = st2.sandbox.packs / "examples" / "actions" / "hello.yaml"
-    workbook.write_text(blocks["yaml"])
-    (tmp_path / "hello.json").write_text(blocks["json"])
-    create, run, *_ = re.findall(r"^\$ st2 (.+)$", blocks["console"], re.M)
-    assert create == "action create hello.json"
+    workbook.write_text(text)
+    (tmp_path / "hello.json").write_text(metadata)
     st2("action", "create", str(tmp_path / "hello.json"))
     parent = st2.run(*run.removeprefix("run ").removesuffix(" -a").split())
-    assert st2.until(parent, "succeeded")["result"]["output"] == "Hello, Ada!"
-    workbook.write_text(blocks["yaml"].replace("Hello", "Bye"))
-    assert st2.until(st2.re_run(parent), "succeeded")["result"]["output"] == "Bye, Ada!"
+    output = st2.until(parent, "succeeded")["result"]["output"]
+    assert output == {"greeting": "Hello, Ada!"}
+    workbook.write_text(text.replace("Hello", "Bye"))
+    output = st2.until(st2.re_run(parent), "succeeded")["result"]["output"]
+    assert output == {"greeting": "Bye, Ada!"}
 
 
-def test_a_cancelled_workflow_ends_on_both_sides(st2: Typist) -> None:
+def test_cancelled_workflow_is_final_in_both_systems(st2: St2) -> None:
     parent = st2.run(BASIC, "cmd=sleep 600")
     child = st2.child_of(parent)
     st2.until(child, "running")
@@ -268,83 +280,83 @@ def test_a_cancelled_workflow_ends_on_both_sides(st2: Typist) -> None:
     assert [task["name"] for task in tasks] == ["run-cmd"]
 
 
-def test_a_whole_workflow_is_run_again(st2: Typist) -> None:
+def test_workflow_is_re_run(st2: St2) -> None:
     first = st2.run(BASIC, "cmd=echo once")
     st2.until(first, "succeeded")
     second = st2.re_run(first)
-    again = st2.until(second, "succeeded")
-    assert again["result"]["output"] == "once"
-    assert again["context"]["re-run"] == {"ref": first}
+    rerun = st2.until(second, "succeeded")
+    assert rerun["result"]["output"] == "once"
+    assert rerun["context"]["re-run"] == {"ref": first}
     assert st2.workflow(first, "SUCCESS") != st2.workflow(second, "SUCCESS")
     other = st2.until(st2.re_run(first, "cmd=echo twice"), "succeeded")
     assert other["result"]["output"] == "twice"
 
 
-def test_a_task_is_run_again_in_the_workflow_in_which_it_failed(st2: Typist, tmp_path: Path) -> None:
+def test_task_is_re_run_in_its_workflow(st2: St2, tmp_path: Path) -> None:
     file = tmp_path / "there"
-    first = st2.run("examples.again", f"file={file}")
+    first = st2.run("examples.rerun", f"file={file}")
     failed = st2.workflow(first, "ERROR")
-    ended = st2.until(first, "failed")
-    assert [(task["name"], task["state"]) for task in ended["result"]["tasks"]] == [("look", "ERROR")]
+    final = st2.until(first, "failed")
+    assert [(task["name"], task["state"]) for task in final["result"]["tasks"]] == [("check", "ERROR")]
     file.touch()
-    # StackStorm itself keeps this option for its own workflows …
-    told = st2("execution", "re-run", first, "--tasks", "look", code=1)
-    assert "Task option is only supported for Orquesta workflows." in told
-    # … and has no objection to a parameter of the runner.
-    second = st2.re_run(first, "tasks=look")
-    again = st2.until(second, "succeeded")
-    assert again["result"]["output"] == "found"
+    # StackStorm accepts this option for Orquesta only …
+    message = st2("execution", "re-run", first, "--tasks", "check", code=1)
+    assert "Task option is only supported for Orquesta workflows." in message
+    # … but it accepts a parameter of the runner.
+    second = st2.re_run(first, "tasks=check")
+    rerun = st2.until(second, "succeeded")
+    assert rerun["result"]["output"] == "found"
     assert st2.workflow(second, "SUCCESS") == failed
     child = st2.child_of(second)
     assert st2.rows(child) == {child: ("core.local", "succeeded")}
 
 
-def test_pausing_is_not_for_this_runner(st2: Typist) -> None:
+def test_pause_and_resume_are_rejected(st2: St2) -> None:
     parent = st2.run(BASIC, "cmd=sleep 600")
     st2.until(st2.child_of(parent), "running")
     for word, verb in (("pause", "pause"), ("resume", "resume")):
-        told = st2("execution", word, parent, code=1)
-        assert f"Unable to {verb} liveaction" in told
-        assert 'it is not supported by the "mistral-v2" runner.' in told
+        message = st2("execution", word, parent, code=1)
+        assert f"Unable to {verb} liveaction" in message
+        assert 'it is not supported by the "mistral-v2" runner.' in message
     st2("execution", "cancel", parent)
     st2.until(parent, "canceled")
 
 
-def test_the_demo_types_it_all(tmp_path: Path) -> None:
-    """What ``make demo`` runs, with an ``st2`` that notes how it was called."""
-    noted, noting = tmp_path / "noted", tmp_path / "st2"
-    noting.write_text(
-        f'#!/bin/sh\necho "$@" >>{noted}\necho "$ST2_API_KEY" >{tmp_path}/key\nexec {ST2} "$@"\n'
+def test_demo_runs_the_commands_of_the_quickstart(tmp_path: Path) -> None:
+    """Run the command of ``make demo``, with an ``st2`` that logs its arguments."""
+    log, logging_st2 = tmp_path / "log", tmp_path / "st2"
+    logging_st2.write_text(
+        f'#!/bin/sh\necho "$@" >>{log}\necho "$ST2_API_KEY" >{tmp_path}/key\nexec {ST2} "$@"\n'
     )
-    noting.chmod(0o755)
-    demo = [str(Path(sys.executable).with_name("st2-mistral")), "demo", "--st2", str(noting)]
+    logging_st2.chmod(0o755)
+    demo = [str(Path(sys.executable).with_name("st2-mistral")), "demo", "--st2", str(logging_st2)]
     environment = {**os.environ, "TERM": "xterm", "ST2_AUTH_TOKEN": "of another StackStorm"}
     root = examples.folder().parents[1]
-    code, said = type_in_a_terminal([*demo, BASIC, "cmd=date +%F"], environment, cwd=root)
-    assert code == 0, said
-    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
-    parent = re.search(r"st2 execution get ([0-9a-f]{24})", said)
-    assert parent, said
+    code, output = run_in_terminal([*demo, BASIC, "cmd=date +%F"], environment, cwd=root)
+    assert code == 0, output
+    output = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+    parent = re.search(r"st2 execution get ([0-9a-f]{24})", output)
+    assert parent, output
     lines = [
         "action create examples/actions/mistral-basic.json",
         "run examples.mistral-basic cmd=date +%F -a",
         "execution list --showall",
         f"execution get {parent[1]}",
     ]
-    assert noted.read_text().splitlines() == lines
-    typed = re.findall(r"^\$ st2 (.+?) *$", said, re.M)
-    assert typed == [line.replace("cmd=date +%F", "'cmd=date +%F'") for line in lines]
-    ended = re.findall(r"^\| [0-9a-f]{24} \| (\S+) .*\| st2admin +\| (\w+) \(", said, re.M)
-    assert [status for _, status in ended] == ["succeeded", "succeeded"]
-    assert "core.local running" in said
-    assert f"output: '{date.today().isoformat()}'" in said
+    assert log.read_text().splitlines() == lines
+    commands = re.findall(r"^\$ st2 (.+?) *$", output, re.M)
+    assert commands == [line.replace("cmd=date +%F", "'cmd=date +%F'") for line in lines]
+    rows = re.findall(r"^\| [0-9a-f]{24} \| (\S+) .*\| st2admin +\| (\w+) \(", output, re.M)
+    assert [status for _, status in rows] == ["succeeded", "succeeded"]
+    assert "core.local running" in output
+    assert f"output: '{date.today().isoformat()}'" in output
     key = (tmp_path / "key").read_text().strip()
     assert len(key) > 20
-    assert key not in said
-    assert key not in noted.read_text()
+    assert key not in output
+    assert key not in log.read_text()
 
 
-def test_a_demo_that_fails_says_so(tmp_path: Path) -> None:
+def test_demo_reports_a_failed_workflow(tmp_path: Path) -> None:
     demo = [str(Path(sys.executable).with_name("st2-mistral")), "demo", "--st2", str(ST2)]
     done = subprocess.run(
         [*demo, "mistral-basic", "cmd=exit 4"],
@@ -360,13 +372,13 @@ def test_a_demo_that_fails_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("st2", "told"),
+    ("st2", "message"),
     [
         ("/nonexistent/st2", "--st2: there is no command '/nonexistent/st2'."),
         ("false", "st2 action create"),
     ],
 )
-def test_an_st2_that_cannot_be_used(st2: str, told: str) -> None:
+def test_demo_reports_an_st2_that_fails(st2: str, message: str) -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("st2-mistral")), "demo", "--st2", st2],
         capture_output=True,
@@ -375,5 +387,5 @@ def test_an_st2_that_cannot_be_used(st2: str, told: str) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
