@@ -1,14 +1,14 @@
-# make demo: see a Mistral workflow run StackStorm actions. make test: all tests that need no service.
-# make e2e: the tests with real processes, which need RabbitMQ and MariaDB. All of them make .venv.
+# make demo runs an example. make test runs all tests that need no service. make e2e runs the tests with
+# RabbitMQ and MariaDB. Each target creates .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Children of the long fault run.
+# Child executions of the long fault run.
 SOAK := 2000
 
-# Versions of Mistral that make e2e runs.
+# Versions of Mistral that make e2e tests.
 VERSIONS := 23.0.0 20.2.0
 
 .PHONY: demo sandbox test lint docs faults soak e2e e2e-all bench clean
@@ -19,14 +19,14 @@ demo: $(VENV)/.sandbox $(VENV)-st2client/.made
 sandbox: $(VENV)/.sandbox $(VENV)-st2client/.made
 	@$(BIN)/st2-mistral sandbox
 
-# Those of one file share a sandbox. Three files at once suit two processors, for they wait much of the time; the
-# long ones go first.
+# The tests of a file share a sandbox. They often wait: three files at once use two processors. The long ones
+# are first.
 test: lint $(VENV)-st2client/.made
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
-	@echo "The tests with real processes were not run: 'make e2e' does (it needs RabbitMQ and MariaDB)."
+	@echo "Not run: the tests with real processes. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."
 
-# What breaks on purpose: sockets, processes, clocks. soak is the long form, and prints what it did. They
-# wait most of the time, so that four at once suit two processors.
+# Tests that break sockets, processes and clocks. soak is the long form, with a report. They mostly wait: four
+# files at once use two processors.
 faults: $(VENV)/.test
 	$(BIN)/python -m pytest -n 4 --dist loadfile tests/faults
 
@@ -72,7 +72,7 @@ $(VENV)/.docs: $(VENV)/.test
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
-# Its pins contradict Mistral's, so that it needs an environment of its own.
+# It needs a virtualenv of its own: its pins conflict with Mistral's.
 $(VENV)-st2client/.made:
 	@echo "Installing StackStorm's command line into $(VENV)-st2client."
 	@$(PYTHON) -m venv $(VENV)-st2client

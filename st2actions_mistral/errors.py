@@ -5,7 +5,6 @@
     St2MistralError
     ├── InputError            an input of a workflow or a caller is invalid
     ├── ConfigError           an option is missing or contradicts another
-    ├── SandboxError          a part of the sandbox did not start or stop
     └── RemoteError           a request failed: ``method``, ``url``, ``reason``
         ├── NotSent           the server never received the request
         ├── OutcomeUnknown    the server may or may not have acted
@@ -57,10 +56,6 @@ class InputError(St2MistralError):
 
 class ConfigError(St2MistralError):
     """An option is missing, malformed or contradicts another; the text names it."""
-
-
-class SandboxError(St2MistralError):
-    """A part of the sandbox did not start, or ended by itself."""
 
 
 class RemoteError(St2MistralError):

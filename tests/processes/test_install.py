@@ -1,4 +1,4 @@
-"""The ways to install, each in a virtualenv of Mistral and used from an empty folder."""
+"""Installation by wheel, sdist and repository into virtualenvs of Mistral and StackStorm."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ print(json.dumps({"entry_point": found.value, "yaml": str(yaml)}))
 
 @dataclass(frozen=True)
 class Place:
-    """A virtualenv of a Mistral of its own, and an empty folder to be in."""
+    """A virtualenv with Mistral, and an empty working directory."""
 
     venv: venvs.Venv
     empty: Path
@@ -84,7 +84,7 @@ def source_of(way: str, distribution: venvs.Distribution, folder: Path) -> Path:
 
 
 def options(sample: str) -> set[tuple[str, str]]:
-    """Groups and names. The help texts of keystoneauth's options change with its version."""
+    """Return groups and names. The help texts of keystoneauth's options change with its version."""
     found, group = set(), ""
     for line in sample.splitlines():
         if heading := re.fullmatch(r"\[(\w+)\]", line):
@@ -95,12 +95,12 @@ def options(sample: str) -> set[tuple[str, str]]:
 
 
 def own_group(sample: str) -> str:
-    """The group whose options are all ours, with their help."""
+    """Return the group ``[st2]`` with its help: all its options are this package's."""
     return sample.split("[st2]")[1].split("[st2_relay]")[0]
 
 
 @pytest.mark.parametrize("way", ["wheel", "sdist", "repository"])
-def test_it_works_and_it_leaves(
+def test_package_works_and_is_uninstalled_completely(
     place: Place, distribution: venvs.Distribution, tmp_path: Path, way: str
 ) -> None:
     packages, files = place.venv.freeze(), place.venv.files()
@@ -109,7 +109,7 @@ def test_it_works_and_it_leaves(
     place.pip("install", "--quiet", source_of(way, distribution, tmp_path))
 
     place.pip("check")
-    # Mistral brings all that the two actions need: nothing came along, and nothing changed.
+    # Mistral has all requirements of the two actions: nothing else was installed or changed.
     assert [line for line in place.venv.freeze() - packages if not line.startswith(NAME)] == []
     assert packages <= place.venv.freeze()
 
@@ -128,11 +128,11 @@ def test_it_works_and_it_leaves(
 
     assert "relay" in place.run("st2-mistral", "--help")
 
-    # No server that runs commands came along.
+    # No server that runs commands is installed.
     assert not [path for path in place.venv.files() - files if "sandbox" in path]
-    said = place.run("st2-mistral", "sandbox", "--st2-port", "0", check=False)
-    assert "pip install st2-mistral-sandbox" in said
-    assert "Traceback" not in said
+    output = place.run("st2-mistral", "sandbox", "--st2-port", "0", check=False)
+    assert "pip install st2-mistral-sandbox" in output
+    assert "Traceback" not in output
 
     place.pip("uninstall", "--yes", NAME)
 
@@ -141,11 +141,11 @@ def test_it_works_and_it_leaves(
     assert list(place.empty.iterdir()) == []
 
 
-def test_the_relay_says_which_extra_it_needs(place: Place, distribution: venvs.Distribution) -> None:
+def test_relay_names_the_extra_that_it_needs(place: Place, distribution: venvs.Distribution) -> None:
     place.pip("install", "--quiet", distribution.wheel)
-    said = place.run("st2-mistral", "relay", "--config-file", "/dev/null", check=False)
-    assert "pip install '.[relay]'" in said
-    assert "Traceback" not in said
+    output = place.run("st2-mistral", "relay", "--config-file", "/dev/null", check=False)
+    assert "pip install '.[relay]'" in output
+    assert "Traceback" not in output
 
     before = place.venv.freeze()
     place.pip("install", "--quiet", f"{distribution.wheel}[relay]")
@@ -154,10 +154,10 @@ def test_the_relay_says_which_extra_it_needs(place: Place, distribution: venvs.D
     assert {line.split("==")[0] for line in place.venv.freeze() - before} == set()
 
 
-def test_stackstorms_virtualenv_stays_as_it_is(
+def test_virtualenv_of_stackstorm_is_not_changed(
     distribution: venvs.Distribution, working_folder: Path
 ) -> None:
-    """Its pins, for StackStorm itself is in no package index. With it, see docs/workflows.md."""
+    """The virtualenv has StackStorm's pins only: StackStorm is in no package index."""
     venv = venvs.stackstorm().copy(working_folder / "install-stackstorm")
     packages, files = venv.freeze(), venv.files()
     venv.pip("check")
@@ -177,9 +177,7 @@ def test_stackstorms_virtualenv_stays_as_it_is(
 
 
 @pytest.mark.parametrize("version", [v for v in venvs.versions() if int(v.split(".")[0]) >= 22])
-def test_the_sandbox_brings_its_examples(
-    place: Place, distribution: venvs.Distribution, version: str
-) -> None:
+def test_sandbox_has_its_examples(place: Place, distribution: venvs.Distribution, version: str) -> None:
     place.pip("install", "--quiet", distribution.wheel, distribution.sandbox_wheel)
     place.pip("check")
     assert f"mistral=={version}" in place.venv.freeze()

@@ -1,4 +1,4 @@
-"""What others rely on: names, options, entry points, and that importing does nothing."""
+"""Public names, options and entry points, and imports without side effects."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def entry_points(distribution: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_entry_points_are_these() -> None:
+def test_entry_points() -> None:
     assert entry_points(DISTRIBUTION) == {
         "console_scripts": ["st2-mistral = st2actions_mistral.cli.main:main"],
         "mistral.actions": [
@@ -78,7 +78,7 @@ def test_the_entry_points_are_these() -> None:
     }
 
 
-def test_the_entry_points_of_the_sandbox_are_its_two_commands() -> None:
+def test_entry_points_of_the_sandbox() -> None:
     assert entry_points(SANDBOX) == {
         "st2actions_mistral.commands": [
             "demo = st2_mistral_sandbox.commands.demo",
@@ -87,7 +87,7 @@ def test_the_entry_points_of_the_sandbox_are_its_two_commands() -> None:
     }
 
 
-def test_both_distributions_have_one_version_and_the_sandbox_requires_it() -> None:
+def test_sandbox_requires_the_package_in_its_own_version() -> None:
     version = importlib.metadata.version(DISTRIBUTION)
     assert importlib.metadata.version(SANDBOX) == version
     requirements = importlib.metadata.requires(SANDBOX) or []
@@ -103,11 +103,11 @@ def test_no_extra_for_users_requires_a_server() -> None:
 
 
 @pytest.mark.parametrize("name", st2_mistral_sandbox.__all__)
-def test_the_sandbox_exports_its_public_names(name: str) -> None:
+def test_public_name_of_the_sandbox_is_imported_on_first_use(name: str) -> None:
     assert getattr(st2_mistral_sandbox, name).__name__ == name
 
 
-def test_the_public_names_of_the_sandbox_are_these() -> None:
+def test_public_names_of_the_sandbox() -> None:
     assert st2_mistral_sandbox.__all__ == [
         "RunRequest",
         "RunResult",
@@ -134,7 +134,7 @@ def test_every_entry_point_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["st2.action", "st2.callback"])
-def test_mistral_finds_the_actions_as_it_looks_for_them(name: str) -> None:
+def test_mistral_finds_the_actions(name: str) -> None:
     from mistral_lib.actions import Action
 
     manager: stevedore.DriverManager[Any] = stevedore.DriverManager("mistral.actions", name)
@@ -143,7 +143,7 @@ def test_mistral_finds_the_actions_as_it_looks_for_them(name: str) -> None:
     assert len(plugin.__doc__ or "") > 100
 
 
-def test_the_options_are_these() -> None:
+def test_options_and_their_defaults() -> None:
     listed = {group: {opt.name: opt.default for opt in opts} for group, opts in config.list_opts()}
     # Beside the relay's own there are keystoneauth's.
     keystone = {"auth_type", "auth_section", "auth-url", "username", "password", "project-name"}
@@ -180,7 +180,7 @@ def test_the_options_are_these() -> None:
     }
 
 
-def test_what_is_secret_is_marked_so_and_everything_is_explained() -> None:
+def test_secret_options_are_marked_and_all_have_help() -> None:
     opts = [opt for _, group in config.list_opts() for opt in group]
     assert {opt.name for opt in opts if opt.secret} == {
         "api_key",
@@ -198,7 +198,7 @@ def test_what_is_secret_is_marked_so_and_everything_is_explained() -> None:
         ("st2actions_mistral.runner", "st2.conf.sample"),
     ],
 )
-def test_the_sample_configuration_is_what_the_generator_writes_now(namespace: str, name: str) -> None:
+def test_sample_configuration_is_up_to_date(namespace: str, name: str) -> None:
     conf = cfg.ConfigOpts()
     generator.register_cli_opts(conf)
     conf(["--namespace", namespace], default_config_files=[])
@@ -208,23 +208,23 @@ def test_the_sample_configuration_is_what_the_generator_writes_now(namespace: st
     assert sample.read_text().strip() == written.getvalue().strip()
 
 
-def test_the_sample_configuration_can_be_read() -> None:
+def test_sample_configuration_is_valid() -> None:
     sample = config.read_files([str(ROOT / "etc" / "st2actions-mistral.conf.sample")])
     assert config.load_settings(sample) == config.load_settings(config.read_files(["/dev/null"]))
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_package_is_marked_as_typed() -> None:
     assert importlib.resources.files(st2actions_mistral).joinpath("py.typed").is_file()
 
 
-def test_the_core_requirements_are_few() -> None:
+def test_core_requirements() -> None:
     requirements = importlib.metadata.requires(DISTRIBUTION) or []
     core = {line.split(">=")[0] for line in requirements if "extra ==" not in line}
     # Mistral has mistral-lib, and StackStorm's virtualenv is not to get it.
     assert core == {"oslo.config", "requests", "stevedore", "tenacity"}
 
 
-def test_importing_registers_no_option_opens_no_socket_and_starts_no_thread() -> None:
+def test_import_registers_no_option_opens_no_socket_and_starts_no_thread() -> None:
     seen = in_a_fresh_process(
         f"""
         import importlib, json, sys
@@ -251,7 +251,7 @@ def test_importing_registers_no_option_opens_no_socket_and_starts_no_thread() ->
     assert seen[1:] == [[], []]
 
 
-def test_what_runs_inside_mistral_needs_no_extra() -> None:
+def test_code_that_runs_in_mistral_needs_no_extra() -> None:
     names = [
         name
         for name in modules("actions", "client", "config", "errors", "model")
@@ -270,7 +270,7 @@ def test_what_runs_inside_mistral_needs_no_extra() -> None:
     assert imported == len(names) > 12
 
 
-def test_the_clients_know_neither_oslo_nor_mistral() -> None:
+def test_clients_import_neither_oslo_nor_mistral() -> None:
     seen = in_a_fresh_process(
         f"""
         import importlib, json, sys
