@@ -7,7 +7,7 @@ from collections.abc import Callable
 from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
-from st2actions_mistral.model.workflow import workflow_of
+from st2actions_mistral.model.links import workflow_of
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.metadata import metadata

@@ -15,8 +15,8 @@ from st2actions_mistral.config import load_bridge_settings
 from st2actions_mistral.errors import InputError, St2MistralError, as_result
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds, St2Context
+from st2actions_mistral.model.links import RUNNER
 from st2actions_mistral.model.result import parent_result
-from st2actions_mistral.model.workflow import RUNNER
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from st2actions_mistral.bridge.rejection import breaks_on
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef
 from st2actions_mistral.model.result import truncate_parent_result
-from st2actions_mistral.model.workflow import WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
-from st2actions_mistral.model.workflow import CONTEXT_KEY, RUNNER, WorkflowRef
+from st2actions_mistral.model.links import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
 

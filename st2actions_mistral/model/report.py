@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.links import WorkflowRef
+from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.model.result import parent_result, truncate
-from st2actions_mistral.model.workflow import WorkflowRef, decoded, has_items
 
 # Bytes of JSON. StackStorm's documents may have 16 MB and hold a result once. A listing with results
 # should not take too long.

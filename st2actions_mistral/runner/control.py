@@ -5,7 +5,7 @@ from __future__ import annotations
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
-from st2actions_mistral.model.workflow import reports_to, workflow_execution_id, workflow_of
+from st2actions_mistral.model.links import reports_to, workflow_execution_id, workflow_of
 
 
 def cancel(mistral: MistralClient, workflow_execution_id: str) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from st2actions_mistral.model.context import is_signed, sign
-from st2actions_mistral.model.workflow import RUNNER
+from st2actions_mistral.model.links import RUNNER
 from st2actions_mistral.runner.request import WorkflowRequest
 
 

@@ -23,7 +23,7 @@ from st2common.util import action_db
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
-from st2actions_mistral.model.workflow import workflow_of
+from st2actions_mistral.model.links import workflow_of
 from st2actions_mistral.runner import control, options
 from st2actions_mistral.runner.catalogue import ActionCatalogue, Parameters
 from st2actions_mistral.runner.metadata import metadata

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.workflow import decoded, has_items, reports_to, started_for
+from st2actions_mistral.model.links import reports_to, started_for
+from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 
 _ABSENT: Final = object()

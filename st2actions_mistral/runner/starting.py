@@ -21,13 +21,8 @@ from st2actions_mistral.errors import (
     St2MistralError,
     as_result,
 )
-from st2actions_mistral.model.workflow import (
-    DESCRIPTION,
-    WorkflowRef,
-    decoded,
-    has_items,
-    workflow_execution_id,
-)
+from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.runner import checks, rerun
 from st2actions_mistral.runner.environment import environment, is_from_us
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest

@@ -17,7 +17,7 @@ from support.waiting import eventually
 from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.cli.main import main
 from st2actions_mistral.errors import St2MistralError
-from st2actions_mistral.model.workflow import DESCRIPTION, WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 
 WORKFLOW = {
     "pack": "tests",

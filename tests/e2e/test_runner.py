@@ -17,7 +17,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, InputError, NotSent
 from st2actions_mistral.model import states
-from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Started, Starter, failure

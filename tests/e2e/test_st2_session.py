@@ -26,7 +26,7 @@ from support.waiting import TIMEOUT, eventually
 from st2_mistral_sandbox import examples
 from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunResult
-from st2actions_mistral.model.workflow import WorkflowRef
+from st2actions_mistral.model.links import WorkflowRef
 
 COLUMNS = 160
 BASIC = "examples.mistral-basic"

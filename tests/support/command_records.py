@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from st2actions_mistral.model.workflow import WorkflowRef
+from st2actions_mistral.model.links import WorkflowRef
 from support.breaking_servers import answer
 
 EXECUTION = "6b03c160746e6986596007f7"

@@ -11,8 +11,8 @@ from typing import Any
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
 from st2actions_mistral.relay.records import action_of
 
 SITE = "here"

@@ -11,8 +11,8 @@ from st2actions_mistral import config
 from st2actions_mistral.cli.common import add_config_file, require_extra
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, reports_to
 from st2actions_mistral.model.project import foreign
-from st2actions_mistral.model.workflow import WorkflowRef, reports_to
 
 if TYPE_CHECKING:
     from st2actions_mistral.client.mistral import MistralClient

@@ -20,9 +20,9 @@ from st2actions_mistral.errors import (
     St2MistralError,
 )
 from st2actions_mistral.model import states
+from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import Foreign, Scope, foreign
 from st2actions_mistral.model.result import fit, is_omitted, task_result
-from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay.records import ACTION_NAME, action_of
 
 

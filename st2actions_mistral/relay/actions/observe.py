@@ -17,8 +17,8 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import Scope, foreign
-from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay.actions.decide import Inputs, Look, Place, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.coalesce import Coalesced

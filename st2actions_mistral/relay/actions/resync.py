@@ -14,8 +14,8 @@ from typing import Any, Final
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
+from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import foreign
-from st2actions_mistral.model.workflow import has_items
 from st2actions_mistral.relay.actions.decide import Rules
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver

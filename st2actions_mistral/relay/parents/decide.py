@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
+from st2actions_mistral.model.links import RUNNER, WorkflowRef, reports_to, started_for
 from st2actions_mistral.model.project import Foreign, Scope, foreign
-from st2actions_mistral.model.workflow import RUNNER, WorkflowRef, reports_to, started_for
 
 # Failures in a row after which the result itself counts as the reason. Each takes some seconds, and the
 # pauses between them double.

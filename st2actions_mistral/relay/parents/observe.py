@@ -9,8 +9,8 @@ from typing import Any
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import reports_to, started_for, workflow_execution_id
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.model.workflow import reports_to, started_for, workflow_execution_id
 from st2actions_mistral.relay.heartbeat import with_heartbeat
 from st2actions_mistral.relay.parents.decide import (
     Look,

@@ -13,7 +13,8 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report
-from st2actions_mistral.model.workflow import WorkflowRef, decoded, reports_to, started_for
+from st2actions_mistral.model.links import WorkflowRef, reports_to, started_for
+from st2actions_mistral.model.mistral_fields import decoded
 from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
-from st2actions_mistral.model.workflow import WorkflowRef
+from st2actions_mistral.model.links import WorkflowRef
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # The tests inject a sleep that returns at once, so that a long deadline allows many retries.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from st2actions_mistral.model.links import WorkflowRef
 from st2actions_mistral.model.report import (
     Task,
     in_order,
@@ -15,7 +16,6 @@ from st2actions_mistral.model.report import (
     workflow_report,
 )
 from st2actions_mistral.model.result import truncate_parent_result
-from st2actions_mistral.model.workflow import WorkflowRef
 
 REF = WorkflowRef("here", "w-1", "examples.basic.main")
 IDS = {"site": "here", "workflow_execution_id": "w-1", "workflow_name": "examples.basic.main"}

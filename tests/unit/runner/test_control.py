@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.runner import control
 
 ID, OTHER = "6b03c160746e6986596007f7", "6b03c160746e6986596007f8"

@@ -14,7 +14,7 @@ from oslo_config import cfg
 from support import st2common_stub
 from support.breaking_servers import BreakingServer, answer
 
-from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.model.links import workflow_execution_id
 
 ID = "6b03c160746e6986596007f7"
 WORKFLOW = workflow_execution_id(ID)

@@ -10,7 +10,7 @@ import pytest
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model.workflow import DESCRIPTION, workflow_execution_id
+from st2actions_mistral.model.links import DESCRIPTION, workflow_execution_id
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Starter
 

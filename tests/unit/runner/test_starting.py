@@ -10,7 +10,7 @@ import pytest
 
 from st2actions_mistral.errors import InputError, OutcomeUnknown
 from st2actions_mistral.model.context import sign
-from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.runner.environment import environment
 from st2actions_mistral.runner.request import WorkflowRequest
 from st2actions_mistral.runner.starting import Starter, failure

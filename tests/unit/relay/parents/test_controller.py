@@ -12,8 +12,8 @@ from support.waiting import eventually
 
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.model.workflow import workflow_execution_id
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.parents.controller import ParentController

@@ -9,8 +9,8 @@ import pytest
 from support.relay import PARENT, SITE, WORKFLOW, parent
 
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import Foreign, Scope
-from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     Effect,

@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.model.workflow import WorkflowRef, workflow_execution_id
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     Finish,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.relay import SITE, Systems, parent, workflow
 
-from st2actions_mistral.model.workflow import workflow_execution_id
+from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     Effect,

@@ -7,14 +7,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.model.workflow import (
-    WorkflowRef,
-    decoded,
-    has_items,
-    reports_to,
-    started_for,
-    workflow_execution_id,
-)
+from st2actions_mistral.model.links import WorkflowRef, reports_to, started_for, workflow_execution_id
 
 PARENT = "6b03c160746e6986596007f7"
 
@@ -96,15 +89,3 @@ def test_reports_to_the_execution_in_the_environment() -> None:
 @pytest.mark.parametrize("params", [None, "", "no JSON", "[]", {}, {"env": "name"}, env(None), env([])])
 def test_reports_to_the_execution_it_was_started_for(params: Any) -> None:
     assert reports_to(workflow(params=params)) == PARENT
-
-
-def test_decoded_reads_json_in_a_string() -> None:
-    assert decoded('{"a": 1}') == {"a": 1}
-    assert decoded({"a": 1}) == {"a": 1}
-    assert decoded("{") is None
-
-
-def test_has_items_reads_the_runtime_context() -> None:
-    assert has_items({"runtime_context": '{"with_items": {"count": 2}}'})
-    assert not has_items({"runtime_context": {}})
-    assert not has_items({"runtime_context": "{"})

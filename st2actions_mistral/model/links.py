@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from st2actions_mistral.model import json_values
 from st2actions_mistral.model.ids import is_execution_id
+from st2actions_mistral.model.mistral_fields import decoded
 
 RUNNER: Final = "mistral-v2"
 """The runner of StackStorm actions that are Mistral workflows."""
@@ -100,22 +100,3 @@ def workflow_of(context: object, execution_id: str) -> str:
     """
     ref = WorkflowRef.of(context)
     return ref.execution_id if ref else workflow_execution_id(execution_id)
-
-
-def decoded(value: Any) -> Any:
-    """Return the value of a field of Mistral's API that may be a string of JSON.
-
-    :return: None for a string that is not JSON.
-    """
-    if not isinstance(value, str):
-        return value
-    try:
-        return json_values.decode(value)
-    except ValueError:
-        return None
-
-
-def has_items(task: Mapping[str, Any]) -> bool:
-    """Return True for a task with items, as Mistral's API shows it."""
-    context = decoded(task.get("runtime_context"))
-    return isinstance(context, Mapping) and "with_items" in context
