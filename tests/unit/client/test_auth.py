@@ -19,7 +19,6 @@ from support.breaking_servers import (
     answer,
     hang_up,
     raw,
-    redirect,
     refusing,
     reset,
     stall,
@@ -309,17 +308,6 @@ def test_refused_login_is_not_sent() -> None:
         pytest.raises(NotSent),
     ):
         client.once("GET", "/executions", expect=list)
-
-
-def test_login_follows_no_redirect() -> None:
-    with BreakingServer(answer(201, {"token": "t"})) as thief:
-        with (
-            BreakingServer(redirect(f"{thief.url}/tokens", 307)) as server,
-            api(server.url, password(server.url)) as (client, *_),
-            pytest.raises(RemoteError),
-        ):
-            client.once("GET", "/executions", expect=list)
-        assert thief.connections == 0
 
 
 def test_hanging_login_does_not_queue_up_the_others() -> None:

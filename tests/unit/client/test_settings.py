@@ -53,6 +53,13 @@ def test_credential_rejects_contradictions_by_name(given: dict[str, Any], named:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("group", "name"), [("st2", "[st2] username"), (None, "username")])
+def test_credential_names_the_group_of_its_options(group: str | None, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Credential(username="u", group=group)
+    assert str(caught.value).startswith(f"{name} and password")
+
+
 def test_repr_shows_no_secret() -> None:
     for credential in (
         Credential(api_key="hush"),
