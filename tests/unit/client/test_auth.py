@@ -324,11 +324,11 @@ def test_hanging_login_does_not_queue_up_the_others() -> None:
             with pytest.raises(NotSent):
                 client.once("GET", "/executions", expect=list)
 
-        begun = time.monotonic()
+        started = time.monotonic()
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
         # One after the other would take 16 timeouts, 3.2 s.
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - started < 1.5
 
 
 def test_repr_and_log_show_no_secret(caplog: pytest.LogCaptureFixture) -> None:

@@ -101,13 +101,13 @@ def test_many_headers_are_unknown() -> None:
 
 def test_slow_body_times_out_after_four_read_timeouts() -> None:
     pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b" "] * 1000]
-    begun = time.monotonic()
+    started = time.monotonic()
     with (
         BreakingServer(raw(*pieces, every=0.05)) as server,
         pytest.raises(OutcomeUnknown, match="took too long"),
     ):
         get(server.url, Timeouts(connect_timeout=1, read_timeout=0.3))
-    assert 1 < time.monotonic() - begun < 5
+    assert 1 < time.monotonic() - started < 5
 
 
 def test_large_response_within_the_limits_keeps_the_connection() -> None:

@@ -386,7 +386,7 @@ def test_log_text_of_a_later_rejection_quotes_nothing(
         looks = exchange.request.method == "GET"
         return (answer(200, {"id": "t", "state": "ERROR"}) if looks else quoting)(exchange)
 
-    timeouts = Timeouts(5, 5, 0.5)
+    timeouts = Timeouts(5, 5, 5)
     with (
         BreakingServer(answer(503), quoting) as server,
         client(server.url, timeouts) as mistral,

@@ -146,19 +146,19 @@ def test_events_are_joined_from_pieces(size: int) -> None:
 def test_event_arrives_while_the_stream_is_open() -> None:
     # Behind nginx there are no chunks: a reader that waits for a full buffer waits for ever.
     with BreakingServer(raw(HEAD, b"\n" + frame(ONE))) as server:
-        begun = time.monotonic()
+        started = time.monotonic()
         with EventStream(settings(server.url)) as stream:
             events = stream.events()
             assert next(events) is None
             assert next(events) == Event(ONE)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
 
 
 def test_large_event_takes_reasonable_time() -> None:
     large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 8_000_000}}
-    begun = time.monotonic()
+    started = time.thread_time()
     assert executions(read(b"\n", frame(large))) == [large]
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -241,10 +241,10 @@ def test_endless_line_raises() -> None:
     ],
 )
 def test_event_of_many_lines_raises_at_once(lines: bytes) -> None:
-    begun = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(OutcomeUnknown, match="or 100 lines"):
         read(b"\n", lines)
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - started < 5
 
 
 def test_many_events_are_not_one_long_event() -> None:
@@ -256,9 +256,9 @@ def test_many_events_are_not_one_long_event() -> None:
 def test_large_event_arrives_in_pieces_of_any_size(size: int) -> None:
     large = {"id": "1", "status": "succeeded", "result": {"stdout": "x" * 16_000_000}}
     data = b"\n" + frame(large) + frame(ONE)
-    begun = time.monotonic()
+    started = time.thread_time()
     assert executions(read(*[data[i : i + size] for i in range(0, len(data), size)])) == [large, ONE]
-    assert time.monotonic() - begun < 10
+    assert time.thread_time() - started < 10
 
 
 def test_compressed_stream_is_not_unpacked() -> None:
