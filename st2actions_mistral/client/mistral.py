@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from st2actions_mistral.client.address import segment
-from st2actions_mistral.client.mistral_definitions import Definitions
+from st2actions_mistral.client.mistral_definitions import MistralDefinitions
 from st2actions_mistral.client.mistral_records import any_of
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
@@ -19,7 +19,7 @@ _ACTION_FIELDS: Final = "id,name,state,created_at,task_execution_id,project_id"
 _TASK_FIELDS: Final = "id,state,workflow_execution_id,workflow_name,runtime_context"
 
 
-class MistralClient(Definitions):
+class MistralClient(MistralDefinitions):
     """Workflow, task and action executions of one Mistral, and its definitions.
 
     Threads may share it; connections are kept. Records are dicts as Mistral's API shows them.

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from st2actions_mistral.client.address import segment
-from st2actions_mistral.client.mistral_records import Records, any_of
+from st2actions_mistral.client.mistral_records import MistralRecords, any_of
 from st2actions_mistral.errors import Answered
 
 
-class Definitions(Records):
+class MistralDefinitions(MistralRecords):
     """The definitions in one Mistral."""
 
     def definition(self, name: str, kind: str = "workbook") -> str | None:

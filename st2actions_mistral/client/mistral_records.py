@@ -20,7 +20,7 @@ from st2actions_mistral.errors import Answered
 _PAGE: Final = 200
 
 
-class Records:
+class MistralRecords:
     """The part of Mistral's API that is the same for every kind of record.
 
     Records are dicts as Mistral's API shows them. Threads may share it; connections are kept.

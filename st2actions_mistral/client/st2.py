@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from st2actions_mistral.client import limits, retry, st2_messages
+from st2actions_mistral.client import st2_messages
 from st2actions_mistral.client.address import segment
-from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.auth import St2Credential
-from st2actions_mistral.client.session import check_shape, new_session
-from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.client.session import check_shape
+from st2actions_mistral.client.st2_records import DEFAULT_PAGE_SIZE, St2Records
 from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.links import CONTEXT_KEY, RUNNER, WorkflowRef
 
 LOG: Final = logging.getLogger(__name__)
-
-# StackStorm's default page size. A lower [api] max_page_size rejects larger pages with 403, except
-# for administrators.
-_PAGE: Final = 100
 
 CLOCK_MARGIN: Final = timedelta(hours=24)
 """The largest difference between the clocks of StackStorm and Mistral.
@@ -34,7 +26,7 @@ With a bound, a look-up reads the executions of a day instead of all that ever w
 """
 
 # Ids in one request. One more would fill a page, after which there may be another one.
-_MAX_IDS: Final = _PAGE - 1
+_MAX_IDS: Final = DEFAULT_PAGE_SIZE - 1
 
 # Comparisons before executions count as hidden: one that is created between StackStorm's list and its
 # count looks like a hidden one, once.
@@ -43,33 +35,11 @@ _COMPARISONS: Final = 3
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
-class St2Client:
+class St2Client(St2Records):
     """The executions of one StackStorm.
 
     Threads may share it; connections are kept. Executions are dicts as StackStorm's API shows them.
     """
-
-    def __init__(
-        self,
-        settings: St2Settings,
-        *,
-        sleep: retry.Sleep = time.sleep,
-        stop: threading.Event | None = None,
-        bounds: limits.Limits = limits.DEFAULT,
-    ) -> None:
-        self._page = _PAGE
-        session = new_session(settings.tls)
-        credential = St2Credential(settings, session)
-        self._api = Api(
-            settings.api_url,
-            session,
-            credential,
-            settings.timeouts,
-            sleep=sleep,
-            stop=stop,
-            judge=st2_messages.judge,
-            bounds=bounds,
-        )
 
     def retrying(self, *, repeat_unknown: bool = True) -> Any:
         """Return the retry policy for several requests that are retried together.
@@ -142,7 +112,7 @@ class St2Client:
             "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),
             "sort_asc": "true",
         }
-        rows = self._listed(self._api.once, query)
+        rows = self._page(self._api.once, query)
         if any(_ids_of(row).get("action_execution_id") != action_execution_id for row in rows):
             # Another execution must not be taken for the child.
             raise OutcomeUnknown(
@@ -169,7 +139,7 @@ class St2Client:
         }
         # timestamp_gt alone would list the oldest first. An execution that is created meanwhile shifts
         # the pages by one: a row may come twice, but none is missed.
-        return self._pages({**query, "sort_desc": "true"})
+        return self._list({**query, "sort_desc": "true"})
 
     def children_of(
         self,
@@ -191,7 +161,7 @@ class St2Client:
             query["parent"] = below
         if since:
             query["timestamp_gt"] = _timestamp(since - CLOCK_MARGIN)
-        return self._pages({**query, "sort_asc": "true"})
+        return self._list({**query, "sort_asc": "true"})
 
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
         """Yield the executions that wait for a workflow of a site.
@@ -201,7 +171,7 @@ class St2Client:
         # StackStorm accepts one status at a time.
         for status in states.ST2_WAITING:
             query = {"filter": f"context.{CONTEXT_KEY}.site:{site}", "status": status}
-            yield from self._pages({**query, "sort_asc": "true"})
+            yield from self._list({**query, "sort_asc": "true"})
 
     def nameless_parents(self) -> Iterator[dict[str, Any]]:
         """Yield the executions of the runner that wait and name no workflow, of any site.
@@ -210,7 +180,7 @@ class St2Client:
         ``status`` and ``context``.
         """
         for status in states.ST2_STARTING:
-            for row in self._pages({"runner": RUNNER, "status": status, "sort_asc": "true"}):
+            for row in self._list({"runner": RUNNER, "status": status, "sort_asc": "true"}):
                 if WorkflowRef.of(row.get("context")) is None:
                     yield row
 
@@ -220,7 +190,7 @@ class St2Client:
         wanted = [id_ for id_ in ids if is_execution_id(id_)]
         for start in range(0, len(wanted), _MAX_IDS):
             query = {"id": ",".join(wanted[start : start + _MAX_IDS]), "include_attributes": "status"}
-            for row in self._pages(query):
+            for row in self._list(query):
                 yield row["id"], row["status"]
 
     def get_execution(
@@ -341,9 +311,9 @@ class St2Client:
         return all(self._shows_fewer() for _ in range(_COMPARISONS))
 
     def _shows_fewer(self) -> bool:
-        query = {"include_attributes": "status", "limit": _PAGE}
+        query = {"include_attributes": "status", "limit": DEFAULT_PAGE_SIZE}
         shown, total = self._api.counts("/executions", query)
-        return total is not None and shown < min(_PAGE, total)
+        return total is not None and shown < min(DEFAULT_PAGE_SIZE, total)
 
     def clock(self) -> datetime | None:
         """Return StackStorm's time, in whole seconds; None where it does not tell."""
@@ -356,38 +326,6 @@ class St2Client:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()
-
-    def _pages(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Yield the executions that match a query.
-
-        Each has ``id``, ``status`` and ``context``, unless the query asks for other attributes.
-        """
-        progress = limits.Progress(f"{self._api.url}/executions")
-        offset = 0
-        while True:
-            page = self._listed(self._api.call, {**query, "offset": offset})
-            yield from page
-            if len(page) < self._page:
-                return
-            progress.add(page)
-            offset += len(page)
-
-    def _listed(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return one page of executions. It has fewer rows if StackStorm allows no more.
-
-        :param call: ``Api.call`` or ``Api.once``.
-        """
-        query = {"include_attributes": "status,context", **query, "limit": self._page}
-        request = {"expect": list, "texts": ["id", "status"]}
-        try:
-            page: list[dict[str, Any]] = call("GET", "/executions", params=query, **request)
-        except Answered as error:
-            allowed = st2_messages.page_limit(error)
-            if allowed is None or allowed >= query["limit"]:
-                raise
-            self._page = allowed
-            page = call("GET", "/executions", params={**query, "limit": self._page}, **request)
-        return page
 
 
 def _ids_of(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,78 @@
+"""List executions of StackStorm's API."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from st2actions_mistral.client import limits, retry, st2_messages
+from st2actions_mistral.client.api import Api
+from st2actions_mistral.client.auth import St2Credential
+from st2actions_mistral.client.session import new_session
+from st2actions_mistral.client.settings import St2Settings
+from st2actions_mistral.errors import Answered
+
+DEFAULT_PAGE_SIZE: Final = 100
+"""StackStorm's default.
+
+A lower ``[api] max_page_size`` rejects larger pages with 403, except for administrators.
+"""
+
+
+class St2Records:
+    """The connection to one StackStorm, and its listings of executions."""
+
+    def __init__(
+        self,
+        settings: St2Settings,
+        *,
+        sleep: retry.Sleep = time.sleep,
+        stop: threading.Event | None = None,
+        bounds: limits.Limits = limits.DEFAULT,
+    ) -> None:
+        self._page_size = DEFAULT_PAGE_SIZE
+        session = new_session(settings.tls)
+        self._api = Api(
+            settings.api_url,
+            session,
+            St2Credential(settings, session),
+            settings.timeouts,
+            sleep=sleep,
+            stop=stop,
+            judge=st2_messages.judge,
+            bounds=bounds,
+        )
+
+    def _list(self, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield the executions that match a query.
+
+        Each has ``id``, ``status`` and ``context``, unless the query asks for other attributes.
+        """
+        progress = limits.Progress(f"{self._api.url}/executions")
+        offset = 0
+        while True:
+            page = self._page(self._api.call, {**query, "offset": offset})
+            yield from page
+            if len(page) < self._page_size:
+                return
+            progress.add(page)
+            offset += len(page)
+
+    def _page(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return one page of executions. It has fewer rows if StackStorm allows no more.
+
+        :param call: ``Api.call`` or ``Api.once``.
+        """
+        query = {"include_attributes": "status,context", **query, "limit": self._page_size}
+        request = {"expect": list, "texts": ["id", "status"]}
+        try:
+            page: list[dict[str, Any]] = call("GET", "/executions", params=query, **request)
+        except Answered as error:
+            allowed = st2_messages.page_limit(error)
+            if allowed is None or allowed >= query["limit"]:
+                raise
+            self._page_size = allowed
+            page = call("GET", "/executions", params={**query, "limit": allowed}, **request)
+        return page
