@@ -272,6 +272,9 @@ def decide_duplicates(
 
     :param children: all of them, the first one first; None if they were not listed yet.
     """
+    if action is None and scope is not None:
+        # Mistral hides the actions of other projects: a missing one need not be deleted.
+        return Wait("Mistral does not know its action, which may belong to another project")
     if action is not None and (other := foreign(action, scope)) is not None:
         return Wait(other.reason, foreign=other)
     if children is None:

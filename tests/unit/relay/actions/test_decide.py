@@ -436,3 +436,9 @@ def test_duplicates_of_an_action_of_another_project_are_not_even_listed() -> Non
     effect = decide_duplicates({**ACTION, "project_id": "other"}, None, OWN)
     assert isinstance(effect, Wait)
     assert effect.foreign == OTHER
+
+
+def test_duplicates_of_a_missing_action_are_cancelled_only_without_authentication() -> None:
+    """Mistral hides the actions of other projects."""
+    assert decide_duplicates(None, None, None) is Look.CHILDREN
+    assert isinstance(decide_duplicates(None, None, OWN), Wait)
