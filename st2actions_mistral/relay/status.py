@@ -36,7 +36,7 @@ class Pending:
     """The relay's next effect in words."""
     error: str | None = None
     """The reason why the action cannot be observed, or the relay's last failure."""
-    tries: int = 0
+    failures: int = 0
     """Failures of the relay in a row."""
     project_id: str | None = None
     """The OpenStack project of the action; None where Mistral has no authentication."""
@@ -101,7 +101,7 @@ def pending_actions(
             status=child["status"] if child else None,
             next=then,
             error=error,
-            tries=failure.get("times", 0),
+            failures=failure.get("times", 0),
             project_id=action.get("project_id") if scope else None,
             foreign=foreign(action, scope) is not None,
         )

@@ -87,7 +87,7 @@ def test_status_shows_a_pending_action_and_repair_completes_it(quiet: Bench) -> 
         "status": "running",
         "next": "nothing: it is running",
         "error": None,
-        "tries": 0,
+        "failures": 0,
         "project_id": None,
         "foreign": False,
     }
@@ -256,7 +256,7 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
             relay.stop()
     (row,) = json.loads(done.stdout)
     assert row["next"] == "complete it as SUCCESS"
-    assert row["tries"] >= 1
+    assert row["failures"] >= 1
     assert re.fullmatch(r"PUT .*: 500\.", row["error"])
     assert done.returncode == 1
     (row,) = rows(quiet)

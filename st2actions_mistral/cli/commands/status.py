@@ -82,7 +82,7 @@ def _print_table(found: Sequence[Pending]) -> None:
                 row.execution_id or "none",
                 row.status or "",
                 row.next,
-                f"{row.error} ({row.tries} times)" if row.tries else row.error or "",
+                f"{row.error} ({row.failures} times)" if row.failures else row.error or "",
             )
             for row in own
         ]
