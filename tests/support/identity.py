@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-from typing import Any
+from typing import Any, Final
 
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+_DOMAIN: Final = {"id": "default", "name": "Default"}
+
 
 class Identity:
-    """Keystone v3 as far as keystoneauth needs it for a password.
+    """Keystone v3 as far as keystoneauth and keystonemiddleware need it.
 
     :param project: the id of the project that its tokens are for; None for tokens without one.
     """
@@ -22,11 +24,16 @@ class Identity:
         self.issued: list[str] = []
         self.lifetime = 3600.0
         self.project = project
+        self.members: dict[str, tuple[str, str]] = {}
+        """Project id and role by user name; for users with another project than the default one."""
+        self._bodies: dict[str, Any] = {}
         self._numbers = itertools.count(1)
-        server.expect_request("/identity/v3", method="GET").respond_with_handler(self._discovery)
-        server.expect_request("/identity/v3/auth/tokens", method="POST").respond_with_handler(
-            self._token
-        )
+        for path, method, handler in (
+            ("/identity/v3", "GET", self._discovery),
+            ("/identity/v3/auth/tokens", "POST", self._issue),
+            ("/identity/v3/auth/tokens", "GET", self._validate),
+        ):
+            server.expect_request(path, method=method).respond_with_handler(handler)
 
     def _discovery(self, request: Request) -> Response:
         version = {
@@ -36,7 +43,7 @@ class Identity:
         }
         return json_response({"version": version})
 
-    def _token(self, request: Request) -> Response:
+    def _issue(self, request: Request) -> Response:
         asked: Any = request.get_json()
         user = asked["auth"]["identity"]["password"]["user"]
         if user["password"] != "right":
@@ -44,27 +51,42 @@ class Identity:
         now = datetime.datetime.now(datetime.timezone.utc)
         token = f"token-{next(self._numbers)}"
         self.issued.append(token)
+        project, role = self.members.get(user["name"], (self.project, "member"))
         body = {
             "methods": ["password"],
             "issued_at": _timestamp(now),
             "expires_at": _timestamp(now + datetime.timedelta(seconds=self.lifetime)),
-            "user": {"id": "u", "name": user["name"], "domain": {"id": "default"}},
-            "catalog": [],
+            "user": {"id": user["name"], "name": user["name"], "domain": _DOMAIN},
+            "roles": [{"id": role, "name": role}],
+            # keystonemiddleware looks up here where it validates a token.
+            "catalog": [self._catalog_entry()],
         }
-        if self.project is not None:
-            domain = {"id": "default", "name": "Default"}
-            body["project"] = {"id": self.project, "name": "service", "domain": domain}
-        answer = json_response({"token": body}, 201)
-        answer.headers["X-Subject-Token"] = token
-        return answer
+        if project is not None:
+            body["project"] = {"id": project, "name": project, "domain": _DOMAIN}
+        self._bodies[token] = {"token": body}
+        return _with_token(json_response(self._bodies[token], 201), token)
+
+    def _catalog_entry(self) -> dict[str, Any]:
+        interfaces = ("public", "internal", "admin")
+        endpoints = [
+            {"id": interface, "interface": interface, "region_id": "R", "region": "R", "url": self.url}
+            for interface in interfaces
+        ]
+        return {"id": "keystone", "name": "keystone", "type": "identity", "endpoints": endpoints}
+
+    def _validate(self, request: Request) -> Response:
+        token = request.headers.get("X-Subject-Token", "")
+        if request.headers.get("X-Auth-Token") not in self._bodies or token not in self._bodies:
+            return json_response({"error": {"code": 404, "message": "Unknown token."}}, 404)
+        return _with_token(json_response(self._bodies[token]), token)
 
 
-def keystone_options(auth_url: str, password: str = "right") -> str:
-    """Return the options for ``[st2_relay]`` with which keystoneauth asks an :class:`Identity`."""
+def keystone_options(auth_url: str, password: str = "right", user: str = "relay") -> str:
+    """Return the options with which keystoneauth gets a token of an :class:`Identity`."""
     return f"""
 auth_type = v3password
 auth_url = {auth_url}
-username = relay
+username = {user}
 password = {password}
 user_domain_id = default
 project_name = service
@@ -79,3 +101,8 @@ def json_response(body: Any, status: int = 200) -> Response:
 
 def _timestamp(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _with_token(response: Response, token: str) -> Response:
+    response.headers["X-Subject-Token"] = token
+    return response
