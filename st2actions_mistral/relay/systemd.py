@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service of ``Type=notify``; silent where nobody listens."""
+"""Report the state of the relay to systemd, for a service of ``Type=notify``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import Final
 
 LOG: Final = logging.getLogger(__name__)
 
-# From each sign of life on, before the first comparison is done: as TimeoutStartSec of the unit.
-_MORE_TIME: Final = "EXTEND_TIMEOUT_USEC=180000000"
+# Sent with each heartbeat until the first resync is done. As TimeoutStartSec of the unit.
+_EXTEND_TIMEOUT: Final = "EXTEND_TIMEOUT_USEC=180000000"
 
 
 class Notifier:
-    """Tells the service manager how the relay is, by the socket that it names in the environment.
+    """Sends messages to the socket that the environment names, and none where it names none.
 
     The protocol is sd_notify(3)'s: one datagram of ``NAME=value`` lines.
+
+    :param clock: seconds, as ``time.monotonic``.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told = -math.inf
+        self._last_heartbeat = -math.inf
         self._is_ready = False
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
@@ -33,43 +35,44 @@ class Notifier:
 
     @property
     def watchdog_interval(self) -> float | None:
-        """Seconds between two signs of life, half of what systemd waits for; None: for none."""
+        """Seconds between two heartbeats, half of systemd's limit; None if it expects none."""
         try:
             microseconds = int(os.environ.get("WATCHDOG_USEC", ""))
         except ValueError:
             return None
-        meant_for = os.environ.get("WATCHDOG_PID")
-        if microseconds <= 0 or (meant_for and meant_for != str(os.getpid())):
+        pid = os.environ.get("WATCHDOG_PID")
+        if microseconds <= 0 or (pid and pid != str(os.getpid())):
             return None
         return microseconds / 2_000_000
 
     def ready(self, status: str) -> None:
-        """The service is up."""
-        self._is_ready = True
-        self._tell("READY=1", f"STATUS={status}")
+        """Report that the service has started, or a new status.
 
-    def status(self, status: str) -> None:
-        """A line for ``systemctl status``."""
-        self._tell(f"STATUS={status}")
+        :param status: a line for ``systemctl status``.
+        """
+        self._is_ready = True
+        self._send("READY=1", f"STATUS={status}")
 
     def alive(self) -> None:
-        """A sign of life; before the service is up it asks for time, too. Safe to call often: not more
-        than one a second is told."""
+        """Send a heartbeat, and ask for more time before the service has started.
+
+        Safe to call often: at most one heartbeat a second is sent.
+        """
         now = self._clock()
-        if now - self._told < min(1.0, (self.watchdog_interval or 2.0) / 2):
+        if now - self._last_heartbeat < min(1.0, (self.watchdog_interval or 2.0) / 2):
             return
-        self._told = now
-        self._tell("WATCHDOG=1", *([] if self._is_ready else [_MORE_TIME]))
+        self._last_heartbeat = now
+        self._send("WATCHDOG=1", *([] if self._is_ready else [_EXTEND_TIMEOUT]))
 
     def stopping(self) -> None:
-        """The service is about to end."""
-        self._tell("STOPPING=1")
+        """Report that the service stops."""
+        self._send("STOPPING=1")
 
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
-            LOG.debug("systemd does not listen: %s", error)
+            LOG.debug("systemd does not receive messages: %s", error)

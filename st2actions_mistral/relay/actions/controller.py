@@ -62,8 +62,8 @@ class Key:
     """True: cancel all children of the action but the first."""
 
     def __str__(self) -> str:
-        kind = "Duplicates of action" if self.duplicates else "Action"
-        return f"{kind} execution {self.action_execution_id}"
+        of = "The search for duplicates of action" if self.duplicates else "Action"
+        return f"{of} execution {self.action_execution_id}"
 
 
 class ActionController:
@@ -152,7 +152,7 @@ class ActionController:
                 LOG.warning("%s is retried later: %s", key, reason)
                 self._retry(key, reason)
             except Exception as error:
-                LOG.exception("%s failed and is retried later.", key)
+                LOG.exception("%s cannot be reconciled; it is retried later.", key)
                 self._retry(key, type(error).__name__)
             finally:
                 self._queue.done(key)

@@ -1,4 +1,4 @@
-"""What systemd is told, and how often."""
+"""Test what is sent to systemd, and how often."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 
 from st2actions_mistral.relay.systemd import Notifier
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -28,26 +22,48 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield sock
 
 
-def test_time_is_asked_for_until_it_is_up(manager: socket.socket) -> None:
+def test_nothing_is_sent_without_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    Notifier().ready("fine")
+
+
+def test_missing_socket_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    Notifier().alive()
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "pid", "interval"),
+    [("", "", None), ("x", "", None), ("0", "", None), ("30000000", "", 15), ("30000000", "1", None)],
+)
+def test_watchdog_interval_is_half_of_the_limit(
+    monkeypatch: pytest.MonkeyPatch, microseconds: str, pid: str, interval: float | None
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", microseconds)
+    monkeypatch.setenv("WATCHDOG_PID", pid)
+    assert Notifier().watchdog_interval == interval
+
+
+def test_heartbeats_ask_for_time_until_the_service_has_started(manager: socket.socket) -> None:
     clock = Clock()
     notifier = Notifier(clock)
     notifier.alive()
     assert manager.recv(4096) == b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=180000000"
     notifier.ready("up")
     assert manager.recv(4096) == b"READY=1\nSTATUS=up"
-    clock.now += 1
+    clock.advance(1)
     notifier.alive()
     assert manager.recv(4096) == b"WATCHDOG=1"
 
 
-def test_not_more_than_one_sign_of_life_a_second(manager: socket.socket) -> None:
+def test_at_most_one_heartbeat_a_second_is_sent(manager: socket.socket) -> None:
     clock = Clock()
     notifier = Notifier(clock)
     for _ in range(100):
         notifier.alive()
-        clock.now += 0.05
+        clock.advance(0.05)
     notifier.stopping()
-    heard = []
-    while (said := manager.recv(4096)) != b"STOPPING=1":
-        heard.append(said)
-    assert len(heard) == 5
+    received = []
+    while (message := manager.recv(4096)) != b"STOPPING=1":
+        received.append(message)
+    assert len(received) == 5
