@@ -10,6 +10,8 @@ from typing import Any, Final
 ACTION_NAME: Final = "st2.action"
 """The Mistral action whose result comes from StackStorm."""
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 # The characters of a UUID. Anything else would be logged as it is, line breaks included.
 _ID: Final = re.compile(r"[0-9A-Za-z-]{1,36}")
 
@@ -32,6 +34,13 @@ def mistral_context(child: Mapping[str, Any]) -> Mapping[str, Any]:
     context = child.get("context")
     found = context.get("mistral") if isinstance(context, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def claimed_workflow(child: Mapping[str, Any] | None) -> str | None:
+    """Return the workflow execution that the context of an execution names, unchecked."""
+    found = mistral_context(child).get("workflow_execution_id") if child is not None else None
+    # Mistral rejects a request with any other text.
+    return found if isinstance(found, str) and _UUID.fullmatch(found) else None
 
 
 def created_at(action: Mapping[str, Any]) -> datetime:

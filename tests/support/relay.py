@@ -30,6 +30,8 @@ PARENT = "6b03c160746e6986596007f7"
 """The id of an execution."""
 WORKFLOW = workflow_execution_id(PARENT)
 """The id of the workflow that runs for it."""
+TASK_WORKFLOW = "0e8b9c1e-5a4f-4b9e-9a0c-6f0c1d2e3f40"
+"""The id of the workflow that has the tasks of :func:`task`."""
 
 Hook = Callable[..., Any]
 
@@ -348,7 +350,7 @@ def action(
 
 
 def task(
-    id_: str = "t", workflow: str = "w", state: str = states.RUNNING, *, items: bool = False
+    id_: str = "t", workflow: str = TASK_WORKFLOW, state: str = states.RUNNING, *, items: bool = False
 ) -> dict[str, Any]:
     """Return a task execution without its result, as a listing shows it."""
     return {
@@ -366,7 +368,7 @@ def child_of(
     *,
     id_: str | None = None,
     task: str | None = "t",
-    workflow: str | None = "w",
+    workflow: str | None = TASK_WORKFLOW,
     **given: Any,
 ) -> dict[str, Any]:
     """Return an execution that was created for an action; with a result if it is final."""

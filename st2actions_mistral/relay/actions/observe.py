@@ -22,7 +22,7 @@ from st2actions_mistral.model.project import Scope, foreign
 from st2actions_mistral.relay.actions.decide import Inputs, Look, Place, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.coalesce import Coalesced
-from st2actions_mistral.relay.records import ACTION_NAME, created_at, mistral_context
+from st2actions_mistral.relay.records import ACTION_NAME, claimed_workflow, created_at, mistral_context
 
 # Seconds that the state of a task with items may be old: all of them share it. A retry begins at least
 # one second after the timeout that leads to it.
@@ -200,9 +200,8 @@ class ActionObserver:
         :return: None if the action is not found in this way.
         """
         begun = self._clock()
-        context = mistral_context(child)
-        task_id, workflow_id = context.get("task_execution_id"), context.get("workflow_execution_id")
-        if not isinstance(task_id, str) or not isinstance(workflow_id, str):
+        task_id, workflow_id = mistral_context(child).get("task_execution_id"), claimed_workflow(child)
+        if not isinstance(task_id, str) or workflow_id is None:
             return None
         task = self._tasks.get(workflow_id, _TASK_IS_FRESH).get(task_id)
         if task is None or task["state"] != states.RUNNING:
@@ -238,10 +237,7 @@ class ActionObserver:
     def _task(self, task_id: str, child: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return a task execution without its result, or None if there is none."""
         begun = self._clock()
-        workflow_id = self._workflow_of.get(task_id)
-        if workflow_id is None and child is not None:
-            claimed = mistral_context(child).get("workflow_execution_id")
-            workflow_id = claimed if isinstance(claimed, str) else None
+        workflow_id = self._workflow_of.get(task_id) or claimed_workflow(child)
         if workflow_id is not None:
             task = self._tasks.get(workflow_id, _TASK_IS_FRESH).get(task_id)
             if task is not None and not has_items(task):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import SETTINGS, Systems, action, child_of, task
+from support.relay import SETTINGS, TASK_WORKFLOW, Systems, action, child_of, task
 from support.waiting import eventually
 
 from st2actions_mistral.bridge.request import ExecutionRequest
@@ -62,7 +62,7 @@ class Bench:
             clock=self.clock,
         )
         self.mistral.time = datetime(2026, 11, 23, 5, 16, 7, tzinfo=timezone.utc)
-        self.mistral.add({"id": "w", "state": "RUNNING"})
+        self.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING"})
 
     def parse(self, inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest | None:
         return None if self.elsewhere else ExecutionRequest("core.noop", {}, ids)
@@ -449,7 +449,7 @@ def test_relay_that_sees_a_cancelled_child_looks_for_an_earlier_one(bench: Bench
 
 def test_orphaned_child_is_cancelled(bench: Bench) -> None:
     bench.pending("a", status="running")
-    bench.mistral.workflows["w"]["state"] = "CANCELLED"
+    bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
     bench.controller.resync(full=True)
     bench.work()
     assert bench.st2.cancelled == ["child-of-a"]
@@ -458,7 +458,7 @@ def test_orphaned_child_is_cancelled(bench: Bench) -> None:
 
 def test_action_without_a_child_that_is_given_up_is_closed(bench: Bench) -> None:
     bench.pending("a")
-    bench.mistral.workflows["w"]["state"] = "CANCELLED"
+    bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
     bench.controller.resync(full=True)
     bench.work()
     assert bench.states == [("a", "CANCELLED")]

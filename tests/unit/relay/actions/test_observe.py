@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import SITE, Systems, action, child_of, task
+from support.relay import SITE, TASK_WORKFLOW, Systems, action, child_of, task
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.model.context import MistralIds
@@ -17,7 +17,8 @@ from st2actions_mistral.relay.actions.decide import Look, Place, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 
-EARLIER, LATER = "2026-11-23 04:16:07", "2026-11-23 04:16:09"
+LATER = "2026-11-23 04:16:09"
+OTHER = "4b4f5be9-77b1-4f0e-9a53-2a1a4f5e6d7c"
 
 
 class Bench:
@@ -37,7 +38,7 @@ class Bench:
             parse_request=self.parse,
             clock=self.clock,
         )
-        self.mistral.add({"id": "w", "state": "RUNNING"})
+        self.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING"})
 
     def parse(self, inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest | None:
         self.parsed.append((inputs, ids))
@@ -128,17 +129,18 @@ def test_attempts_are_observed_anew_for_each_result(bench: Bench) -> None:
     "claims",
     [
         {"task": "other"},
-        {"workflow": "other"},
+        {"workflow": OTHER},
+        {"workflow": "no UUID"},
         {"task": None},
         {"workflow": None},
-        {"task": "unknown", "workflow": "unknown"},
+        {"task": "unknown", "workflow": OTHER},
     ],
 )
 @pytest.mark.parametrize("items", [True, False])
 def test_context_of_a_child_is_not_trusted(bench: Bench, claims: dict[str, Any], items: bool) -> None:
     """It says where to look, and anybody may have written it."""
     bench.mistral.add_action(action("a"), action("b", "other", created_at=LATER))
-    bench.mistral.add_task(task(items=items), task("other", "other", items=items))
+    bench.mistral.add_task(task(items=items), task("other", OTHER, items=items))
     bench.mistral.task_executions["t"]["state"] = "ERROR"
     seen = bench.observer.observe("a", child=child_of("a", "succeeded", **claims))
     assert seen.action == action("a")
@@ -181,7 +183,7 @@ def test_action_without_a_task_has_no_place(bench: Bench) -> None:
 def test_state_of_the_workflow_counts_unless_the_child_is_final(bench: Bench) -> None:
     bench.mistral.add_action(action("a"))
     bench.mistral.add_task(task())
-    bench.mistral.workflows["w"]["state"] = "CANCELLED"
+    bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
     for found, state in ((child_of("a"), "CANCELLED"), (child_of("a", "failed"), "RUNNING")):
         place = bench.observer.observe("a", child=found).place
         assert place is not None
@@ -319,7 +321,7 @@ def test_inputs_are_read_with_the_ids_that_the_action_would_have_sent(bench: Ben
     assert seen.inputs.request.ref == "core.local"
     ids = MistralIds(
         SITE,
-        workflow_execution_id="w",
+        workflow_execution_id=TASK_WORKFLOW,
         workflow_name="n",
         task_execution_id="t",
         action_execution_id="a",

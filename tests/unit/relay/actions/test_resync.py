@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import SETTINGS, SITE, Systems, action, child_of, task
+from support.relay import SETTINGS, SITE, TASK_WORKFLOW, Systems, action, child_of, task
 
 from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.actions.controller import rules_of
@@ -42,7 +42,7 @@ class Bench:
             observer,
             heartbeat=self.heartbeat,
         )
-        self.mistral.add({"id": "w", "state": "RUNNING"})
+        self.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING"})
 
     def heartbeat(self) -> None:
         self.heartbeats += 1
@@ -72,7 +72,7 @@ def test_action_with_a_running_child_is_healthy(
     bench.pending(action())
     bench.st2.add(child_of("a", status))
     if given_up:
-        bench.mistral.workflows["w"]["state"] = "CANCELLED"
+        bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
     listing = bench.compare(full=full)
     assert set(listing.pending) == {"a"}
     assert (set(listing.changed), set(listing.healthy)) == (
@@ -180,7 +180,7 @@ def test_task_without_a_workflow_does_not_give_up_its_actions(
     broken = {**task("t"), "workflow_execution_id": workflow}
     if workflow == "missing":
         del broken["workflow_execution_id"]
-    bench.mistral.workflows["w"]["state"] = "CANCELLED"
+    bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
     bench.mistral.add_task(broken, task("u"))
     actions = [action("a"), action("b", "u"), action("c", "gone")]
     assert bench.resync.given_up(actions) == {"b", "c"}
