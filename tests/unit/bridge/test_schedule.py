@@ -367,7 +367,7 @@ def test_error_of_the_second_post_may_quote_the_first_and_is_not_logged(
 
     with (
         BreakingServer(answer(503), later) as server,
-        client(server.url, timeouts=Timeouts(5, 5, 0.5)) as st2client,
+        client(server.url, timeouts=Timeouts(5, 5, 5)) as st2client,
         pytest.raises(OutcomeUnknown) as caught,
     ):
         schedule(st2client, request_for(parameters={"password": "hush"}))
