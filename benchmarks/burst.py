@@ -28,7 +28,7 @@ JOB = {
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """What a process holds now and held at most, in MiB."""
+    """Return the memory of a process now and at most, in MiB."""
     fields = dict(
         line.split(":", 1)
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()

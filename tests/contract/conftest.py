@@ -59,7 +59,7 @@ def extern() -> Extern:
 
 @pytest.fixture(scope="module")
 def st2(extern: Extern) -> Iterator[StackStorm]:
-    """The stand-in, for tests that cannot run against a server."""
+    """Start the stand-in, for tests that cannot run against a server."""
     runners = {"extern-async": extern.runner()}
     with StackStorm(runners=runners, action_dirs=[ACTIONS], heartbeat=0.5) as stand_in:
         yield stand_in
@@ -79,7 +79,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def fill(target: Target) -> Fill:
-    """The values for the placeholders and names in the recordings."""
+    """Return the values for the placeholders and names in the recordings."""
     return {
         "{token}": target.token,
         "{expired}": target.expired_token(),

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def server() -> Iterator[dict[str, str]]:
-    """A stand-in; the values that it printed: api, auth, stream, user, password, api key."""
+    """Start a stand-in and yield what it printed: api, auth, stream, user, password, api key."""
     command = [sys.executable, "-m", "st2_mistral_sandbox.stackstorm", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -39,7 +39,7 @@ def cluster(
     working_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
-    """The newest Mistral, with a broker and a database of its own."""
+    """Start the newest Mistral, with a broker and a database of its own."""
     absent = local_servers.missing()
     assert not absent, (
         f"Not on this machine: {', '.join(absent)}. These tests kill a RabbitMQ and a MariaDB of their"
@@ -62,7 +62,7 @@ class Killed:
         self.id = self.bench.start(self.bench.workbook(WORKFLOW))
 
     def children(self) -> list[str]:
-        """The actions of its children."""
+        """Return the actions of its child executions."""
         return [
             child["context"]["mistral"]["action_execution_id"]
             for child in self.cluster.stackstorm.executions.all()
