@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from st2actions_mistral.bridge.complete_parent import complete_parent
@@ -16,14 +15,13 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered, St2MistralError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.report import lost_report
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.parents import decide
 from st2actions_mistral.relay.parents.decide import Cancel, Effect, Finish, Look, Refuse, Seen, Wait
-from st2actions_mistral.relay.parents.observe import ParentObserver
-from st2actions_mistral.relay.parents.pace import Pace
+from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
+from st2actions_mistral.relay.parents.polling import PollSchedule
 from st2actions_mistral.relay.parents.report import Reporter
 from st2actions_mistral.relay.records import action_of
 from st2actions_mistral.relay.workqueue import Failure, WorkQueue
@@ -31,10 +29,27 @@ from st2actions_mistral.relay.workqueue import Failure, WorkQueue
 LOG: Final = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Key:
+    """What a worker works on."""
+
+    id: str
+    """Id of a parent execution."""
+    sub_workflow: bool = False
+    """True: ``id`` is that of a sub-workflow that Mistral left running."""
+
+    def __str__(self) -> str:
+        return f"{'Workflow' if self.sub_workflow else 'StackStorm'} execution {self.id}"
+
+
 class ParentController:
     """Reconciles parents with their workflows. One worker per parent, different ones in parallel.
 
-    A key is the id of a parent execution, or that of a sub-workflow that Mistral left running.
+    :param resync: set when a resync of the actions is wanted: a workflow was cancelled, and its child
+        executions must be found.
+    :param projects: is told of the workflows of other projects.
+    :param heartbeat: called during long listings.
+    :param limit: parents that may wait for a worker. Further ones are left to the next resync.
     """
 
     def __init__(
@@ -50,16 +65,8 @@ class ParentController:
         limit: int = 2000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """
-        :param projects: collects the projects of workflows that must not be written to.
-        :param resync: set when a resync of the actions is wanted: a workflow was cancelled, whose
-            children are to be found.
-        :param heartbeat: called during long listings.
-        :param limit: parents that may wait for a worker. Further ones are left to the next resync.
-        """
         self._st2 = st2
         self._mistral = mistral
-        self._settings = settings
         self._rules = decide.Rules(settings.site, settings.lost_after)
         self._observer = ParentObserver(st2, mistral, settings.site, heartbeat=heartbeat)
         self._reporter = Reporter(st2, mistral, settings.site)
@@ -67,20 +74,23 @@ class ParentController:
         self._projects = projects
         self._resync = resync
         self._clock = clock
-        self._queue: WorkQueue[str] = WorkQueue(limit=limit, clock=clock)
-        self._pace = Pace(settings.resync_interval, clock)
-        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="parents")
+        self._queue: WorkQueue[Key] = WorkQueue(limit=limit, clock=clock)
+        self._polling = PollSchedule(settings.resync_interval, clock)
+        self._threads = [
+            threading.Thread(target=self.work, name=f"parents-{number}", daemon=True)
+            for number in range(settings.workers)
+        ]
         self._lock = threading.Lock()
-        # Keys of which more is to be observed than the state of the workflow.
+        # Parents for which the state of the workflow does not suffice.
         self._urgent: set[str] = set()
-        # By parent: its workflow, and when that was missed first.
+        # By parent: its workflow, and the time at which that was first found missing.
         self._workflows: dict[str, str] = {}
         self._missed: dict[str, float] = {}
 
     def start(self) -> None:
         """Start the workers, which run until :meth:`close`."""
-        for _ in range(self._settings.workers):
-            self._pool.submit(self.work)
+        for thread in self._threads:
+            thread.start()
 
     def work(self, timeout: float | None = None) -> None:
         """Reconcile one key after the other, until :meth:`close`.
@@ -93,10 +103,10 @@ class ParentController:
                 self._queue.forget(key)
             except St2MistralError as error:
                 reason = error.log_text()
-                LOG.warning("%s is retried later: %s", _described(key), reason)
+                LOG.warning("%s is retried later: %s", key, reason)
                 self._retry(key, reason)
             except Exception as error:
-                LOG.exception("%s cannot be reconciled; it is retried later.", _described(key))
+                LOG.exception("%s failed and is retried later.", key)
                 self._retry(key, type(error).__name__)
             finally:
                 self._queue.done(key)
@@ -104,30 +114,32 @@ class ParentController:
     def close(self) -> None:
         """Finish what workers have begun, and drop everything else. The next relay resyncs."""
         self._queue.close()
-        self._pool.shutdown(wait=True)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
-    def add(self, key: str) -> None:
-        """Reconcile a parent, or a sub-workflow that was left running, as soon as a worker is free."""
+    def add(self, parent_id: str) -> None:
+        """Reconcile a parent as soon as a worker is free."""
         with self._lock:
-            self._urgent.add(key)
-        if not self._queue.add(key):
+            self._urgent.add(parent_id)
+        if not self._queue.add(Key(parent_id)):
             with self._lock:
-                self._urgent.discard(key)
+                self._urgent.discard(parent_id)
 
     def on_execution_event(self, execution: Mapping[str, Any]) -> None:
         """Handle an event of StackStorm's stream: any execution was created or has changed."""
         final = execution["status"] in states.ST2_FINAL
         parent_id = decide.parent_of(execution)
-        if parent_id and not final and action_of(execution, self._settings.site):
-            self._pace.child_started(parent_id, execution["id"])
-        if not decide.may_be_parent(execution, self._settings.site):
+        if parent_id and not final and action_of(execution, self._rules.site):
+            self._polling.child_started(parent_id, execution["id"])
+        if not decide.may_be_parent(execution, self._rules.site):
             return
         if decide.is_unwanted(execution):
             self.add(execution["id"])
         elif final:
             self._forget(execution["id"])
         else:
-            self._look_in(execution["id"], self._pace.changed(execution["id"]))
+            self._poll_in(execution["id"], self._polling.parent_changed(execution["id"]))
 
     def on_streaming(self, streaming: bool) -> None:
         """Handle a gap in the events: the next resync finds what was missed."""
@@ -136,7 +148,7 @@ class ParentController:
         """Handle that the result of a child execution has reached Mistral: its workflow may end now."""
         parent_id = decide.parent_of(child)
         if parent_id:
-            self._look_in(parent_id, self._pace.child_completed(parent_id, child["id"]))
+            self._poll_in(parent_id, self._polling.child_completed(parent_id, child["id"]))
 
     def resync(self) -> int:
         """Compare all parents and workflows, and reconcile those that do not agree.
@@ -145,65 +157,70 @@ class ParentController:
         :raises RemoteError: one of the systems did not answer.
         """
         listing = self._observer.compare()
-        self._keep(listing.waiting, {*listing.doubtful, *listing.sub_workflows})
-        for key in (*listing.doubtful, *listing.sub_workflows):
-            self.add(key)
+        self._keep(listing)
+        for parent_id in listing.doubtful:
+            self.add(parent_id)
+        for workflow_id in listing.sub_workflows:
+            self._queue.add(Key(workflow_id, sub_workflow=True))
         return len(listing.waiting)
 
     def failing(self) -> dict[str, Failure]:
-        """Return the keys that could not be reconciled, each with its last failure."""
-        return self._queue.failing()
+        """Return the executions that could not be reconciled, each with its last failure."""
+        return {key.id: failure for key, failure in self._queue.failing().items()}
 
-    def _retry(self, key: str, reason: str) -> None:
+    def _retry(self, key: Key, reason: str) -> None:
         self._metrics.retries.inc()
-        with self._lock:
-            self._urgent.add(key)
+        if not key.sub_workflow:
+            with self._lock:
+                self._urgent.add(key.id)
         self._queue.add_backoff(key, reason)
 
-    def _reconcile(self, key: str) -> None:
-        with self._lock:
-            urgent = key in self._urgent
-            self._urgent.discard(key)
-        if not is_execution_id(key):
-            self._apply(decide.decide_sub_workflow(*self._observer.sub_workflow(key)), key)
+    def _reconcile(self, key: Key) -> None:
+        if key.sub_workflow:
+            self._apply(decide.decide_sub_workflow(*self._observer.sub_workflow(key.id)), key)
             return
+        with self._lock:
+            urgent = key.id in self._urgent
+            self._urgent.discard(key.id)
+            workflow_id = None if urgent else self._workflows.get(key.id)
         if not urgent:
-            seconds = self._pace.take(key)
+            seconds = self._polling.take(key.id)
             if seconds is None:
                 return
             if seconds > 0:
-                self._look_in(key, seconds)
+                self._poll_in(key.id, seconds)
                 return
-        self._apply(*self._decided(key, urgent))
+        self._apply(*self._decide(key, workflow_id))
 
-    def _decided(self, parent_id: str, urgent: bool) -> tuple[Effect, str, Seen | None]:
-        with self._lock:
-            workflow_id = self._workflows.get(parent_id)
-        if workflow_id is not None and not urgent:
-            state = self._observer.state(workflow_id)
-            effect = decide.decide(state, self._rules)
+    def _decide(self, key: Key, workflow_id: str | None) -> tuple[Effect, Key, Seen | None]:
+        """Decide, and observe more, until there is an effect to apply.
+
+        :param workflow_id: observe only its state, if that suffices.
+        """
+        if workflow_id is not None:
+            effect = decide.decide(self._observer.state(workflow_id), self._rules)
             if not isinstance(effect, Look):
-                return effect, parent_id, None
-        seen = self._remembered(parent_id, self._observer.both(parent_id))
+                return effect, key, None
+        seen = self._with_history(key, self._observer.both(key.id))
         while isinstance(effect := decide.decide(seen, self._rules), Look):
-            seen = self._observer.look(effect, parent_id, seen)
-        return effect, parent_id, seen
+            seen = self._observer.look(effect, key.id, seen)
+        return effect, key, seen
 
-    def _remembered(self, parent_id: str, seen: Seen) -> Seen:
-        """Add what only a series of observations shows."""
-        ref = decide.ref_of(seen.parent, self._settings.site) if seen.parent else None
-        failures = self._queue.failures(parent_id)
+    def _with_history(self, key: Key, seen: Seen) -> Seen:
+        """Add what only the observations before can tell."""
+        ref = decide.ref_of(seen.parent, self._rules.site) if seen.parent else None
+        seen = replace(seen, failures=self._queue.failures(key))
         with self._lock:
             if ref and seen.workflow:
-                self._workflows[parent_id] = ref.execution_id
-                self._missed.pop(parent_id, None)
-                return replace(seen, failures=failures)
-            since = self._missed.setdefault(parent_id, self._clock())
-            was_seen = ref is not None and self._workflows.get(parent_id) == ref.execution_id
-        missing_for = self._clock() - since
-        return replace(seen, failures=failures, missing_for=missing_for, was_seen=was_seen)
+                self._workflows[key.id] = ref.execution_id
+                self._missed.pop(key.id, None)
+                return seen
+            now = self._clock()
+            since = self._missed.setdefault(key.id, now)
+            was_seen = ref is not None and self._workflows.get(key.id) == ref.execution_id
+        return replace(seen, missing_for=now - since, was_seen=was_seen)
 
-    def _apply(self, effect: Effect, key: str, seen: Seen | None = None) -> None:
+    def _apply(self, effect: Effect, key: Key, seen: Seen | None = None) -> None:
         if isinstance(effect, Finish):
             assert seen is not None
             self._finish(effect, seen)
@@ -212,23 +229,23 @@ class ParentController:
                 "Cancelling workflow execution %s: %s.", effect.workflow_execution_id, effect.reason
             )
             self._cancel(effect.workflow_execution_id)
-            if seen is not None:
-                self._look_in(key, self._pace.ends_soon(key))
+            if not key.sub_workflow:
+                self._poll_in(key.id, self._polling.cancelled(key.id))
         elif isinstance(effect, Refuse):
             self._projects.report(effect.foreign, f"workflow execution {effect.workflow_execution_id}")
-            self._pace.stop(key)
+            self._polling.stop(key.id)
         elif isinstance(effect, Wait):
-            LOG.debug("%s: %s.", _described(key), effect.reason)
+            LOG.debug("%s: %s.", key, effect.reason)
             if effect.again:
-                self._look_again(key)
+                self._poll_again(key.id)
             else:
-                self._pace.stop(key)
+                self._polling.stop(key.id)
 
     def _finish(self, effect: Finish, seen: Seen) -> None:
         execution_id = effect.execution_id
         if effect.lost:
             assert seen.parent is not None
-            ref = decide.ref_of(seen.parent, self._settings.site)
+            ref = decide.ref_of(seen.parent, self._rules.site)
             assert ref is not None
             report, state = lost_report(ref, effect.lost), "is lost"
         else:
@@ -254,9 +271,9 @@ class ParentController:
                 state,
             )
             if seen.parent is not None and seen.parent["status"] == states.ST2_CANCELING:
-                self._look_again(execution_id)
+                self._poll_again(execution_id)
             else:
-                self._look_in(execution_id, self._pace.ends_soon(execution_id))
+                self._poll_in(execution_id, self._polling.cancelled(execution_id))
             return
         self._forget(execution_id)
         if finished["status"] != effect.status:
@@ -286,31 +303,29 @@ class ParentController:
         self._metrics.stopped_workflows.inc()
         self._resync.set()
 
-    def _look_again(self, parent_id: str) -> None:
-        seconds = self._pace.still_running(parent_id)
+    def _poll_again(self, parent_id: str) -> None:
+        seconds = self._polling.still_running(parent_id)
         if seconds is not None:
-            self._look_in(parent_id, seconds)
+            self._poll_in(parent_id, seconds)
 
-    def _look_in(self, parent_id: str, seconds: float) -> None:
-        if not self._queue.add_after(parent_id, seconds):
-            self._pace.stop(parent_id)
+    def _poll_in(self, parent_id: str, seconds: float) -> None:
+        if not self._queue.add_after(Key(parent_id), seconds):
+            self._polling.stop(parent_id)
 
     def _forget(self, parent_id: str) -> None:
-        self._pace.forget(parent_id)
+        self._polling.forget(parent_id)
         with self._lock:
             self._workflows.pop(parent_id, None)
             self._missed.pop(parent_id, None)
 
-    def _keep(self, waiting: Mapping[str, str], doubtful: Collection[str]) -> None:
-        """Forget what is known of all other executions."""
-        self._pace.keep(waiting.keys())
-        for key in self._queue.failing().keys() - waiting.keys() - set(doubtful):
-            self._queue.discard(key)
+    def _keep(self, listing: Listing) -> None:
+        """Forget all executions that are not in a listing."""
+        self._polling.keep(listing.waiting.keys())
+        listed = listing.waiting.keys() | {*listing.doubtful, *listing.sub_workflows}
+        for key in self._queue.failing():
+            if key.id not in listed:
+                self._queue.discard(key)
         with self._lock:
             for known in (self._workflows, self._missed):
-                for parent_id in known.keys() - waiting.keys():
+                for parent_id in known.keys() - listing.waiting.keys():
                     del known[parent_id]
-
-
-def _described(key: str) -> str:
-    return f"{'StackStorm' if is_execution_id(key) else 'Workflow'} execution {key}"

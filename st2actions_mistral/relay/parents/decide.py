@@ -1,4 +1,7 @@
-"""Decide what to do about a parent execution and its workflow. Pure functions of what was observed.
+"""Decide what to do about a parent execution and its workflow.
+
+:func:`decide` is a pure function of what was observed, and its answer is final. If more must be
+observed first, the answer is :class:`Look`: the controller observes that and asks again.
 
 A parent is the StackStorm execution that a workflow runs for. Parent and workflow must name each
 other: anyone who may create executions in StackStorm, or start workflows in Mistral, can name anything.
@@ -33,7 +36,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class StateSeen:
-    """The state of a parent's workflow, and nothing else: the cheapest observation."""
+    """The state of a parent's workflow: the cheapest observation."""
 
     state: str | None
     """None if Mistral does not know the workflow."""
@@ -48,12 +51,11 @@ class Seen:
     workflow: Mapping[str, Any] | None = None
     """The workflow execution as Mistral's API shows it, with ``params``; None if there is none."""
     owner: Mapping[str, Any] | None = None
-    """The execution that the workflow reports to now, if that is another one than the parent; None if
-    StackStorm does not know it, or was not asked."""
+    """The execution that the workflow reports to now, if it is not the parent; None if StackStorm does
+    not know it, or ``owner_observed`` is False."""
     owner_observed: bool = False
-    """True if StackStorm was asked for ``owner``."""
     missing_for: float = 0
-    """Seconds since the workflow, or the parent's reference to it, was missed."""
+    """Seconds since the workflow, or the parent's reference to it, was first found missing."""
     scope: Scope | None = None
     """The project of the relay's token; None if Mistral has no authentication."""
     was_seen: bool = False
@@ -62,18 +64,11 @@ class Seen:
     """Failures in a row to reconcile this parent."""
 
 
-class What(Enum):
-    """Parts of an observation that a :class:`Look` can ask for."""
-
-    BOTH = "the parent and its workflow"
-    OWNER = "the execution that the workflow reports to"
-
-
-@dataclass(frozen=True)
-class Look:
+class Look(Enum):
     """Observe more, then decide again."""
 
-    at: What
+    BOTH = "get the parent and its workflow"
+    OWNER = "get the execution that the workflow reports to"
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Finish:
     execution_id: str
     status: str
     lost: str | None = None
-    """The reason if there is no workflow to report about."""
+    """The reason why there is no workflow to report on; None if there is one."""
     truncate: bool = False
     """Truncate the result if StackStorm fails to store it, instead of retrying later."""
 
@@ -117,10 +112,10 @@ Effect = Look | Finish | Cancel | Wait | Refuse
 
 
 def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:
-    """Return what to do about one parent and its workflow."""
+    """Decide what to do about one parent and its workflow."""
     if isinstance(seen, StateSeen):
         if seen.state is None or seen.state in states.MISTRAL_FINAL:
-            return Look(What.BOTH)
+            return Look.BOTH
         return Wait(f"its workflow is {seen.state}", again=True)
     if seen.parent is None:
         return Wait("StackStorm does not know the execution")
@@ -134,7 +129,7 @@ def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:
 def decide_sub_workflow(
     workflow: Mapping[str, Any] | None, root: Mapping[str, Any] | None, scope: Scope | None
 ) -> Effect:
-    """Return what to do about a sub-workflow that Mistral left running.
+    """Decide what to do about a sub-workflow that Mistral left running.
 
     Mistral cancels sub-workflows with their root, but not one that starts at that moment.
 
@@ -216,7 +211,7 @@ def _finished(
     if parent["status"] == states.ST2_CANCELING:
         return _finish(seen, parent, states.ST2_CANCELED)
     if ref_of(parent, rules.site) is None:
-        # Whoever starts a workflow can name an execution; only the runner makes an execution name it.
+        # Anyone who starts a workflow can name an execution; only the runner writes the reverse.
         lost_its_runner = _has_our_runner(parent) and started_for(workflow) == parent["id"]
         if not (lost_its_runner and _is_lost(seen, rules)):
             again = may_be_parent(parent, rules.site)
@@ -234,9 +229,9 @@ def _unfinished(
         return Wait("its workflow runs for another execution")
     if owner_id and owner_id != parent["id"] and (final or is_unwanted(parent)):
         if not seen.owner_observed:
-            return Look(What.OWNER)
+            return Look.OWNER
         if final and owner is not None:
-            # A re-run whose event was not seen, perhaps: its status decides.
+            # The workflow was run again for the owner, perhaps without an event: the owner counts.
             parent = owner
     if parent["id"] not in (owner_id, started_for(workflow)):
         return Wait("its workflow runs for another execution")
@@ -245,8 +240,8 @@ def _unfinished(
         return Wait(f"its workflow is {workflow['state']}", again=again)
     if owner is None:
         return Wait("StackStorm does not know the execution that its workflow runs for")
-    # Other executions that name the workflow do not count, because it does not name them. Mistral runs
-    # tasks again and changes the parent in one step, so there is no moment in between.
+    # Other executions that name the workflow do not count, because it does not name them. Mistral
+    # re-runs tasks and changes the owner in one step, so there is no moment in between.
     if not is_unwanted(owner):
         return Wait(f"its workflow runs for execution {owner['id']}")
     if (other := foreign(workflow, seen.scope)) is not None:

@@ -17,7 +17,6 @@ from st2actions_mistral.relay.parents.decide import (
     Seen,
     StateSeen,
     Wait,
-    What,
     decide_sub_workflow,
     ref_of,
 )
@@ -61,7 +60,7 @@ class ParentObserver:
 
     def look(self, look: Look, parent_id: str, seen: StateSeen | Seen) -> Seen:
         """Add what a decision asked for to what was seen."""
-        if look.at is What.BOTH or not isinstance(seen, Seen):
+        if look is Look.BOTH or not isinstance(seen, Seen):
             return self.both(parent_id)
         assert seen.workflow is not None
         owner_id = reports_to(seen.workflow)

@@ -1,4 +1,4 @@
-"""Test when parents are looked at, and what is done then."""
+"""Test when parents are reconciled, and what is done for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER_WORKFLOW = workflow_execution_id(OTHER)
 
 
 class Bench:
-    """A controller whose keys are worked on when a test says so, by a clock that stands still."""
+    """A controller without workers, and a clock that a test advances."""
 
     def __init__(self, systems: Systems | None = None, **given: Any) -> None:
         self.systems = systems or Systems(parent(), workflows=[workflow()])
@@ -88,7 +88,7 @@ def test_parent_finishes_after_last_result(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "orphan", [{"id": "c", "context": {}}, {"id": "c", "context": {"parent": {"execution_id": OTHER}}}]
 )
-def test_child_of_unknown_parent_causes_one_look_at_most(bench: Bench, orphan: dict[str, Any]) -> None:
+def test_child_of_unknown_parent_is_observed_once_at_most(bench: Bench, orphan: dict[str, Any]) -> None:
     bench.controller.on_child_completed(orphan)
     bench.after(60)
     assert bench.st2.requests["get_execution"] <= 1
@@ -110,7 +110,7 @@ def test_canceled_parent_cancels_its_workflow(bench: Bench) -> None:
     assert bench.st2.results == []
 
 
-def test_running_parent_is_looked_at_and_final_one_is_not(bench: Bench) -> None:
+def test_running_parent_is_observed_and_final_one_is_not(bench: Bench) -> None:
     bench.controller.on_execution_event(bench.parent)
     bench.controller.on_execution_event({**bench.parent, "status": "succeeded"})
     bench.after(60)
@@ -191,11 +191,11 @@ def test_failed_cancel_is_retried_although_workflow_runs(bench: Bench) -> None:
 def test_result_is_truncated_only_after_several_failures(bench: Bench) -> None:
     bench.workflow["state"] = states.SUCCESS
 
-    def reject_whole(_id: str, _status: str, result: Any) -> None:
+    def reject_full_result(_id: str, _status: str, result: Any) -> None:
         if "truncated" not in result["mistral"]:
             raise OutcomeUnknown("PUT", "x", "500", status=500)
 
-    bench.st2.hooks["finish"] = reject_whole
+    bench.st2.hooks["finish"] = reject_full_result
     for failures in (1, 2, 3):
         bench.reconcile()
         assert bench.total("retries") == failures
@@ -257,7 +257,7 @@ def test_lost_after_begins_anew_when_workflow_reappears(bench: Bench) -> None:
     assert bench.st2.results == []
 
 
-def test_key_added_during_look_is_looked_at_once_more(bench: Bench) -> None:
+def test_key_added_during_observation_is_observed_once_more(bench: Bench) -> None:
     def add(*_: Any) -> None:
         del bench.st2.hooks["get_execution"]
         for _ in range(5):
@@ -376,36 +376,36 @@ def test_workers_take_what_becomes_due(bench: Bench) -> None:
     controller.close()
 
 
-def looks(bench: Bench) -> int:
+def polls(bench: Bench) -> int:
     """Return the number of times that Mistral was asked for a workflow."""
     return bench.mistral.requests["execution_state"] + bench.mistral.requests["get_execution"]
 
 
-def test_quiet_workflow_is_looked_at_no_more_than_seven_times_a_minute(bench: Bench) -> None:
+def test_quiet_workflow_is_polled_at_most_seven_times_a_minute(bench: Bench) -> None:
     bench.controller.on_child_completed(child())
     bench.after(60)
-    assert looks(bench) == 7
+    assert polls(bench) == 7
     assert bench.mistral.requests["get_execution"] == bench.st2.requests["get_execution"] == 1
 
 
-def test_workflow_with_running_child_is_looked_at_less() -> None:
+def test_workflow_with_running_child_is_polled_less() -> None:
     bench = Bench()
     bench.controller.on_child_completed(child("first"))
     bench.controller.on_execution_event(child("second"))
     bench.after(60)
-    assert looks(bench) == 4
+    assert polls(bench) == 4
 
 
 @pytest.mark.parametrize("pause", [0.01, 0.1, 0.25, 1.0])
-def test_burst_of_known_children_causes_no_look_per_result(bench: Bench, pause: float) -> None:
+def test_burst_of_known_children_causes_no_poll_per_result(bench: Bench, pause: float) -> None:
     children = [child(f"c{number}") for number in range(300)]
     for one in children:
         bench.controller.on_execution_event(one)
     for one in children[:-1]:
         bench.controller.on_child_completed(one)
         bench.after(pause)
-    # A pause above 0.3 s is long enough for one look.
-    assert looks(bench) <= (1 if pause < 0.3 else 300)
+    # A pause above 0.3 s is long enough for one poll.
+    assert polls(bench) <= (1 if pause < 0.3 else 300)
     bench.controller.on_child_completed(children[-1])
     bench.workflow["state"] = states.SUCCESS
     bench.after(0.06)
@@ -413,19 +413,19 @@ def test_burst_of_known_children_causes_no_look_per_result(bench: Bench, pause: 
 
 
 @pytest.mark.parametrize("pause", [0.06, 0.1])
-def test_burst_of_unknown_children_causes_bounded_looks(bench: Bench, pause: float) -> None:
+def test_burst_of_unknown_children_causes_bounded_polls(bench: Bench, pause: float) -> None:
     for number in range(300):
         bench.controller.on_child_completed(child(f"c{number}"))
         bench.after(pause)
     # 20, and 2 per second.
-    assert looks(bench) <= 22 + 600 * pause
+    assert polls(bench) <= 22 + 600 * pause
     bench.workflow["state"] = states.SUCCESS
     bench.after(0.4)
     assert bench.parent["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_burst_of_children_of_other_executions_causes_bounded_looks(known: bool) -> None:
+def test_burst_of_children_of_other_executions_causes_bounded_polls(known: bool) -> None:
     bench = Bench(Systems({"id": PARENT, "status": "running", "context": {}}))
     children = [child(f"c{number}") for number in range(300)]
     for one in children if known else ():
@@ -438,7 +438,7 @@ def test_burst_of_children_of_other_executions_causes_bounded_looks(known: bool)
 
 
 @pytest.mark.parametrize("pause", [0.01, 0.03, 0.1])
-def test_chain_of_tasks_causes_few_looks(bench: Bench, pause: float) -> None:
+def test_chain_of_tasks_causes_few_polls(bench: Bench, pause: float) -> None:
     for number in range(300):
         one = child(f"c{number}")
         bench.controller.on_execution_event(one)
@@ -446,7 +446,7 @@ def test_chain_of_tasks_causes_few_looks(bench: Bench, pause: float) -> None:
         bench.controller.on_child_completed(one)
         # Until the next child starts.
         bench.after(pause)
-    assert looks(bench) <= (0 if pause < 0.02 else 22 + 600 * (0.1 + pause))
+    assert polls(bench) <= (0 if pause < 0.02 else 22 + 600 * (0.1 + pause))
     bench.workflow["state"] = states.SUCCESS
     bench.after(0.15 - pause)
     assert bench.parent["status"] == "succeeded"

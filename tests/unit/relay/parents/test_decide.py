@@ -21,7 +21,6 @@ from st2actions_mistral.relay.parents.decide import (
     Seen,
     StateSeen,
     Wait,
-    What,
     decide,
     decide_sub_workflow,
     is_unwanted,
@@ -63,7 +62,7 @@ def test_state_of_unfinished_workflow_suffices(state: str) -> None:
 
 @pytest.mark.parametrize("state", [None, *sorted(states.MISTRAL_FINAL)])
 def test_final_or_unknown_state_needs_a_whole_look(state: str | None) -> None:
-    assert decide(StateSeen(state), Rules(SITE, 600)) == Look(What.BOTH)
+    assert decide(StateSeen(state), Rules(SITE, 600)) == Look.BOTH
 
 
 @pytest.mark.parametrize("status", ["running", "pausing", "paused", "resuming"])
@@ -116,7 +115,7 @@ def test_unwanted_workflow_is_cancelled(unwanted: dict[str, Any], state: str) ->
 @pytest.mark.parametrize("status", ["canceling", "canceled"])
 def test_owner_is_looked_at_before_workflow_is_cancelled(status: str) -> None:
     rerun = workflow(owner=OTHER)
-    assert decided(execution(status), rerun) == Look(What.OWNER)
+    assert decided(execution(status), rerun) == Look.OWNER
     assert isinstance(decided(execution("running"), rerun), Wait)
 
 
@@ -131,7 +130,7 @@ def test_owner_decides_after_rerun(old: str, status: str) -> None:
 def test_rerun_is_cancelled_with_its_new_parent() -> None:
     old, new = execution("failed"), execution("canceling", OTHER)
     assert isinstance(decided(new, workflow(owner=OTHER)), Cancel)
-    assert decided(old, workflow(owner=OTHER)) == Look(What.OWNER)
+    assert decided(old, workflow(owner=OTHER)) == Look.OWNER
     assert isinstance(decided(old, workflow(owner=OTHER), new, owner_observed=True), Cancel)
     running = execution("running")
     assert isinstance(decided(running, workflow(owner=OTHER), new, owner_observed=True), Wait)

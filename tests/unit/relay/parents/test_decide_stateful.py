@@ -25,7 +25,6 @@ from st2actions_mistral.relay.parents.decide import (
     Seen,
     StateSeen,
     Wait,
-    What,
     decide,
     decide_sub_workflow,
     is_unwanted,
@@ -161,11 +160,11 @@ class World(RuleBasedStateMachine):
         """Observe what the decision asks for, until there is an effect to apply."""
         parent = self.parent(which)
         seen: StateSeen | Seen = StateSeen(self.state) if cheaply else self.seen(parent, failures)
-        looks: list[What] = []
+        looks: list[Look] = []
         while isinstance(effect := decide(seen, RULES), Look):
-            assert effect.at not in looks, "it was observed already"
-            looks.append(effect.at)
-            if effect.at is What.BOTH:
+            assert effect not in looks, "it was observed already"
+            looks.append(effect)
+            if effect is Look.BOTH:
                 assert self.state not in UNFINISHED, "the state suffices"
                 seen = self.seen(parent, failures)
             else:

@@ -1,4 +1,4 @@
-"""Test what is read of parents and workflows, and what a comparison of both systems finds."""
+"""Test the observation of parents and workflows, and the comparison of both systems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from st2actions_mistral.relay.parents.decide import (
     Rules,
     Seen,
     StateSeen,
-    What,
     decide,
 )
 from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
@@ -117,10 +116,10 @@ def test_sub_workflow_of_unknown_workflow_is_ignored() -> None:
 
 def test_sub_workflow_is_read_with_its_outermost_workflow() -> None:
     below = workflow("sub", root_execution_id=W1)
-    looking = observer(Systems(workflows=[workflow(W1, FIRST), below]))
-    assert looking.sub_workflow("sub") == (below, workflow(W1, FIRST), None)
-    assert looking.sub_workflow(W1) == (workflow(W1, FIRST), None, None)
-    assert looking.sub_workflow("gone") == (None, None, None)
+    parent_observer = observer(Systems(workflows=[workflow(W1, FIRST), below]))
+    assert parent_observer.sub_workflow("sub") == (below, workflow(W1, FIRST), None)
+    assert parent_observer.sub_workflow(W1) == (workflow(W1, FIRST), None, None)
+    assert parent_observer.sub_workflow("gone") == (None, None, None)
 
 
 def test_every_row_of_a_comparison_is_a_heartbeat() -> None:
@@ -139,10 +138,10 @@ def test_state_is_one_request() -> None:
 
 def observed(systems: Systems, parent_id: str) -> tuple[Seen, Effect]:
     """Observe until a decision needs nothing more."""
-    looking = observer(systems)
-    seen = looking.look(Look(What.BOTH), parent_id, StateSeen(None))
+    parent_observer = observer(systems)
+    seen = parent_observer.look(Look.BOTH, parent_id, StateSeen(None))
     while isinstance(effect := decide(seen, Rules(SITE, 600)), Look):
-        seen = looking.look(effect, parent_id, seen)
+        seen = parent_observer.look(effect, parent_id, seen)
     return seen, effect
 
 

@@ -1,4 +1,4 @@
-"""Test what a parent gets to know of its workflow."""
+"""Test the reports that parents get of their workflows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,191 @@
+"""Decide when to poll a workflow for its end.
+
+Mistral does not announce the end of a workflow, so the relay polls its state: soon after the result of
+the last running child, then less and less often. Workflows that take longer are left to the resyncs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+# Seconds before each early poll. Mistral 23 finishes a workflow 0 to 0.03 s after the last result
+# (sandbox, 2 cores).
+_EARLY: Final = (0.02, 0.05, 0.12)
+
+# Seconds before the first poll after the early ones, and the factor of each further pause: with the
+# early ones, 7 polls at most after an event.
+_LATER: Final = 0.3
+_FACTOR: Final = 3.3
+
+# Early polls of one workflow in a row, and how many it regains per second. This bounds the requests for
+# a workflow with many results whose running children are not known.
+_EARLY_POLLS: Final = 20
+_EARLY_POLLS_PER_SECOND: Final = 2.0
+
+# As many as docs/concepts/guarantees.md promises to handle at once. They take about 2 MB.
+_CHILDREN: Final = 10_000
+
+
+@dataclass
+class _Poll:
+    """The next poll of a workflow."""
+
+    step: int
+    """The number of polls before, as an index of the pauses."""
+    due: float
+
+
+@dataclass
+class _Budget:
+    """The early polls that a workflow may still use: a token bucket."""
+
+    left: float
+    at: float
+
+
+class PollSchedule:
+    """The next poll of each workflow, by the id of its parent. Safe to share between threads.
+
+    :param longest: seconds; a workflow whose next pause would be longer is left to the resyncs.
+    :param clock: seconds, as ``time.monotonic``.
+    :param most_children: running children that are remembered.
+    """
+
+    def __init__(
+        self,
+        longest: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_children: int = _CHILDREN,
+    ) -> None:
+        self._longest = longest
+        self._most_children = most_children
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._polls: dict[str, _Poll] = {}
+        self._budgets: dict[str, _Budget] = {}
+        self._running: dict[str, set[str]] = {}
+        self._children = 0
+
+    def child_started(self, parent_id: str, child_id: str) -> None:
+        """Record a running child. A workflow rarely ends before its children."""
+        with self._lock:
+            if self._children < self._most_children:
+                running = self._running.setdefault(parent_id, set())
+                self._children += child_id not in running
+                running.add(child_id)
+            poll = self._polls.get(parent_id)
+            if poll and poll.step < len(_EARLY):
+                self._plan(parent_id, len(_EARLY))
+
+    def child_completed(self, parent_id: str, child_id: str) -> float:
+        """Record that the result of a child has reached Mistral.
+
+        :return: seconds until the next poll.
+        """
+        with self._lock:
+            running = self._running.get(parent_id, set())
+            self._children -= child_id in running
+            running.discard(child_id)
+            if not running:
+                self._running.pop(parent_id, None)
+            return self._plan(parent_id, len(_EARLY) if running else self._first_step(parent_id))
+
+    def parent_changed(self, parent_id: str) -> float:
+        """Record an event of the parent.
+
+        :return: seconds until the next poll.
+        """
+        with self._lock:
+            poll = self._polls.get(parent_id)
+            if poll and poll.step < len(_EARLY) and poll.due > self._clock():
+                return poll.due - self._clock()
+            return self._plan(parent_id, len(_EARLY))
+
+    def cancelled(self, parent_id: str) -> float:
+        """Record that the workflow or its parent was cancelled.
+
+        :return: seconds until the next poll.
+        """
+        with self._lock:
+            return self._plan(parent_id, 0)
+
+    def take(self, parent_id: str) -> float | None:
+        """Begin a poll if it is due.
+
+        :return: 0 to poll now, otherwise the seconds until the next poll; None if none is planned.
+        """
+        with self._lock:
+            poll = self._polls.get(parent_id)
+            if poll is None:
+                return None
+            if poll.due > self._clock():
+                return poll.due - self._clock()
+            if poll.step < len(_EARLY):
+                self._budget(parent_id).left -= 1
+            return 0
+
+    def still_running(self, parent_id: str) -> float | None:
+        """Record that a poll found the workflow unfinished.
+
+        :return: seconds until the next poll; None if none is planned before the next resync.
+        """
+        with self._lock:
+            poll = self._polls.get(parent_id)
+            if poll is None:
+                return None
+            if poll.due > self._clock():
+                # Something has happened since this poll began.
+                return poll.due - self._clock()
+            if _pause(poll.step + 1) > self._longest:
+                del self._polls[parent_id]
+                return None
+            return self._plan(parent_id, poll.step + 1)
+
+    def stop(self, parent_id: str) -> None:
+        """Plan no poll until something happens."""
+        with self._lock:
+            self._polls.pop(parent_id, None)
+
+    def forget(self, parent_id: str) -> None:
+        """Forget a workflow that has ended."""
+        with self._lock:
+            self._polls.pop(parent_id, None)
+            self._budgets.pop(parent_id, None)
+            self._children -= len(self._running.pop(parent_id, ()))
+
+    def keep(self, parents: Collection[str]) -> None:
+        """Forget the running children and the early polls of all other parents."""
+        with self._lock:
+            for known in (self._running.keys(), self._budgets.keys()):
+                for parent_id in known - set(parents):
+                    self._children -= len(self._running.pop(parent_id, ()))
+                    self._budgets.pop(parent_id, None)
+
+    def _plan(self, parent_id: str, step: int) -> float:
+        pause = _pause(step)
+        self._polls[parent_id] = _Poll(step, self._clock() + pause)
+        return pause
+
+    def _first_step(self, parent_id: str) -> int:
+        left = self._budget(parent_id).left
+        if left >= _EARLY_POLLS / 2:
+            return 0
+        # In a chain of tasks the next child usually starts before the last early poll is due, and makes
+        # that poll unnecessary.
+        return len(_EARLY) - 1 if left >= 1 else len(_EARLY)
+
+    def _budget(self, parent_id: str) -> _Budget:
+        now = self._clock()
+        budget = self._budgets.setdefault(parent_id, _Budget(_EARLY_POLLS, now))
+        regained = (now - budget.at) * _EARLY_POLLS_PER_SECOND
+        budget.left, budget.at = min(_EARLY_POLLS, budget.left + regained), now
+        return budget
+
+
+def _pause(step: int) -> float:
+    return _EARLY[step] if step < len(_EARLY) else _LATER * _FACTOR ** (step - len(_EARLY))
