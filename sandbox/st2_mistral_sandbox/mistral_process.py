@@ -116,7 +116,7 @@ def check_schemas_once() -> None:
             check(schema, *args, **kwargs)
             checked.add(text)
 
-    validator.check_schema = check_once
+    validator.check_schema = staticmethod(check_once)
 
 
 def sort_api_attributes_by_name() -> None:

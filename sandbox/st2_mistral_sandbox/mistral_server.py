@@ -23,8 +23,8 @@ executor_thread_pool_size = 64
 scheduler_type = default
 
 [database]
-# Mistral runs one transaction at a time on SQLite. The sandbox need not survive a power failure, so
-# that a transaction does not wait for the disk.
+# Mistral runs one transaction at a time on SQLite. None waits for the disk: the database need not
+# survive a power failure.
 connection = sqlite:///{database}?timeout=60
 sqlite_synchronous = false
 

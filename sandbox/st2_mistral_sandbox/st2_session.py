@@ -56,8 +56,7 @@ def run(
 
 
 def environment(sandbox: Sandbox, terminal: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of ``st2``, with the URLs and the key of a sandbox as its only
-    settings."""
+    """Return the environment of ``st2``: this process's, but with the settings of a sandbox."""
     settings = sandbox.st2_settings
     other = {name: value for name, value in os.environ.items() if not name.startswith("ST2_")}
     return {
@@ -81,16 +80,16 @@ class _Shell:
         self._environment = environment
         self._progress = progress
 
-    def run(self, *words: str) -> str:
+    def run(self, *arguments: str) -> str:
         """Run a command, report it and its output, and return the output.
 
         :raises SandboxError: it failed.
         """
-        line = shlex.join(["st2", *words])
+        line = shlex.join(["st2", *arguments])
         self._progress.command(line)
         try:
             done = subprocess.run(  # noqa: S603 - the command that the caller chose, without a shell
-                [self._st2, *words],
+                [self._st2, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""The ``st2`` command of StackStorm's own client, and the environment it runs in."""
+"""Find StackStorm's own command line, ``st2``, and make its environment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ST2 = Path(
 
 
 def environment_of(st2: StackStorm, home: Path) -> dict[str, str]:
-    """What ``st2`` finds in its environment."""
+    """Return the environment in which ``st2`` uses a stand-in."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "COLUMNS": "160",
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        # Otherwise what goes to stderr comes first.
+        # Otherwise standard error comes before standard output.
         "PYTHONUNBUFFERED": "1",
         "ST2_API_URL": st2.base_url,
         "ST2_AUTH_URL": f"{st2.base_url}/auth",
