@@ -44,18 +44,18 @@ def opened(client: Client, name: str) -> Iterator[requests.Response]:
     """Open the stream of a recording, and check the head of the response."""
     client.replayed.add(name)
     recording = client.expected(name)
-    request, told = recording["request"], recording["response"]["headers"]
+    request, head = recording["request"], recording["response"]["headers"]
     headers = {k: v for k, v in request["headers"].items() if k != "X-Auth-Token"}
     if "X-Auth-Token" in request["headers"]:
         headers |= client.target.headers
     with listening(client.target, request["path"], headers) as response:
         assert response.status_code == recording["response"]["status"]
         for header in ("Content-Type", "Cache-Control"):
-            assert response.headers.get(header) == told.get(header)
+            assert response.headers.get(header) == head.get(header)
         if client.target.stand_in and name != "stream_via_nginx":
             # A proxy removes these headers, as StackStorm's nginx does.
             for header in ("X-Accel-Buffering", "Transfer-Encoding"):
-                assert response.headers.get(header) == told.get(header)
+                assert response.headers.get(header) == head.get(header)
         assert_cookie(client.target, response, recording)
         yield response
 
@@ -78,7 +78,9 @@ def frames(response: requests.Response, count: int, *ids: str) -> list[Frame]:
     return found
 
 
-def told(client: Client, name: str, response: requests.Response, *posted: dict[str, Any]) -> None:
+def assert_events(
+    client: Client, name: str, response: requests.Response, *posted: dict[str, Any]
+) -> None:
     """Check that the events are those of the recording, in order for each execution."""
     recorded = client.expected(name)["response"]["frames"]
     ids = [which for one in posted for which in (one["id"], one["liveaction"]["id"])]
@@ -103,7 +105,7 @@ def _by_execution(seen: list[Any]) -> list[list[Frame]]:
 def test_each_status_of_an_execution_is_an_event(client: Client, target: Target) -> None:
     with opened(client, "stream_core_local_create_update") as response:
         command = {"cmd": "echo streamed; sleep 1"}
-        told(
+        assert_events(
             client,
             "stream_core_local_create_update",
             response,
@@ -119,7 +121,7 @@ def test_put_is_an_event(client: Client, target: Target) -> None:
         target.wait_for(lambda: "result" in target.shown(posted["id"]))
         change = {"status": "succeeded", "result": {"a": 1}}
         assert target.ask("PUT", f"/executions/{posted['id']}", change).status_code == 200
-        told(client, "stream_async_put", response, posted)
+        assert_events(client, "stream_async_put", response, posted)
 
 
 @pytest.mark.recordings("stream_last_event_id")
@@ -133,7 +135,9 @@ def test_last_event_id_repeats_no_event(client: Client, target: Target) -> None:
 @pytest.mark.recordings("stream_default_events")
 def test_default_events_include_live_actions(client: Client, target: Target) -> None:
     with opened(client, "stream_default_events") as response:
-        told(client, "stream_default_events", response, target.post("core.noop", context=MISTRAL))
+        assert_events(
+            client, "stream_default_events", response, target.post("core.noop", context=MISTRAL)
+        )
 
 
 @pytest.mark.recordings("stream_end_event")
@@ -155,7 +159,7 @@ def test_end_event_ends_the_stream(client: Client, target: Target) -> None:
 @pytest.mark.recordings("stream_output_events")
 def test_output_is_an_event(client: Client, target: Target) -> None:
     with opened(client, "stream_output_events") as response:
-        told(
+        assert_events(
             client,
             "stream_output_events",
             response,
@@ -179,7 +183,7 @@ def test_token_in_the_query(client: Client) -> None:
 @pytest.mark.recordings("stream_via_nginx")
 def test_path_behind_a_proxy(client: Client, target: Target) -> None:
     with opened(client, "stream_via_nginx") as response:
-        told(client, "stream_via_nginx", response, target.post("core.noop", context=MISTRAL))
+        assert_events(client, "stream_via_nginx", response, target.post("core.noop", context=MISTRAL))
 
 
 @pytest.mark.recordings("stream_glob_and_action_ref")
@@ -187,7 +191,7 @@ def test_globs_and_action_refs_select_events(client: Client, target: Target) -> 
     with opened(client, "stream_glob_and_action_ref") as response:
         other = target.post("core.local", {"cmd": "true"})
         posted = target.post("core.noop")
-        told(client, "stream_glob_and_action_ref", response, posted, other)
+        assert_events(client, "stream_glob_and_action_ref", response, posted, other)
 
 
 @pytest.mark.recordings("stream_timeout_cancel")
@@ -197,7 +201,7 @@ def test_timeout_and_cancellation_are_events(client: Client, target: Target) -> 
         unwanted = target.post("core.local", {"cmd": "sleep 9"}, context=MISTRAL)
         target.wait(unwanted["id"], {"running"})
         target.ask("DELETE", f"/executions/{unwanted['id']}")
-        told(client, "stream_timeout_cancel", response, late, unwanted)
+        assert_events(client, "stream_timeout_cancel", response, late, unwanted)
 
 
 STREAM = "/stream/v1/stream"

@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path = _ST2_BIN) -> str:
-    """Return the text that tells how to use a sandbox.
+    """Return the instructions for using a sandbox.
 
     :param bin_folder: the folder of this package's commands and of ``mistral``.
     :param st2_bin_folder: the folder of ``st2``.

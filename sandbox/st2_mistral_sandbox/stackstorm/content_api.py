@@ -215,5 +215,5 @@ def _is_inquiry(execution: Execution) -> bool:
 
 
 def _inquiry(execution: Execution) -> Document:
-    asked = {key: execution.result.get(key) for key in ("route", "ttl", "users", "roles", "schema")}
-    return {"id": execution.id, **asked}
+    fields = {key: execution.result.get(key) for key in ("route", "ttl", "users", "roles", "schema")}
+    return {"id": execution.id, **fields}

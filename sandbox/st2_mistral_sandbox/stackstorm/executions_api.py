@@ -245,7 +245,7 @@ class ExecutionsApi:
         )
         if not moved:
             raise Fault(200, f"Action cannot be canceled. State = {execution.status}.")
-        # Before the worker is told: it may finish before the response is written.
+        # Read now: the worker may finish before the response is written.
         shown = self._store.get(execution.id, show_secrets=request.flag("show_secrets"))
         if not immediately:
             self._state.worker.cancel(execution.id)

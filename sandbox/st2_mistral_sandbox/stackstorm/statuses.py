@@ -1,4 +1,4 @@
-"""The statuses of an execution, and the sets of them that StackStorm tells apart."""
+"""The statuses of an execution, and the sets that StackStorm distinguishes."""
 
 from __future__ import annotations
 

@@ -60,13 +60,16 @@ def cases(recordings: dict[str, Recording]) -> list[Any]:
 
 
 def _needs(recording: Recording) -> set[str]:
-    asked, told = json.dumps(recording["request"]), json.dumps(recording)
+    request, exchange = json.dumps(recording["request"]), json.dumps(recording)
     found = set()
-    if "async_job" in told or "extern-async" in told:
+    if "async_job" in exchange or "extern-async" in exchange:
         found.add("runner")
-    if any(word in asked for word in ("{basic}", "{wrong-basic}", "{expired}")):
+    if any(word in request for word in ("{basic}", "{wrong-basic}", "{expired}")):
         found.add("password")
-    if "{token}" in asked.replace('"X-Auth-Token": "{token}"', "") or '"authentication token"' in told:
+    if (
+        "{token}" in request.replace('"X-Auth-Token": "{token}"', "")
+        or '"authentication token"' in exchange
+    ):
         found.add("token")
     if recording["name"] == "query_show_secrets":
         found.add("quiet")
@@ -84,14 +87,14 @@ def filled(recording: Recording, fill: Fill) -> Recording:
 
 def send(target: Target, recording: Recording, fill: Fill) -> requests.Response:
     """Replay a recorded request."""
-    asked = filled(recording, fill)["request"]
-    body, headers = asked["body"], asked["headers"]
+    request = filled(recording, fill)["request"]
+    body, headers = request["body"], request["headers"]
     if headers.get("X-Auth-Token") == "":
         headers = {**headers, **target.headers}
         del headers["X-Auth-Token"]
     return requests.request(
-        asked["method"],
-        target.url(asked["path"]),
+        request["method"],
+        target.url(request["path"]),
         headers=headers,
         data=body if body is None or isinstance(body, str) else json.dumps(body),
         timeout=60,

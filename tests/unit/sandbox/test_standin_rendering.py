@@ -39,7 +39,7 @@ def live(renderer: Renderer, schemas: dict[str, Any] | None = None, **parameters
         ("{{ 1 + 1 }}", "2"),
         ("no template", "no template"),
         ("echo {{ bad", "echo {{ bad"),
-        ("{# gone #}{{ 1 }}", "1"),
+        ("{# comment #}{{ 1 }}", "1"),
         ("{# a comment alone is no template #}", "{# a comment alone is no template #}"),
         ("{{ 1 }}\n", "1"),
         ("{{ 1 }}\n\n", "1\n"),
