@@ -35,6 +35,29 @@ def echo(value: str, ref: str = "sandbox.echo", more: str = "") -> str:
     """
 
 
+def execution_in(bench: Bench, workflow: str, status: str) -> dict[str, Any]:
+    """Wait until an execution of a workflow has a status, and return it."""
+
+    def find() -> dict[str, Any] | None:
+        for execution in bench.stackstorm.executions.all():
+            ids = execution["context"].get("mistral", {})
+            if ids.get("workflow_execution_id") == workflow and execution["status"] == status:
+                return dict(execution)
+        return None
+
+    found: dict[str, Any] = eventually(find, f"an execution is {status}")
+    return found
+
+
+def run_alone(bench: Bench, given: dict[str, Any], state: str) -> dict[str, Any]:
+    """Run st2.action without a workflow until it has a state, and return the action execution."""
+    action = bench.request("POST", "/action_executions", {"name": "st2.action", "input": given})
+    eventually(lambda: bench.action_state(action["id"]) == state, f"the action is {state}")
+    done = bench.mistral.get_action(action["id"])
+    assert done is not None
+    return done
+
+
 def test_mistral_lists_both_actions_with_their_inputs(bench: Bench) -> None:
     found = {
         action["name"]: action
@@ -153,15 +176,8 @@ def test_with_items_creates_one_execution_per_item(bench: Bench) -> None:
 
 
 def test_action_without_a_workflow(bench: Bench) -> None:
-    action = bench.request(
-        "POST",
-        "/action_executions",
-        {"name": "st2.action", "input": {"ref": "core.local", "parameters": {"cmd": "echo hi"}}},
-    )
-    eventually(lambda: bench.action_state(action["id"]) == "SUCCESS", "the action ends")
-    done = bench.mistral.get_action(action["id"])
-    assert done is not None
-    output = done["output"]
+    given = {"ref": "core.local", "parameters": {"cmd": "echo hi"}}
+    output = run_alone(bench, given, "SUCCESS")["output"]
     output = output if isinstance(output, dict) else json.loads(output)
     assert output["result"]["stdout"] == "hi"
 
@@ -252,11 +268,7 @@ def test_invalid_input_is_an_error_and_nothing_is_sent(
     bench: Bench, given: dict[str, Any], named: str
 ) -> None:
     before = len(bench.stackstorm.executions.all())
-    action = bench.request("POST", "/action_executions", {"name": "st2.action", "input": given})
-    eventually(lambda: bench.action_state(action["id"]) == "ERROR", "the action ends")
-    done = bench.mistral.get_action(action["id"])
-    assert done is not None
-    assert f"{named}" in str(done["output"])
+    assert named in str(run_alone(bench, given, "ERROR")["output"])
     assert len(bench.stackstorm.executions.all()) == before
 
 
@@ -292,32 +304,11 @@ def test_cancelled_execution_cancels_the_task(bench: Bench) -> None:
         "slow: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 300}}}"
     )
     started = bench.start(workflow)
-    child = eventually(
-        lambda: next(
-            (
-                execution
-                for execution in bench.stackstorm.executions.all()
-                if execution["context"].get("mistral", {}).get("workflow_execution_id") == started
-                and execution["status"] == "running"
-            ),
-            None,
-        ),
-        "the execution runs",
-    )
-    cancel(bench, child["id"])
+    child = execution_in(bench, started, "running")
+    assert bench.st2.cancel(child["id"])
     run = bench.wait(started)
     assert run.tasks["slow"]["state"] == "CANCELLED"
     assert run.actions[0]["state"] == "CANCELLED"
-
-
-def cancel(bench: Bench, execution_id: str) -> None:
-    settings = bench.sandbox.st2_settings
-    answer = requests.delete(
-        f"{settings.api_url}/executions/{execution_id}",
-        headers={"St2-Api-Key": settings.credential.api_key},
-        timeout=30,
-    )
-    answer.raise_for_status()
 
 
 def test_action_stays_running_until_an_inquiry_is_answered(bench: Bench) -> None:
@@ -325,18 +316,7 @@ def test_action_stays_running_until_an_inquiry_is_answered(bench: Bench) -> None
         "ask: {action: st2.action, input: {ref: core.ask, parameters: {route: ops}}}"
     )
     started = bench.start(workflow)
-    child = eventually(
-        lambda: next(
-            (
-                execution
-                for execution in bench.stackstorm.executions.all()
-                if execution["context"].get("mistral", {}).get("workflow_execution_id") == started
-                and execution["status"] == "pending"
-            ),
-            None,
-        ),
-        "the inquiry is pending",
-    )
+    child = execution_in(bench, started, "pending")
     action_id = child["context"]["mistral"]["action_execution_id"]
     assert bench.action_state(action_id) == "RUNNING"
     settings = bench.sandbox.st2_settings
