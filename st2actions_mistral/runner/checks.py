@@ -46,9 +46,9 @@ def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
     inputs, problems = _inputs(request.inputs, inputs_of(workflow), name)
     tasks = tasks_of(workflow)
     problems += _task_name(request.task_name, workflow, tasks, name)
-    every = {task for spec in definition.workflows.values() for task in tasks_of(spec)}
+    all_tasks = {task for spec in definition.workflows.values() for task in tasks_of(spec)}
     for task in request.skip_notify:
-        if task not in every:
+        if task not in all_tasks:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
     problems += map(str, validate(definition, catalogue))
     if problems:

@@ -37,8 +37,8 @@ def environment(
     if request.skip_notify:
         context["skip_notify_tasks"] = list(request.skip_notify)
     for_completion = {**context, "runner": RUNNER}
-    context = _over(_given(before, "st2.action"), context)
-    for_completion = _over(_given(before, "st2.callback"), for_completion)
+    context = _replacement(_unsigned(before, "st2.action"), context)
+    for_completion = _replacement(_unsigned(before, "st2.callback"), for_completion)
     if context_key:
         bound = {**for_completion, "workflow_execution_id": workflow_execution_id}
         for_completion = sign(bound, context_key)
@@ -59,7 +59,7 @@ def is_from_us(env: object, workflow_execution_id: str, context_key: str) -> boo
     return is_signed(context, context_key) and is_signed(for_completion, context_key)
 
 
-def _given(before: object, action: str) -> dict[str, Any]:
+def _unsigned(before: object, action: str) -> dict[str, Any]:
     """Return the context of an action without its signature."""
     return {k: v for k, v in _context(before, action).items() if k != "signature"}
 
@@ -71,15 +71,15 @@ def _context(env: object, action: str) -> Mapping[str, Any]:
     return env if isinstance(env, Mapping) else {}
 
 
-def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _replacement(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``new`` with null for each key that only ``old`` has.
 
-    Merged into ``old``, it gives itself.
+    Merging it into ``old``, as Mistral does, gives the same again.
     """
     merged: dict[str, Any] = dict.fromkeys(old)
     for name, value in new.items():
         known = old.get(name)
         if isinstance(known, Mapping) and isinstance(value, Mapping):
-            value = _over(known, value)
+            value = _replacement(known, value)
         merged[name] = value
     return merged

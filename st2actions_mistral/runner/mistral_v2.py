@@ -30,13 +30,13 @@ from st2actions_mistral.runner.metadata import metadata
 from st2actions_mistral.runner.request import parse_request
 from st2actions_mistral.runner.starting import Starter, failure
 
-Answer = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
+Outcome = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
 
 
 class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
     """Run one action."""
 
-    def run(self, action_parameters: dict[str, Any]) -> Answer:
+    def run(self, action_parameters: dict[str, Any]) -> Outcome:
         """Start the workflow. The relay, or ``st2.callback``, finishes the execution.
 
         :return: status, result and context of the execution.
@@ -74,7 +74,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
             return now.status, now.result or started.result(), context
         return LIVEACTION_STATUS_RUNNING, started.result(), context
 
-    def cancel(self) -> Answer:
+    def cancel(self) -> Outcome:
         """Cancel the workflow.
 
         If it raises, StackStorm leaves the execution "canceling", and the relay cancels the workflow.

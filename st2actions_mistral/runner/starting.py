@@ -191,8 +191,8 @@ class Starter:
         if kind is Kind.WORKFLOW:
             return True
         # A workflow of the workbook may have been removed or replaced since.
-        there = self._mistral.workflow_definitions(definition.workflows)
-        return all(name in there and not is_own_file(there[name]) for name in definition.workflows)
+        saved = self._mistral.workflow_definitions(definition.workflows)
+        return all(name in saved and not is_own_file(saved[name]) for name in definition.workflows)
 
     def _rerun(self, request: WorkflowRequest, again: Rerun) -> Started:
         id_ = again.workflow_execution_id
