@@ -36,7 +36,8 @@ class HealthServer:
 
     ``/health`` answers 200 while one of the two systems responds, otherwise 503. Its body is JSON:
     ``{"stackstorm": true, "mistral": true}``. ``/failing`` shows the actions and parents that could not
-    be reconciled, by id: ``{"times": 3, "error": "…"}``.
+    be reconciled, by id, and the projects in which the relay writes nothing:
+    ``{"times": 3, "error": "…"}``.
 
     :param port: 0 takes a free one.
     :param contacts: see :meth:`Metrics.observe`.

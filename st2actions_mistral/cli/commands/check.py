@@ -13,7 +13,7 @@ _DESCRIPTION = """\
 Check an installation and say how to repair it.
 
 The checks: entry points, options, StackStorm (credential, permissions,
-event stream), Mistral (actions, project of the relay's token), size limits,
+event stream), Mistral (actions, project of the relay's token), size limit,
 clocks, and results that no relay delivers.
 
 Run it in Mistral's virtualenv, on the hosts of the executors and of the
