@@ -127,7 +127,7 @@ class ParentController:
                 self._urgent.discard(parent_id)
 
     def on_execution_event(self, execution: Mapping[str, Any]) -> None:
-        """Handle an event of StackStorm's stream: any execution was created or has changed."""
+        """Handle an event: an execution was created or has changed."""
         final = execution["status"] in states.ST2_FINAL
         parent_id = decide.parent_of(execution)
         if parent_id and not final and action_of(execution, self._rules.site):
@@ -142,10 +142,10 @@ class ParentController:
             self._poll_in(execution["id"], self._polling.parent_changed(execution["id"]))
 
     def on_streaming(self, streaming: bool) -> None:
-        """Handle a gap in the events: the next resync finds what was missed."""
+        """Do nothing: after a gap in the events, the next resync finds what was missed."""
 
     def on_child_completed(self, child: Mapping[str, Any]) -> None:
-        """Handle that the result of a child execution has reached Mistral: its workflow may end now."""
+        """Handle a result that has reached Mistral: the workflow of the child may end now."""
         parent_id = decide.parent_of(child)
         if parent_id:
             self._poll_in(parent_id, self._polling.child_completed(parent_id, child["id"]))
@@ -158,11 +158,11 @@ class ParentController:
         """
         listing = self._observer.compare()
         self._keep(listing)
-        for parent_id in listing.doubtful:
+        for parent_id in listing.changed:
             self.add(parent_id)
         for workflow_id in listing.sub_workflows:
             self._queue.add(Key(workflow_id, sub_workflow=True))
-        return len(listing.waiting)
+        return len(listing.pending)
 
     def failing(self) -> dict[str, Failure]:
         """Return the executions that could not be reconciled, each with its last failure."""
@@ -201,13 +201,13 @@ class ParentController:
             effect = decide.decide(self._observer.state(workflow_id), self._rules)
             if not isinstance(effect, Look):
                 return effect, key, None
-        seen = self._with_history(key, self._observer.both(key.id))
+        seen = self._with_history(key, self._observer.observe(key.id))
         while isinstance(effect := decide.decide(seen, self._rules), Look):
             seen = self._observer.look(effect, key.id, seen)
         return effect, key, seen
 
     def _with_history(self, key: Key, seen: Seen) -> Seen:
-        """Add what only the observations before can tell."""
+        """Add what earlier observations of the parent tell."""
         ref = decide.ref_of(seen.parent, self._rules.site) if seen.parent else None
         seen = replace(seen, failures=self._queue.failures(key))
         with self._lock:
@@ -278,7 +278,7 @@ class ParentController:
         self._forget(execution_id)
         if finished["status"] != effect.status:
             LOG.info(
-                "StackStorm execution %s was %s before the end of workflow execution %s.",
+                "StackStorm execution %s was already %s when workflow execution %s ended.",
                 execution_id,
                 finished["status"],
                 workflow_id,
@@ -320,12 +320,12 @@ class ParentController:
 
     def _keep(self, listing: Listing) -> None:
         """Forget all executions that are not in a listing."""
-        self._polling.keep(listing.waiting.keys())
-        listed = listing.waiting.keys() | {*listing.doubtful, *listing.sub_workflows}
+        self._polling.keep(listing.pending.keys())
+        listed = listing.pending.keys() | {*listing.changed, *listing.sub_workflows}
         for key in self._queue.failing():
             if key.id not in listed:
                 self._queue.discard(key)
         with self._lock:
             for known in (self._workflows, self._missed):
-                for parent_id in known.keys() - listing.waiting.keys():
+                for parent_id in known.keys() - listing.pending.keys():
                     del known[parent_id]

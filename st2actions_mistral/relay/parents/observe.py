@@ -26,9 +26,9 @@ from st2actions_mistral.relay.parents.decide import (
 class Listing:
     """The result of comparing all parents and workflows of both systems."""
 
-    waiting: Mapping[str, str]
-    """The id of the workflow execution of each parent that is not final."""
-    doubtful: Collection[str]
+    pending: Mapping[str, str]
+    """The parents that are not final, each with the id of its workflow execution."""
+    changed: Collection[str]
     """The executions to reconcile: parents whose workflow has ended or is missing, parents that are
     canceling or name no workflow, and executions that became final before their workflow did."""
     sub_workflows: Collection[str]
@@ -36,7 +36,10 @@ class Listing:
 
 
 class ParentObserver:
-    """Reads parents and workflows. Safe to share between threads."""
+    """Reads parents and workflows. Safe to share between threads.
+
+    :param heartbeat: called for each row of a listing, because a listing may have many pages.
+    """
 
     def __init__(
         self,
@@ -46,9 +49,6 @@ class ParentObserver:
         *,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """
-        :param heartbeat: called for each row of a listing, because a listing may have many pages.
-        """
         self._st2 = st2
         self._mistral = mistral
         self._site = site
@@ -61,14 +61,14 @@ class ParentObserver:
     def look(self, look: Look, parent_id: str, seen: StateSeen | Seen) -> Seen:
         """Add what a decision asked for to what was seen."""
         if look is Look.BOTH or not isinstance(seen, Seen):
-            return self.both(parent_id)
+            return self.observe(parent_id)
         assert seen.workflow is not None
         owner_id = reports_to(seen.workflow)
         owner = self._st2.get_execution(owner_id) if owner_id else None
         return replace(seen, owner=owner, owner_observed=True)
 
-    def both(self, parent_id: str) -> Seen:
-        """Return one execution and its workflow."""
+    def observe(self, parent_id: str) -> Seen:
+        """Return one parent and its workflow."""
         parent = self._st2.get_execution(parent_id)
         if parent is None:
             return Seen(None)
@@ -96,28 +96,28 @@ class ParentObserver:
         found = list(with_heartbeat(self._st2.parents(self._site), self._heartbeat))
         rows = with_heartbeat(self._mistral.unfinished_executions(), self._heartbeat)
         unfinished = {row["id"]: row for row in rows}
-        waiting: dict[str, str] = {}
-        doubtful: set[str] = set()
+        pending: dict[str, str] = {}
+        changed: set[str] = set()
         claimed: set[str] = set()
         for parent in with_heartbeat(self._st2.nameless_parents(), self._heartbeat):
             # Its runner may have died before it could name the workflow, perhaps one of this Mistral.
-            waiting[parent["id"]] = workflow_execution_id(parent["id"])
-            doubtful.add(parent["id"])
+            pending[parent["id"]] = workflow_execution_id(parent["id"])
+            changed.add(parent["id"])
         for parent in found:
             ref = ref_of(parent, self._site)
             if ref is None:
                 continue
-            waiting[parent["id"]] = ref.execution_id
+            pending[parent["id"]] = ref.execution_id
             if parent["status"] == states.ST2_CANCELING or ref.execution_id not in unfinished:
-                doubtful.add(parent["id"])
+                changed.add(parent["id"])
             else:
                 claimed.add(ref.execution_id)
-        # Unfinished workflows without a waiting parent. Their runner may not have named them yet.
+        # Unfinished workflows without a pending parent. Their runner may not have named them yet.
         started = (started_for(row) for id_, row in unfinished.items() if id_ not in claimed)
-        others = {id_ for id_ in started if id_ is not None} - waiting.keys()
+        others = {id_ for id_ in started if id_ is not None} - pending.keys()
         statuses = with_heartbeat(self._st2.statuses(others), self._heartbeat)
-        doubtful |= {id_ for id_, status in statuses if status in states.ST2_REJECTING}
-        return Listing(waiting, doubtful, self._below_cancelled(unfinished))
+        changed |= {id_ for id_, status in statuses if status in states.ST2_REJECTING}
+        return Listing(pending, changed, self._below_cancelled(unfinished))
 
     def _below_cancelled(self, unfinished: Mapping[str, Mapping[str, Any]]) -> set[str]:
         below = {id_: row.get("root_execution_id") for id_, row in unfinished.items()}

@@ -38,41 +38,41 @@ def rerun(owner: str = SECOND) -> dict[str, Any]:
     return workflow(W1, FIRST, params=json.dumps(params))
 
 
-def test_parent_of_running_workflow_is_not_doubtful() -> None:
+def test_parent_of_running_workflow_is_not_reconciled() -> None:
     listing = compare([parent(FIRST, W1)], [workflow(W1, FIRST)])
-    assert listing.waiting == {FIRST: W1}
-    assert not listing.doubtful
+    assert listing.pending == {FIRST: W1}
+    assert not listing.changed
     assert not listing.sub_workflows
 
 
 @pytest.mark.parametrize(
     "workflows", [[], [workflow(W1, FIRST, "SUCCESS")], [workflow(W1, FIRST, "CANCELLED")]]
 )
-def test_parent_of_final_or_missing_workflow_is_doubtful(workflows: list[Any]) -> None:
-    assert compare([parent(FIRST, W1)], workflows).doubtful == {FIRST}
+def test_parent_of_final_or_missing_workflow_is_reconciled(workflows: list[Any]) -> None:
+    assert compare([parent(FIRST, W1)], workflows).changed == {FIRST}
 
 
 @pytest.mark.parametrize("status", ["canceling", "canceled", "failed"])
-def test_parent_that_ends_before_its_workflow_is_doubtful(status: str) -> None:
-    assert compare([parent(FIRST, W1, status)], [workflow(W1, FIRST)]).doubtful == {FIRST}
+def test_parent_that_ends_before_its_workflow_is_reconciled(status: str) -> None:
+    assert compare([parent(FIRST, W1, status)], [workflow(W1, FIRST)]).changed == {FIRST}
 
 
-def test_execution_canceled_before_it_named_its_workflow_is_doubtful() -> None:
+def test_execution_canceled_before_it_named_its_workflow_is_reconciled() -> None:
     nameless = {"id": FIRST, "status": "canceled", "context": {}}
-    assert compare([nameless], [workflow(W1, FIRST)]).doubtful == {FIRST}
+    assert compare([nameless], [workflow(W1, FIRST)]).changed == {FIRST}
 
 
 @pytest.mark.parametrize("executions", [[], [{"id": FIRST, "status": "succeeded", "context": {}}]])
-def test_succeeded_or_deleted_parent_is_not_doubtful(executions: list[Any]) -> None:
-    assert not compare(executions, [workflow(W1, FIRST)]).doubtful
+def test_succeeded_or_deleted_parent_is_not_reconciled(executions: list[Any]) -> None:
+    assert not compare(executions, [workflow(W1, FIRST)]).changed
 
 
-def test_running_execution_without_workflow_is_doubtful() -> None:
+def test_running_execution_without_workflow_is_reconciled() -> None:
     """Its runner may have died before it could name the workflow."""
     nameless = {"id": FIRST, "status": "running", "context": {}, "runner": {"name": "mistral-v2"}}
     listing = compare([nameless], [])
-    assert listing.waiting == {FIRST: W1}
-    assert listing.doubtful == {FIRST}
+    assert listing.pending == {FIRST: W1}
+    assert listing.changed == {FIRST}
 
 
 def test_workflow_with_invalid_parent_id_does_not_hide_others() -> None:
@@ -84,19 +84,19 @@ def test_workflow_with_invalid_parent_id_does_not_hide_others() -> None:
     )
     asked: list[set[str]] = []
     systems.st2.hooks["statuses"] = asked.append
-    assert observer(systems).compare().doubtful == {FIRST}
+    assert observer(systems).compare().changed == {FIRST}
     assert asked == [{FIRST}]
 
 
-def test_workflow_that_is_run_again_is_not_doubtful() -> None:
+def test_workflow_that_is_run_again_is_not_reconciled() -> None:
     executions = [parent(FIRST, W1, "canceled"), parent(SECOND, W1)]
-    assert not compare(executions, [workflow(W1, FIRST)]).doubtful
+    assert not compare(executions, [workflow(W1, FIRST)]).changed
 
 
 def test_parents_of_other_sites_are_ignored() -> None:
     listing = compare([parent(FIRST, W1, site="elsewhere")], [])
-    assert not listing.waiting
-    assert not listing.doubtful
+    assert not listing.pending
+    assert not listing.changed
 
 
 @pytest.mark.parametrize(
