@@ -1,4 +1,4 @@
-"""The projects in which the relay writes nothing, because its token is for another one."""
+"""Report the projects in which the relay writes nothing, because its token is for another one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from st2actions_mistral.relay.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 
-# Projects that are remembered. Their ids come from Mistral.
-_MOST: Final = 1000
+# Projects that are remembered. Their ids come from Mistral, so their number is bounded.
+_LIMIT: Final = 1000
 
 
 class ForeignProjects:
-    """Reports each foreign project once. Safe to share between threads."""
+    """Logs each foreign project once. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._refused: dict[str, Failure] = {}
+        self._reported: dict[str, Failure] = {}
 
     def report(self, found: Foreign, what: str) -> None:
         """Count a record that is not written to, and log the first one of each project.
@@ -28,12 +28,12 @@ class ForeignProjects:
         :param what: the record, such as "action execution 123".
         """
         with self._lock:
-            before = self._refused.get(found.project)
-            if before is None and len(self._refused) >= _MOST:
+            before = self._reported.get(found.project)
+            if before is None and len(self._reported) >= _LIMIT:
                 return
             reason = f"{what}: {found.reason}. {REMEDY}"
             times = before.times + 1 if before else 1
-            self._refused[found.project] = Failure(times, reason, due=0)
+            self._reported[found.project] = Failure(times, reason, due=0)
         if before is None:
             LOG.warning(
                 "Nothing is completed, rescheduled or cancelled in %s. First seen at %s",
@@ -44,4 +44,4 @@ class ForeignProjects:
     def failing(self) -> dict[str, Failure]:
         """Return how often each project was refused, and why the last time."""
         with self._lock:
-            return dict(self._refused)
+            return dict(self._reported)

@@ -87,14 +87,12 @@ class ActionObserver:
         execution_id: str | None = None,
         *,
         child: Mapping[str, Any] | None = None,
-        age: float | None = None,
     ) -> Seen:
         """Observe one action and its child.
 
         :param execution_id: the child; None: as the index has it.
         :param child: the whole execution if it is known already. Otherwise it is fetched, without its
             result if that is larger than :data:`LARGE_RESULT`.
-        :param age: see :class:`Seen`; None: as it is.
         """
         id_ = action_execution_id
         child = child or self._index.take_result(id_)
@@ -106,15 +104,13 @@ class ActionObserver:
         vanished = execution_id if child is None else None
         if child is not None:
             self._index.mark_found(id_)
-        if age is None:
-            age = 0 if child is not None else self._age(id_, action, vanished)
         return Seen(
             action,
             base=self.base(action["name"]) if action else None,
             place=place,
             child=child,
             vanished=vanished,
-            age=age,
+            age=0 if child is not None else self._age(id_, action, vanished),
             was_pending=self._index.was_pending(id_),
             is_first=child is not None and self._index.is_first(id_, child["id"]),
             scope=self.scope(),
@@ -132,11 +128,8 @@ class ActionObserver:
             return self._with_first_child(seen)
         assert seen.child is not None
         whole = self._st2.get_execution(seen.child["id"])
-        if whole is None:
-            found = self.observe(seen.action["id"], seen.child["id"], age=seen.age)
-        else:
-            # While it waited for its turn, its action may have been given up.
-            found = self.observe(seen.action["id"], child=whole, age=seen.age)
+        # While the result waited for its turn, its action may have been given up.
+        found = self.observe(seen.action["id"], seen.child["id"], child=whole)
         return replace(
             found,
             whole=True,
@@ -151,8 +144,6 @@ class ActionObserver:
         found = self._st2.find_children(id_, self._site, since)
         for child in found[:1]:
             self._index.set_first(id_, child["id"])
-        for child in found[1:]:
-            self._index.add(id_, child["id"])
         return found
 
     def base(self, action_name: str) -> str:
