@@ -57,8 +57,8 @@ def schedule(
         except OutcomeUnknown as error:
             in_doubt = True
             if error.status == 500:
-                # The task's name may be the reason, see header_value. Without it StackStorm tells the
-                # real one.
+                # The task's name may be the reason, see header_value. Without it StackStorm reports
+                # the real error.
                 header = request.header_without_chain()
             raise
         except (Answered, NotSent) as error:

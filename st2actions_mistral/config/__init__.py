@@ -1,4 +1,4 @@
-"""The options of the package (``options``), and the settings that they make (``load``)."""
+"""Define the options of the package (``options``), and load settings from them (``load``)."""
 
 from __future__ import annotations
 

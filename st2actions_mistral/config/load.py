@@ -40,7 +40,7 @@ _SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True)
 class BridgeSettings:
-    """What one ``st2.action`` or ``st2.callback`` needs."""
+    """Settings of one ``st2.action`` or ``st2.callback``."""
 
     st2: St2Settings = field(default_factory=St2Settings)
     site: str = "mistral"
@@ -62,7 +62,7 @@ class BridgeSettings:
 
 @dataclass(frozen=True)
 class RelaySettings:
-    """What the relay needs beside the settings of the two clients."""
+    """Settings of the relay beside those of the two clients."""
 
     site: str
     resync_interval: float

@@ -83,7 +83,7 @@ def test_lost_actions_are_rescheduled_after_mistral_was_killed(bench: Bench) -> 
 
 @dataclass
 class Way:
-    """A path to StackStorm on which requests can be lost."""
+    """Path to StackStorm on which requests can be lost."""
 
     stackstorm: StackStorm
     posts_vanish: threading.Event = field(default_factory=threading.Event)

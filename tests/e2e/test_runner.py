@@ -228,7 +228,7 @@ def test_a_workbook_becomes_a_workflow_and_back(
     assert names == [f"{wanted.ref}.main", wanted.ref] * 2
 
 
-def test_a_reverse_workflow_runs_its_target_and_what_it_requires(
+def test_a_reverse_workflow_runs_its_target_and_the_required_tasks(
     bench: Bench, starter: Starter, wanted: WorkflowRequest
 ) -> None:
     rewrite(

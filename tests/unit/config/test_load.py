@@ -147,7 +147,7 @@ def test_context_key_may_be_repeated(tmp_path: Path, lines: str, keys: tuple[str
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each group of oslo.config is read."""
+    """Count the reads of each group of oslo.config."""
     counted: Counter[str] = Counter()
     read = cfg.ConfigOpts.__getitem__
 
@@ -164,7 +164,7 @@ def test_bridge_settings_read_each_group_once(tmp_path: Path, reads: Counter[str
     assert reads == {"st2": 1, "st2_relay": 1}
 
 
-def test_a_changed_configuration_is_loaded_anew(tmp_path: Path) -> None:
+def test_load_settings_sees_a_changed_configuration(tmp_path: Path) -> None:
     conf = conf_of(tmp_path, "[st2]\nsite = one\n")
     assert config.load_settings(conf).bridge.site == "one"
     conf.set_override("site", "two", group="st2")
