@@ -18,7 +18,7 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-# As many pending actions as docs/guarantees.md promises to handle at once. 10,000 keys take about 2 MB.
+# As many pending actions as docs/operate/sizing.md has. 10,000 keys take about 2 MB.
 LIMIT: Final = 10_000
 
 

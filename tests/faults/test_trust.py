@@ -90,7 +90,7 @@ def test_the_sandbox_signs_what_it_starts(signed: Bench) -> None:
 
 
 def test_a_copied_context_ends_no_parent_and_shows_what_it_still_allows(signed: Bench) -> None:
-    """What docs/actions.md says of a replay."""
+    """Show what docs/security/context-key.md says about a copied context."""
     parent = signed.parent()
     theirs = env_of(signed, parent, KEY, ID)
     owner = signed.workbook("wait: {action: std.async_noop}")

@@ -18,8 +18,8 @@ from st2actions_mistral.model.result import is_omitted
 # has come. The rest is for the queue before it.
 _REMEMBERED: Final = 3600.0
 
-# Actions remembered in this way, besides those that are pending now: as many as docs/guarantees.md has
-# pending at once, in less than 2 MB.
+# Actions remembered in this way, besides those that are pending now: as many as docs/operate/sizing.md
+# has pending at once, in less than 2 MB.
 _LIMIT: Final = 10_000
 
 # Whole results that wait for a worker. StackStorm's may have 16 MB; the others are fetched again.
@@ -27,7 +27,7 @@ _RESULTS: Final = 16
 
 LARGE_RESULT: Final = 1024 * 1024
 """Bytes. A larger result is fetched when it is needed, and one at a time: with one of some 15 MB of
-small objects the relay grows to 370 MiB (docs/guarantees.md)."""
+small objects the relay grows to 370 MiB (docs/operate/sizing.md)."""
 
 
 @dataclass(frozen=True)
