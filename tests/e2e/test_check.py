@@ -20,7 +20,7 @@ Check = Callable[..., dict[str, tuple[str, str]]]
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox of this module: tests stop its relay."""
+    """Start a sandbox for this module: its tests stop the relay."""
     yield from new_bench(tmp_path_factory.mktemp("checked"))
 
 

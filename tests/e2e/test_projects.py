@@ -29,7 +29,7 @@ REMEDY = "Run one relay per project, as a non-admin of that project."
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox without a relay."""
+    """Start a sandbox without a relay."""
     yield from new_bench(tmp_path_factory.mktemp("projects"), relay=False)
 
 

@@ -28,7 +28,7 @@ WAIT = "wait: {action: st2.action, input: {ref: tests.job}}"
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A sandbox whose relay does not run unless a test starts it."""
+    """Start a sandbox without a relay. Tests start one with their own options."""
     yield from new_bench(tmp_path_factory.mktemp("quiet"), relay=False)
 
 
