@@ -27,5 +27,5 @@ def test_clock_of_a_malformed_date_is_none(date: str, hour: int | None) -> None:
         BreakingServer(answer(200, {}, {"Date": date})) as server,
         contextlib.closing(MistralClient(MistralSettings(server.url, timeouts=TIMEOUTS))) as mistral,
     ):
-        told = mistral.clock()
-    assert told == (hour and datetime(2026, 10, 1, hour, tzinfo=timezone.utc))
+        now = mistral.clock()
+    assert now == (hour and datetime(2026, 10, 1, hour, tzinfo=timezone.utc))

@@ -101,20 +101,20 @@ def test_final_401_names_the_option_without_its_value(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("body", "expected"),
     [
         ({"faultstring": "Unauthorized"}, "401 Unauthorized. StackStorm rejects"),
         ({"faultstring": "Who are you?"}, "401 Who are you? StackStorm rejects"),
     ],
 )
-def test_hint_follows_the_message_as_a_new_sentence(words: dict[str, str], told: str) -> None:
+def test_hint_follows_the_message_as_a_new_sentence(body: dict[str, str], expected: str) -> None:
     with (
-        BreakingServer(answer(401, words)) as server,
+        BreakingServer(answer(401, body)) as server,
         api(server.url, Credential(auth_token="hush")) as (client, *_),
         pytest.raises(Answered) as caught,
     ):
         client.call("GET", "/executions", expect=list)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_hint_for_a_disabled_key(st2: StackStorm) -> None:
@@ -346,13 +346,17 @@ def test_repr_and_log_show_no_secret(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_anonymous_has_no_headers() -> None:
-    nobody = Anonymous("Say who you are.")
-    assert (nobody.headers(), nobody.renew({}), nobody.hint()) == ({}, False, "Say who you are.")
+    anonymous = Anonymous("Say who you are.")
+    assert (anonymous.headers(), anonymous.renew({}), anonymous.hint()) == (
+        {},
+        False,
+        "Say who you are.",
+    )
 
 
 def test_truncated_401_does_not_renew_the_token() -> None:
-    cut = raw(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 50\r\n\r\n{", then=hang_up())
-    script = [answer(201, {"token": "t"}), cut, answer(200, [])]
+    truncated = raw(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 50\r\n\r\n{", then=hang_up())
+    script = [answer(201, {"token": "t"}), truncated, answer(200, [])]
     with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
         client.call("GET", "/executions", expect=list)
         assert server.calls().count("POST /tokens") == 1

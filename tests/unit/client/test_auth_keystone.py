@@ -212,7 +212,7 @@ def test_malformed_token_is_not_kept(body: Any) -> None:
         asked = len(server.requests)
         with pytest.raises(NotSent):
             _twice(credential)
-        assert len(server.requests) > asked, "the odd one was kept"
+        assert len(server.requests) > asked, "the malformed token was kept"
 
 
 def test_relay_authenticates_with_keystone(
@@ -227,9 +227,9 @@ def test_relay_authenticates_with_keystone(
             assert mistral.let_in.wait(20), relay.tail()
         finally:
             relay.stop()
-    said = "\n".join(relay.tail(10_000))
-    assert "right" not in said
-    assert "token-1" not in said
+    log = "\n".join(relay.tail(10_000))
+    assert "right" not in log
+    assert "token-1" not in log
 
 
 @pytest.mark.parametrize("project", ["service", None])

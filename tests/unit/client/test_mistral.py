@@ -346,9 +346,9 @@ def test_start_workflow_tells_an_unknown_workflow_from_a_500() -> None:
         mistral.start_workflow("wf", {}, execution_id="u")
     assert caught.value.status == 404
     there = answer(200, {"name": "wf"})
-    begun = answer(201, {"id": "u", "state": "RUNNING"})
+    started = answer(201, {"id": "u", "state": "RUNNING"})
     for look in (there, answer(502)):
-        with BreakingServer(missing, look, begun) as server, client(server.url) as mistral:
+        with BreakingServer(missing, look, started) as server, client(server.url) as mistral:
             assert mistral.start_workflow("wf", {}, execution_id="u")["id"] == "u"
 
 
@@ -409,7 +409,7 @@ def test_clock_asks_for_what_a_relay_may_list() -> None:
     date = {"Date": "Mon, 23 Nov 2026 04:47:03 GMT"}
     with BreakingServer(answer(200, {"action_executions": []}, date)) as server:
         with client(server.url) as mistral:
-            told = mistral.clock()
+            now = mistral.clock()
         [request] = server.requests
     assert request.path == "/v2/action_executions?limit=1&fields=id"
-    assert told == datetime(2026, 11, 23, 4, 47, 3, tzinfo=timezone.utc)
+    assert now == datetime(2026, 11, 23, 4, 47, 3, tzinfo=timezone.utc)

@@ -63,13 +63,13 @@ def test_message_hides_the_hash_of_an_api_key() -> None:
     ],
 )
 def test_secrets_hides_the_credential(header: str, value: str) -> None:
-    said = redact.secrets(f"You said {value}, twice: hush.", {header: value, "Accept": "You"})
-    assert "hush" not in said
-    assert said.startswith("You said ")
+    shown = redact.secrets(f"You said {value}, twice: hush.", {header: value, "Accept": "You"})
+    assert "hush" not in shown
+    assert shown.startswith("You said ")
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         (r'{"faultstring": "No St2-Api-Key: ab\/cd, twice: ab\/cd."}', "No St2-Api-Key: …, twice: …."),
         (r'{"faultstring": "No \u0061b\u002Fcd."}', "No …."),
@@ -80,19 +80,19 @@ def test_secrets_hides_the_credential(header: str, value: str) -> None:
         (r'{"faultstring": "a\\b\u0020\/cd"}', "a\\b /cd"),
     ],
 )
-def test_secrets_hides_an_escaped_credential(said: str, shown: str) -> None:
-    assert redact.message(redact.secrets(said, {"St2-Api-Key": "ab/cd"})) == shown
+def test_secrets_hides_an_escaped_credential(text: str, shown: str) -> None:
+    assert redact.message(redact.secrets(text, {"St2-Api-Key": "ab/cd"})) == shown
 
 
 @pytest.mark.parametrize("password", ["hush", "hu:sh", "hu sh", "пароль", 'p"w'])
 @pytest.mark.parametrize("form", ["{}", "user {}, again {}"])
 def test_secrets_hides_a_password(password: str, form: str) -> None:
     basic = base64.b64encode(f"user:{password}".encode()).decode()
-    for said in (password, json.dumps(password), json.dumps([password])):
-        told = redact.secrets(form.format(said, said), {"Authorization": f"Basic {basic}"})
-        assert "…" in told
-        assert password not in told
-        assert json.dumps(password)[1:-1] not in told
+    for written in (password, json.dumps(password), json.dumps([password])):
+        shown = redact.secrets(form.format(written, written), {"Authorization": f"Basic {basic}"})
+        assert "…" in shown
+        assert password not in shown
+        assert json.dumps(password)[1:-1] not in shown
 
 
 @pytest.mark.parametrize("value", ["Basic", "Basic ?", "Basic dXNlcg==", "Basic dXNlcjo=", " "])
@@ -102,10 +102,10 @@ def test_secrets_accepts_a_malformed_basic_header(value: str) -> None:
 
 def test_secrets_hides_a_key_with_escapes_in_it() -> None:
     key = 'a\\b"%2F'
-    for said in (key, json.dumps(key), json.dumps([json.dumps({"key": key})])):
-        told = redact.secrets(said, {"X-Auth-Token": key})
-        assert "…" in told
-        assert "b" not in told
+    for written in (key, json.dumps(key), json.dumps([json.dumps({"key": key})])):
+        shown = redact.secrets(written, {"X-Auth-Token": key})
+        assert "…" in shown
+        assert "b" not in shown
 
 
 def test_secrets_accepts_a_key_of_backslashes() -> None:

@@ -70,11 +70,11 @@ CALLS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("call", CALLS)
 def test_no_redirect_is_followed(call: str, status: int) -> None:
     with (
-        BreakingServer(answer(200, EVERYTHING)) as thief,
-        BreakingServer(redirect(f"{thief.url}/elsewhere", status)) as server,
+        BreakingServer(answer(200, EVERYTHING)) as target_server,
+        BreakingServer(redirect(f"{target_server.url}/elsewhere", status)) as server,
     ):
         with pytest.raises(RemoteError) as caught:
             CALLS[call](server.url)
         assert server.requests
-        assert thief.connections == 0
+        assert target_server.connections == 0
     assert "hush" not in str(caught.value)

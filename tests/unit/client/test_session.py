@@ -149,17 +149,17 @@ def test_4xx_without_a_body_has_the_reason_phrase(session: requests.Session) -> 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_not_followed_and_its_target_named(session: requests.Session, status: int) -> None:
-    with BreakingServer(answer(200, {"id": "stolen"})) as thief:
-        target = thief.url.replace("://", "://user:pass@") + "/login?token=hush"
+    with BreakingServer(answer(200, {"id": "stolen"})) as other:
+        target = other.url.replace("://", "://user:pass@") + "/login?token=hush"
         with BreakingServer(redirect(target, status)) as server:
             with pytest.raises(Answered) as caught:
                 post(session, server.url)
             assert caught.value.status == status
-            assert f"redirects to {thief.url}. Redirects are not followed" in str(caught.value)
+            assert f"redirects to {other.url}. Redirects are not followed" in str(caught.value)
             assert "hush" not in str(caught.value)
             assert "pass@" not in str(caught.value)
             assert len(server.requests) == 1
-        assert thief.connections == 0
+        assert other.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_error_is_independent_of_the_one_being_handled(session: requests.Session
             with pytest.raises(OutcomeUnknown):
                 post(session, server.url)
         else:
-            pytest.fail("nobody listens there")
+            pytest.fail("the connection was not refused")
 
 
 def test_closed_connection_is_replaced(

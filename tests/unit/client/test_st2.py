@@ -210,8 +210,8 @@ def _small_pages(rows: list[dict[str, Any]], largest: int, status: int) -> Behav
         query = parse_qs(urlsplit(exchange.request.path).query)
         limit, offset = int(query["limit"][0]), int(query.get("offset", ["0"])[0])
         if limit > largest:
-            words = f'Limit "{limit}" specified, maximum value is "{largest}"'
-            return answer(status, {"faultstring": words})(exchange)
+            message = f'Limit "{limit}" specified, maximum value is "{largest}"'
+            return answer(status, {"faultstring": message})(exchange)
         ids = query["id"][0].split(",") if "id" in query else [entry["id"] for entry in rows]
         found = [entry for entry in rows if entry["id"] in ids]
         return answer(200, found[offset : offset + limit])(exchange)
@@ -238,8 +238,8 @@ def test_page_size_adapts_to_max_page_size(largest: int, status: int) -> None:
 
 @pytest.mark.parametrize("allowed", ["100", "1000", "0", "x"])
 def test_useless_page_size_is_raised(allowed: str) -> None:
-    words = f'Limit "100" specified, maximum value is "{allowed}"'
-    with BreakingServer(answer(403, {"faultstring": words})) as server:
+    message = f'Limit "100" specified, maximum value is "{allowed}"'
+    with BreakingServer(answer(403, {"faultstring": message})) as server:
         with client(server.url) as st2, pytest.raises(Answered, match="maximum value"):
             list(st2.parents("here"))
         assert len(server.requests) == 1
@@ -330,9 +330,11 @@ def test_get_execution_leaves_out_a_result_that_exceeds_the_limits(st2: StackSto
 
 def test_message_about_size_does_not_drop_the_result() -> None:
     """Only the limits make a response too large."""
-    said = answer(503, {"faultstring": "the queue is larger than 5 MB"})
+    rejecting = answer(503, {"faultstring": "the queue is larger than 5 MB"})
     with (
-        BreakingServer(said, answer(200, {"id": "e1", "status": "succeeded", "result": 1})) as server,
+        BreakingServer(
+            rejecting, answer(200, {"id": "e1", "status": "succeeded", "result": 1})
+        ) as server,
         client(server.url, "k", FAST, Pauses()) as st2_client,
     ):
         found = st2_client.get_execution("e1")
@@ -422,8 +424,8 @@ def parent(st2: StackStorm, key: str) -> str:
 @pytest.mark.parametrize("status", ["succeeded", "failed", "timeout", "abandoned"])
 def test_finish_sets_status_and_result(st2: StackStorm, key: str, parent: str, status: str) -> None:
     with client(st2.api_url, key) as st2_client:
-        told = st2_client.finish(parent, status, {"output": 5})
-    assert told["status"] == status
+        finished = st2_client.finish(parent, status, {"output": 5})
+    assert finished["status"] == status
     assert st2.executions.get(parent)["status"] == status
     assert st2.executions.get(parent)["result"] == {"output": 5}
 
@@ -453,8 +455,8 @@ def test_finish_is_idempotent_after_a_lost_response(
         BreakingServer(forward(st2.base_url, lost), forward(st2.base_url)) as server,
         client(f"{server.url}/api/v1", key, timeouts_for(lost)) as st2_client,
     ):
-        told = st2_client.finish(parent, "succeeded", {"output": 5})
-    assert told["status"] == "succeeded"
+        finished = st2_client.finish(parent, "succeeded", {"output": 5})
+    assert finished["status"] == "succeeded"
     assert st2.executions.get(parent)["result"] == {"output": 5}
 
 
@@ -464,8 +466,8 @@ def test_finish_leaves_a_final_execution_alone(
 ) -> None:
     with client(st2.api_url, key) as st2_client:
         st2_client.finish(parent, "succeeded", {"output": "first"})
-        told = st2_client.finish(parent, again, {"output": "second"})
-    assert told["status"] == "succeeded"
+        finished = st2_client.finish(parent, again, {"output": "second"})
+    assert finished["status"] == "succeeded"
     assert st2.executions.get(parent)["result"] == {"output": "first"}
 
 
@@ -508,10 +510,10 @@ def test_get_execution_reads_a_result_that_python_cannot() -> None:
 
 
 def test_action_parameters_are_returned() -> None:
-    parameters = {"cmd": {"type": "string", "required": True}, "odd": None}
+    parameters = {"cmd": {"type": "string", "required": True}, "other": None}
     script = [answer(200, {"ref": "core.local", "parameters": parameters}), answer(404)]
     with BreakingServer(*script) as server, client(server.url) as st2:
-        assert st2.action_parameters("core.local") == {"cmd": parameters["cmd"], "odd": {}}
+        assert st2.action_parameters("core.local") == {"cmd": parameters["cmd"], "other": {}}
         assert st2.action_parameters("a/../b") is None
         assert server.calls() == [
             "GET /actions/views/overview/core.local",

@@ -63,8 +63,8 @@ def test_error_response_with_a_malformed_header_keeps_its_status(
 )
 @pytest.mark.parametrize("status", [200, 503])
 def test_malformed_length_is_unknown(status: int, head: str) -> None:
-    told = f"HTTP/1.1 {status} x\r\n{head}\r\n\r\n".encode()
-    with BreakingServer(raw(told, then=hang_up())) as server, pytest.raises(OutcomeUnknown):
+    response = f"HTTP/1.1 {status} x\r\n{head}\r\n\r\n".encode()
+    with BreakingServer(raw(response, then=hang_up())) as server, pytest.raises(OutcomeUnknown):
         get(server.url)
 
 
@@ -84,8 +84,8 @@ def test_two_lengths_are_unknown(status: int) -> None:
 def test_request_errors_hides_what_libraries_raise_for_a_malformed_response(
     error: type[Exception],
 ) -> None:
-    words = f"cannot be read .{error.__name__}"
-    with pytest.raises(OutcomeUnknown, match=words) as caught, request_errors("GET", "http://x"):
+    text = f"cannot be read .{error.__name__}"
+    with pytest.raises(OutcomeUnknown, match=text) as caught, request_errors("GET", "http://x"):
         raise error("hush")
     assert "hush" not in str(caught.value)
 
@@ -110,7 +110,7 @@ def head(text: str) -> Behaviour:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "words"),
+    ("behaviour", "text"),
     [
         (head("SAID"), "no HTTP status line"),
         (head("HTTP/1.1 SAID OK"), "no HTTP status line"),
@@ -129,7 +129,7 @@ def head(text: str) -> Behaviour:
     ],
 )
 def test_error_does_not_quote_a_response_that_repeats_the_request(
-    behaviour: Behaviour, words: str, caplog: pytest.LogCaptureFixture
+    behaviour: Behaviour, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     with (
@@ -138,7 +138,7 @@ def test_error_does_not_quote_a_response_that_repeats_the_request(
         pytest.raises(RemoteError) as caught,
     ):
         send(session, "POST", server.url, TIMEOUTS, headers={"St2-Api-Key": SAID}, json={})
-    assert words in str(caught.value)
+    assert text in str(caught.value)
     shown = f"{caught.value}{caught.value!r}{caplog.text}".lower()
     assert SAID.lower() not in shown
 

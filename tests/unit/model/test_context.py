@@ -244,9 +244,9 @@ def _deep() -> list[Any]:
     return value
 
 
-@pytest.mark.parametrize("odd", [_deep(), 10**5000, {1}], ids=["deep", "digits", "set"])
-def test_is_signed_rejects_what_is_no_json(odd: Any) -> None:
-    assert not is_signed({**CONTEXT, "more": odd, "signature": "0" * 64}, "key")
+@pytest.mark.parametrize("value", [_deep(), 10**5000, {1}], ids=["deep", "digits", "set"])
+def test_is_signed_rejects_what_is_no_json(value: Any) -> None:
+    assert not is_signed({**CONTEXT, "more": value, "signature": "0" * 64}, "key")
 
 
 def test_is_signed_compares_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

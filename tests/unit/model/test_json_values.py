@@ -101,13 +101,13 @@ def test_decode_truncates_deep_nesting_and_keeps_the_rest(levels: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "{", "[1", "[" * 100_000, _nested(5_000) + "]", '"' * 9])
 def test_decode_rejects_invalid_json(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is json's
         json_values.decode(text)
 
 
 def test_decode_takes_linear_time_for_an_unfinished_string() -> None:
     # A search that restarts at every quote takes minutes.
-    with pytest.raises(ValueError):  # noqa: PT011 - the words are json's
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is json's
         json_values.decode('{"a":' + "[" * 3000 + '"' + '\\"' * 200_000)
 
 
@@ -134,15 +134,15 @@ _ANYTHING = st.recursive(
 @given(_ANYTHING, st.sampled_from([63, 14_000]))
 @settings(max_examples=200, deadline=None)
 def test_sanitize_returns_json_for_anything(value: Any, bits: int) -> None:
-    said, replaced = json_values.sanitize(value, integer_bits=bits)
-    json_values.check("said", said)
+    sanitized, replaced = json_values.sanitize(value, integer_bits=bits)
+    json_values.check("sanitized", sanitized)
     if replaced:
-        assert json_values.sanitize(said, integer_bits=bits) == (said, [])
+        assert json_values.sanitize(sanitized, integer_bits=bits) == (sanitized, [])
     else:
-        assert said == value
+        assert sanitized == value
 
 
 def test_sanitize_truncates_a_value_that_contains_itself() -> None:
-    said, replaced = json_values.sanitize(_deep())
-    assert "nested deeper than 100 levels, truncated" in json.dumps(said)
+    sanitized, replaced = json_values.sanitize(_deep())
+    assert "nested deeper than 100 levels, truncated" in json.dumps(sanitized)
     assert len(replaced) == 1

@@ -183,10 +183,10 @@ def test_large_output_is_truncated() -> None:
 
 def test_rejected_report_is_truncated_to_a_summary() -> None:
     report = workflow_report(workflow(output='{"a": 1}'), [Task(task({"x": 1}))], REF)
-    cut = truncate_parent_result(report)
-    assert "tasks" not in cut
-    assert cut["state"] == "SUCCESS"
-    assert "in workflow execution w-1" in cut["mistral"]["truncated"]["message"]
+    truncated = truncate_parent_result(report)
+    assert "tasks" not in truncated
+    assert truncated["state"] == "SUCCESS"
+    assert "in workflow execution w-1" in truncated["mistral"]["truncated"]["message"]
 
 
 def test_what_json_cannot_say_is_replaced() -> None:
@@ -247,9 +247,9 @@ REASON = "Failed to run task [error=Can not evaluate YAQL expression [expression
 
 
 def test_state_info_has_no_traceback() -> None:
-    said = f"{REASON}:\n{TRACEBACK}"
-    failed = task([], state="ERROR", state_info=said)
-    shown = workflow(state="ERROR", state_info=said, output=json.dumps({"result": said}))
+    info = f"{REASON}:\n{TRACEBACK}"
+    failed = task([], state="ERROR", state_info=info)
+    shown = workflow(state="ERROR", state_info=info, output=json.dumps({"result": info}))
     report = workflow_report(shown, [Task(failed)], REF)
     assert report["mistral"]["state_info"] == REASON
     assert report["tasks"][0]["state_info"] == REASON
@@ -257,13 +257,13 @@ def test_state_info_has_no_traceback() -> None:
 
 
 def test_state_info_keeps_the_reason_of_each_task() -> None:
-    said = (
+    info = (
         "Failure caused by error in tasks: a, b\n\n"
         f"  a [task_ex_id=1] -> {REASON}:\n{TRACEBACK}\n"
         f"    [wf_ex_id=2, idx=0]: {REASON}:\n{TRACEBACK}\n"
         "  b [task_ex_id=3] -> another reason\n"
     )
-    report = workflow_report(workflow(state="ERROR", state_info=said), [], REF)
+    report = workflow_report(workflow(state="ERROR", state_info=info), [], REF)
     found = report["mistral"]["state_info"]
     assert "Traceback" not in found
     assert found.count(REASON) == 2

@@ -51,10 +51,10 @@ def test_task_result_of_an_omitted_result_has_its_size() -> None:
     child = {name: value for name, value in CHILD.items() if name != "result"}
     result = task_result({**child, "result_size": 3 * 1024 * 1024})
     assert fit(result, 1024) == result
-    cut = result["st2"].pop("truncated")
+    truncated = result["st2"].pop("truncated")
     assert result == {"st2": LINK}
-    assert cut["size_kb"] == 3 * 1024
-    assert LINK["execution_id"] in cut["message"]
+    assert truncated["size_kb"] == 3 * 1024
+    assert LINK["execution_id"] in truncated["message"]
 
 
 def test_task_result_without_web_url_has_null() -> None:
@@ -79,21 +79,21 @@ def test_fit_without_a_limit_keeps_everything() -> None:
 
 def test_fit_truncates_to_a_summary_with_a_link() -> None:
     result = {**task_result(CHILD), "stdout": "y" * 5_000, "rows": [{"a": 1}] * 1_000, "empty": None}
-    cut = fit(result, 4)
-    assert cut["return_code"] == 0
-    assert cut["empty"] is None
-    assert cut["stdout"].startswith("yyyy")
-    assert "5000 bytes" in cut["stdout"]
-    assert "bytes of JSON" in cut["rows"]
-    assert cut["st2"]["execution_id"] == LINK["execution_id"]
-    assert cut["st2"]["truncated"]["limit_kb"] == 4
-    assert cut["st2"]["truncated"]["size_kb"] == _mistrals_size_kb(result)
-    assert LINK["execution_id"] in cut["st2"]["truncated"]["message"]
+    truncated = fit(result, 4)
+    assert truncated["return_code"] == 0
+    assert truncated["empty"] is None
+    assert truncated["stdout"].startswith("yyyy")
+    assert "5000 bytes" in truncated["stdout"]
+    assert "bytes of JSON" in truncated["rows"]
+    assert truncated["st2"]["execution_id"] == LINK["execution_id"]
+    assert truncated["st2"]["truncated"]["limit_kb"] == 4
+    assert truncated["st2"]["truncated"]["size_kb"] == _mistrals_size_kb(result)
+    assert LINK["execution_id"] in truncated["st2"]["truncated"]["message"]
 
 
 def test_fit_truncates_many_small_values_to_the_link() -> None:
-    cut = fit({**task_result(CHILD), **{f"key{i}": "x" * 100 for i in range(100)}}, 4)
-    assert list(cut) == ["st2"]
+    truncated = fit({**task_result(CHILD), **{f"key{i}": "x" * 100 for i in range(100)}}, 4)
+    assert list(truncated) == ["st2"]
 
 
 @pytest.mark.parametrize("limit_kb", [1, 2, 16, 1024])
@@ -182,17 +182,17 @@ def test_parent_result_is_an_object_for_any_output(output: Any) -> None:
 
 
 def test_parent_result_has_extra_keys() -> None:
-    told = parent_result(None, "ERROR", MistralIds("m"), extra={"state_info": "why"})
-    assert told["mistral"] == {"site": "m", "state_info": "why"}
+    result = parent_result(None, "ERROR", MistralIds("m"), extra={"state_info": "why"})
+    assert result["mistral"] == {"site": "m", "state_info": "why"}
 
 
 @pytest.mark.parametrize("output", ["x" * 17_000_000, ["é"] * 100_000, {"a": None}])
 def test_parent_result_is_truncated_to_its_beginning(output: Any) -> None:
     report = parent_result(output, "ERROR", MistralIds("m", action_execution_id="a"))
-    cut = truncate_parent_result(report)
-    assert len(json.dumps(cut)) < 2000
-    assert cut["output"].startswith(json.dumps(output)[:512])
-    assert cut["state"] == "ERROR"
-    assert cut["mistral"]["truncated"]["size_bytes"] == len(json.dumps(output))
-    assert "action execution a." in cut["mistral"]["truncated"]["message"]
+    truncated = truncate_parent_result(report)
+    assert len(json.dumps(truncated)) < 2000
+    assert truncated["output"].startswith(json.dumps(output)[:512])
+    assert truncated["state"] == "ERROR"
+    assert truncated["mistral"]["truncated"]["size_bytes"] == len(json.dumps(output))
+    assert "action execution a." in truncated["mistral"]["truncated"]["message"]
     assert "truncated" not in report["mistral"]
