@@ -163,7 +163,9 @@ class World(RuleBasedStateMachine):
 
     @rule(which=WHICH, large=st.booleans())
     def executor_runs(self, which: int, large: bool) -> None:
-        """It does not know what Mistral made of the action. When it is late it looks for a child first.
+        """Create an execution; look it up first when it is late.
+
+        The executor does not know the state of the action in Mistral.
 
         For another StackStorm it creates nothing here.
         """
@@ -212,7 +214,7 @@ class World(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 31, 121, 601]), relays=st.booleans())
     def time_passes(self, seconds: int, relays: bool) -> None:
-        """A resync comes more often than an action gets old, unless no relay runs."""
+        """Let time pass, with a resync every 30 seconds unless no relay runs."""
         for _ in range(seconds // 30 + 1):
             self.now += min(30, seconds)
             for which in range(len(self.attempts) if relays else 0):
