@@ -16,10 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from st2actions_mistral.model.workflow import DESCRIPTION, WorkflowRef, workflow_execution_id
-
 from benchmarks.systems import Systems, add_arguments, systems
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult
+from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.runner.environment import environment
 from st2actions_mistral.runner.request import WorkflowRequest
 

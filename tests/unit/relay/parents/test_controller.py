@@ -244,7 +244,7 @@ def test_missing_workflow_is_lost_after_lost_after(bench: Bench) -> None:
     assert "does not know" in bench.parent["result"]["mistral"]["state_info"]
 
 
-def test_lost_after_begins_anew_when_workflow_reappears(bench: Bench) -> None:
+def test_lost_after_restarts_when_workflow_reappears(bench: Bench) -> None:
     whole = bench.mistral.workflows.pop(WORKFLOW)
     bench.reconcile()
     bench.clock.advance(400)

@@ -155,7 +155,7 @@ def test_execution_that_only_claims_a_workflow_does_not_count(status: str, state
 
 
 def test_execution_that_is_only_claimed_by_a_workflow_is_not_finished() -> None:
-    """Whoever may start workflows in Mistral chooses id, description and environment."""
+    """Anyone who may start workflows in Mistral chooses id, description and environment."""
     victim = execution(context={"user": "x"})
     assert decided(victim, workflow("SUCCESS")) == Wait("it does not name its workflow yet", again=True)
     elsewhere = execution(context=WorkflowRef("elsewhere", WORKFLOW, "n").as_context())
@@ -215,7 +215,7 @@ def test_parent_whose_runner_died_finishes_after_lost_after() -> None:
     ended = workflow("SUCCESS")
     assert isinstance(decided(nameless, ended, missing_for=599), Wait)
     assert decided(nameless, ended, missing_for=600) == Finish(PARENT, "succeeded")
-    # The word of whoever starts a workflow never suffices.
+    # What a workflow alone claims never suffices.
     other_runner = {**nameless, "runner": {"name": "noop"}}
     assert isinstance(decided(other_runner, ended, missing_for=600), Wait)
     other_id = workflow("SUCCESS", id=workflow_execution_id(OTHER))

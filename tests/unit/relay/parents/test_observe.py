@@ -76,7 +76,7 @@ def test_running_execution_without_workflow_is_reconciled() -> None:
 
 
 def test_workflow_with_invalid_parent_id_does_not_hide_others() -> None:
-    """Whoever may start workflows in Mistral chooses both id and description."""
+    """Anyone who may start workflows in Mistral chooses both id and description."""
     name = "x" * 70_000
     systems = Systems(
         parent(FIRST, W1, "canceled"),
@@ -163,7 +163,7 @@ def test_owner_of_canceled_parents_workflow_is_read(owner: dict[str, Any] | None
 
 
 def test_execution_that_claims_a_workflow_does_not_keep_it_running() -> None:
-    """Whoever may create executions in StackStorm writes any context, also that of a re-run."""
+    """Anyone who may create executions in StackStorm writes any context, also that of a re-run."""
     claimant = parent(SECOND, W1)
     claimant["context"]["re-run"] = {"ref": FIRST}
     systems = Systems(parent(FIRST, W1, "canceled"), claimant, workflows=[workflow(W1, FIRST)])

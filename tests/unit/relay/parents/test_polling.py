@@ -71,7 +71,7 @@ def test_started_child_causes_no_poll(polling: PollSchedule) -> None:
     assert polling.take(PARENT) is None
 
 
-def test_news_during_poll_begins_anew(polling: PollSchedule, clock: Clock) -> None:
+def test_event_during_poll_restarts_the_pauses(polling: PollSchedule, clock: Clock) -> None:
     polling.parent_changed(PARENT)
     clock.advance(0.31)
     polling.child_completed(PARENT, "c")
@@ -126,7 +126,7 @@ def test_number_of_remembered_children_is_bounded(clock: Clock) -> None:
     assert polling.child_completed("3", "a") == 0.3
 
 
-def test_stopped_parent_is_polled_with_the_next_news(polling: PollSchedule) -> None:
+def test_stopped_parent_is_polled_after_the_next_result(polling: PollSchedule) -> None:
     polling.child_started(PARENT, "a")
     polling.child_completed(PARENT, "b")
     polling.stop(PARENT)
