@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 import requests
 from support.mistral_bench import Bench
+from support.st2_action_tests import (  # noqa: F401 - pytest collects them here
+    test_action_execution_without_a_workflow,
+    test_ad_hoc_action,
+    test_ad_hoc_action_with_an_unknown_ref_is_an_error,
+    test_execution_of_a_sub_workflow_belongs_to_the_parent,
+    test_large_result_is_truncated_and_keeps_its_state,
+    test_unknown_ref_is_an_error_with_stackstorms_message,
+)
 from support.waiting import eventually
 
 NASTY = [
@@ -118,36 +125,6 @@ def test_render_jinja_lets_stackstorm_render(bench: Bench) -> None:
     assert run.result("say")["result"] == {"value": "2"}
 
 
-def test_executions_of_a_sub_workflow_have_the_same_parent(bench: Bench) -> None:
-    parent = bench.parent()
-    workflow = bench.workbook(
-        """
-        mine:
-          action: st2.action
-          input: {ref: core.noop}
-          on-success: below
-        below:
-          workflow: inner
-          # A sub-workflow starts with an empty environment. Pass this one on, unevaluated.
-          input: {env: <% env() %>, evaluate_env: false}
-        """,
-        more="""
-        inner:
-          tasks:
-            theirs:
-              action: st2.action
-              input: {ref: core.noop}
-        """,
-    )
-    book = workflow.rpartition(".")[0]
-    run = bench.run(workflow, parent=parent)
-    assert run.execution["state"] == "SUCCESS"
-    children = bench.st2.children(parent["id"])
-    assert [child["context"]["parent"]["execution_id"] for child in children] == [parent["id"]] * 2
-    names = {child["context"]["mistral"]["workflow_name"] for child in children}
-    assert names == {f"{book}.main", f"{book}.inner"}
-
-
 def test_notify_of_the_context_is_sent_with_each_execution(bench: Bench) -> None:
     notify = {"on-complete": {"routes": ["ops"], "message": "done"}}
     workflow = bench.workbook("say: {action: st2.action, input: {ref: core.noop}}")
@@ -175,44 +152,6 @@ def test_with_items_creates_one_execution_per_item(bench: Bench) -> None:
     assert all(len(bench.children_of(action["id"])) == 1 for action in run.actions)
 
 
-def test_action_without_a_workflow(bench: Bench) -> None:
-    given = {"ref": "core.local", "parameters": {"cmd": "echo hi"}}
-    output = run_alone(bench, given, "SUCCESS")["output"]
-    output = output if isinstance(output, dict) else json.loads(output)
-    assert output["result"]["stdout"] == "hi"
-
-
-def test_ad_hoc_action_based_on_st2_action(bench: Bench) -> None:
-    workflow = bench.workbook(
-        "say: {action: shell, input: {line: echo based}}",
-        extra="""
-        actions:
-          shell:
-            base: st2.action
-            base-input: {ref: core.local, parameters: {cmd: <% $.line %>}}
-            input: [line]
-        """,
-    )
-    run = bench.run(workflow)
-    assert run.execution["state"] == "SUCCESS"
-    assert run.result("say")["stdout"] == "based"
-
-
-def test_ad_hoc_action_reports_the_error(bench: Bench) -> None:
-    workflow = bench.workbook(
-        "say: {action: broken}",
-        extra="""
-        actions:
-          broken:
-            base: st2.action
-            base-input: {ref: core.nope}
-        """,
-    )
-    run = bench.run(workflow)
-    assert run.tasks["say"]["state"] == "ERROR"
-    assert run.result("say")["status"] == 400
-
-
 def test_ad_hoc_action_takes_the_context_from_the_environment(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
@@ -228,25 +167,6 @@ def test_ad_hoc_action_takes_the_context_from_the_environment(bench: Bench) -> N
     )
     assert bench.run(workflow, parent=parent).execution["state"] == "SUCCESS"
     assert len(bench.st2.children(parent["id"])) == 1
-
-
-def test_rejected_request_is_the_tasks_result(bench: Bench) -> None:
-    workflow = bench.workbook(
-        """
-        no-such:
-          action: st2.action
-          input: {ref: core.nope}
-          on-error: look
-        look:
-          action: std.echo output=<% task('no-such').result %>
-        """
-    )
-    run = bench.run(workflow)
-    assert run.tasks["no-such"]["state"] == "ERROR"
-    result = run.result("look")
-    assert result["status"] == 400
-    assert result["ref"] == "core.nope"
-    assert "core.nope" in result["message"]
 
 
 @pytest.mark.parametrize(
@@ -329,33 +249,3 @@ def test_action_stays_running_until_an_inquiry_is_answered(bench: Bench) -> None
     run = bench.wait(started)
     assert run.execution["state"] == "SUCCESS"
     assert run.result("ask")["response"] == {"continue": True}
-
-
-def test_large_result_is_truncated_and_keeps_its_state(bench: Bench) -> None:
-    workflow = bench.workbook(
-        """
-        good:
-          action: st2.action
-          input: {ref: core.local, parameters: {cmd: "head -c 3000000 /dev/zero | tr '\\\\0' x"}}
-          on-success: bad
-        bad:
-          action: st2.action
-          input:
-            ref: core.local
-            parameters: {cmd: "head -c 3000000 /dev/zero | tr '\\\\0' x; exit 4"}
-          on-error: look
-        look:
-          action: std.echo output=<% task(bad).result %>
-        """
-    )
-    run = bench.run(workflow)
-    assert [run.tasks[name]["state"] for name in ("good", "bad", "look")] == [
-        "SUCCESS",
-        "ERROR",
-        "SUCCESS",
-    ]
-    result = run.result("look")
-    assert result["return_code"] == 4
-    assert result["stdout"].endswith("(3000000 bytes, truncated)")
-    assert result["st2"]["truncated"]["limit_kb"] == 1024
-    assert result["st2"]["execution_id"] in result["st2"]["truncated"]["message"]

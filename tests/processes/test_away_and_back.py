@@ -1,4 +1,4 @@
-"""Mistral's broker, its database and its own processes are killed, and started again."""
+"""Mistral's broker, its database and its own processes are killed and restarted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 
-# Seconds between the end and the next start; a minute in the long form.
-AWAY = float(os.environ.get("ST2_MISTRAL_AWAY", "4"))
-TIMEOUT = 300 + 2 * AWAY
+# Seconds between a kill and the restart.
+DOWNTIME = float(os.environ.get("ST2_MISTRAL_AWAY", "4"))
+TIMEOUT = 300 + 2 * DOWNTIME
 MANY = 20
 
 WORKFLOW = f"""
@@ -39,11 +39,11 @@ def cluster(
     working_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
-    """Start the newest Mistral, with a broker and a database of its own."""
+    """Start the newest Mistral with a separate broker and database."""
     absent = local_servers.missing()
     assert not absent, (
-        f"Not on this machine: {', '.join(absent)}. These tests kill a RabbitMQ and a MariaDB of their"
-        " own; Debian's packages are rabbitmq-server and mariadb-server."
+        f"Not installed: {', '.join(absent)}. These tests kill a separate RabbitMQ and MariaDB. Install"
+        " Debian's packages rabbitmq-server and mariadb-server."
     )
     version = venvs.versions()[0]
     venv = venvs.base(version).copy(working_folder / f"own-{version}")
@@ -53,16 +53,16 @@ def cluster(
         yield running
 
 
-class Killed:
-    """A workflow in a cluster of which parts are killed meanwhile."""
+class Workflow:
+    """A workflow that runs while parts of the cluster are killed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.bench = Bench(cluster)  # type: ignore[arg-type]
         self.id = self.bench.start(self.bench.workbook(WORKFLOW))
 
-    def children(self) -> list[str]:
-        """Return the actions of its child executions."""
+    def scheduled(self) -> list[str]:
+        """Return the action execution ids of the executions in StackStorm."""
         return [
             child["context"]["mistral"]["action_execution_id"]
             for child in self.cluster.stackstorm.executions.all()
@@ -70,63 +70,63 @@ class Killed:
         ]
 
     def running(self) -> list[dict[str, Any]]:
-        """Its actions that Mistral has handed out."""
+        """Return the actions that Mistral has sent to executors."""
         tasks = self.bench.mistral.tasks(self.id)
         return [a for task in tasks for a in self.bench.actions(task["id"]) if a["state"] == "RUNNING"]
 
-    def ends_well(self, what: str) -> None:
-        """Everything is done, and once; nobody has helped."""
+    def check_success(self, restarted: str) -> None:
+        """Wait for the end, and check that every action ran exactly once."""
         begun = time.monotonic()
         run = self.bench.wait(self.id, TIMEOUT)
-        print(f"{what}: all done {time.monotonic() - begun:.1f} s after it was back")
+        print(f"{restarted}: all done {time.monotonic() - begun:.1f} s after the restart")
         assert run.execution["state"] == "SUCCESS"
         assert [action["state"] for action in run.actions] == ["SUCCESS"] * (MANY + 1)
-        assert Counter(self.children()) == dict.fromkeys((action["id"] for action in run.actions), 1)
+        assert Counter(self.scheduled()) == dict.fromkeys((action["id"] for action in run.actions), 1)
         assert self.cluster.relay.poll() is None
 
 
-def test_the_broker_is_killed_and_what_was_in_it_is_lost(cluster: Cluster) -> None:
-    """Some children run; of another workflow all actions wait in the broker for executors."""
-    runs = Killed(cluster)
-    eventually(lambda: len(runs.children()) == MANY, "the children run")
+def test_actions_lost_with_the_broker_are_rescheduled(cluster: Cluster) -> None:
+    """The executions of one workflow run, and all actions of another one wait in the broker."""
+    runs = Workflow(cluster)
+    eventually(lambda: len(runs.scheduled()) == MANY, "the executions run")
     for executor in cluster.executors:
         executor.kill()
-    waits = Killed(cluster)
-    eventually(lambda: len(waits.running()) == MANY, "the actions are handed out")
-    # Mistral notes that it does before it does.
+    waits = Workflow(cluster)
+    eventually(lambda: len(waits.running()) == MANY, "the actions are sent")
+    # Mistral records an action before it sends it.
     time.sleep(2)
-    assert waits.children() == []
+    assert waits.scheduled() == []
     lost = {action["id"] for action in waits.running()}
     cluster.servers["broker"].kill()
-    time.sleep(AWAY)
+    time.sleep(DOWNTIME)
     cluster.servers["broker"].start()
     start(cluster, EXECUTORS)
-    runs.ends_well("broker")
-    waits.ends_well("broker, with all that was in it")
+    runs.check_success("broker")
+    waits.check_success("broker without its messages")
     assert not lost & (cluster.ran(EXECUTORS[0], "St2Action") | cluster.ran(EXECUTORS[1], "St2Action"))
     log = cluster.relay.log
     assert {id_ for id_ in lost if f"runs for action execution {id_}, which" in log} == lost
 
 
-def test_the_database_is_killed(cluster: Cluster) -> None:
-    runs = Killed(cluster)
-    eventually(lambda: len(runs.children()) == MANY, "the children run")
+def test_workflow_survives_a_kill_of_the_database(cluster: Cluster) -> None:
+    runs = Workflow(cluster)
+    eventually(lambda: len(runs.scheduled()) == MANY, "the executions run")
     cluster.servers["database"].kill()
-    time.sleep(AWAY)
+    time.sleep(DOWNTIME)
     cluster.servers["database"].start()
-    runs.ends_well("database")
+    runs.check_success("database")
 
 
-def test_mistral_is_killed(cluster: Cluster) -> None:
-    """All of its processes; the children end meanwhile."""
+def test_workflow_survives_a_kill_of_mistral(cluster: Cluster) -> None:
+    """All processes of Mistral are down while the executions finish."""
     services = ("api", "engine", "notifier", *EXECUTORS)
-    runs = Killed(cluster)
-    eventually(lambda: len(runs.children()) == MANY, "the children run")
+    runs = Workflow(cluster)
+    eventually(lambda: len(runs.scheduled()) == MANY, "the executions run")
     for name in services:
         cluster.processes[name].kill()
-    time.sleep(AWAY)
+    time.sleep(DOWNTIME)
     start(cluster, services)
-    runs.ends_well("Mistral")
+    runs.check_success("Mistral")
 
 
 def start(cluster: Cluster, names: tuple[str, ...]) -> None:
