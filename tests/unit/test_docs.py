@@ -131,3 +131,27 @@ def test_page_explains_every_log_message() -> None:
     assert len(explained) == len(set(explained))
     assert messages - set(explained) == set()
     assert set(explained) - messages == set()
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Return the string constants of a module, with … for what an f-string inserts."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    "heading", ["Actions that could not be scheduled", "Workflows that could not be started"]
+)
+def test_errors_quoted_by_the_page_exist_in_the_code(heading: str) -> None:
+    code = [text for path in (ROOT / "st2actions_mistral").rglob("*.py") for text in texts(path)]
+    named = re.findall(r"^\| (`.+?) \|", section(page("reference/errors.md"), heading), re.MULTILINE)
+    quoted = [quote for cell in named for quote in re.findall(r"`([^`]+)`", cell)]
+    # Statuses come from the server; "error" is in the header of the table.
+    quoted = [quote for quote in quoted if quote != "error" and not quote.isdecimal()]
+    assert len(quoted) > 5
+    assert [quote for quote in quoted if not any(quote in text for text in code)] == []
