@@ -1,3 +1,5 @@
+"""Test the work queue: in every order of calls against a model, and with threads."""
+
 from __future__ import annotations
 
 import threading
@@ -7,20 +9,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.clock import Clock
 
 from st2actions_mistral.relay.workqueue import Backoff, WorkQueue
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e"])
 SECONDS = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0])
 BACKOFF = Backoff(first=1.0, longest=8.0, jitter=lambda: 1.0)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
