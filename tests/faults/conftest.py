@@ -1,4 +1,4 @@
-"""What the fault tests share. They break real sockets and kill real processes."""
+"""Fixtures of the fault tests, which break real sockets and kill real processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEED = int(os.environ.get("ST2_MISTRAL_SEED", "20261124"))
 
 @pytest.fixture
 def seed() -> int:
-    """What the plans are drawn from; ST2_MISTRAL_SEED repeats a run."""
+    """Return the seed of all plans. ST2_MISTRAL_SEED repeats a run."""
     return SEED
 
 

@@ -1,5 +1,7 @@
-"""A StackStorm that is put back from a backup: what it has made since then is gone, and what has ended
-since then runs again."""
+"""StackStorm is restored from a backup.
+
+Executions created after the backup are gone, and executions that finished after it run again.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,20 @@ from st2_mistral_sandbox.stackstorm.store import Execution
 from st2actions_mistral.client.settings import Credential, St2Settings
 
 KEY = "of-the-backup-too"
-# What a relay would adopt it adopts long before it would call something else lost.
+# More than reschedule_after: an action is rescheduled long before another one is declared lost.
 LOST_AFTER = 6
 TASK = "job: {action: st2.action, input: {ref: tests.job}}"
 
 
 class World:
-    """A Mistral with its relay, and a StackStorm that can be put back."""
+    """A Mistral with its relay, and a StackStorm that can be restored."""
 
     def __init__(self, stackstorm: StackStorm) -> None:
         self.stackstorm = stackstorm
         self.bench: Bench
 
     def job(self) -> tuple[str, dict[str, Any]]:
-        """A workflow, and its child, which runs until somebody finishes it."""
+        """Start a workflow, and return its id and its execution, which runs until it is finished."""
         workflow = self.bench.start(self.bench.workbook(TASK))
 
         def running() -> dict[str, Any] | None:
@@ -43,13 +45,13 @@ class World:
                     return child
             return None
 
-        return workflow, eventually(running, "the child runs")
+        return workflow, eventually(running, "the execution runs")
 
     def finish(self, child: dict[str, Any], output: str, status: str = "succeeded") -> None:
         self.bench.st2.finish(child["id"], status, {"output": output})
 
     def outcome(self, workflow: str) -> tuple[str, str]:
-        """How a workflow ended, and with what."""
+        """Wait for a workflow, and return its state and its output."""
         run = self.bench.wait(workflow)
         return run.execution["state"], run.result("job").get("output")
 
@@ -57,13 +59,13 @@ class World:
         return copy.deepcopy(self.stackstorm.executions.objects())
 
     def restore(self, backup: list[Execution]) -> None:
-        """End this StackStorm, and start one that knows what was in the backup, at the same place."""
+        """Stop StackStorm, and start one with the executions of the backup at the same port."""
         self.stackstorm.stop()
         self.stackstorm = stackstorm(urlsplit(self.stackstorm.base_url).port or 0, backup)
         self.stackstorm.start()
 
     def configure(self, options: str) -> None:
-        """Give the relay further options, for its next start."""
+        """Add options for the next start of the relay."""
         config = Path(self.bench.sandbox.relay.args[-1])
         config.write_text(f"{config.read_text()}\n{options}\n")
 
@@ -93,7 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.stackstorm.stop()
 
 
-def test_the_relay_runs_on(world: World) -> None:
+def test_restore_while_the_relay_runs(world: World) -> None:
     before, child = world.job()
     world.finish(child, "before")
     assert world.outcome(before) == ("SUCCESS", "before")
@@ -106,7 +108,7 @@ def test_the_relay_runs_on(world: World) -> None:
     world.finish(child, "after")
     assert world.outcome(after) == ("SUCCESS", "after")
     gone, gone_child = world.job()
-    # The relay compares, and so knows which child it is to miss.
+    # After a resync the relay knows the execution that is about to vanish.
     time.sleep(1.5)
 
     world.restore(backup)
@@ -118,7 +120,7 @@ def test_the_relay_runs_on(world: World) -> None:
     assert run.execution["state"] == "ERROR"
     error = run.result("job")["error"]
     assert error == f"StackStorm does not know its execution {gone_child['id']} any more."
-    # What has ended stays as it was; nobody waits for what runs once more.
+    # Completed actions do not change, and the execution that runs again is cancelled.
     assert world.stackstorm.executions.wait(again_child["id"])["status"] == "canceled"
     time.sleep(1.5)
     assert world.outcome(before) == ("SUCCESS", "before")
@@ -127,27 +129,27 @@ def test_the_relay_runs_on(world: World) -> None:
     assert len(world.stackstorm.executions.all()) == len(backup)
 
 
-@pytest.mark.parametrize("adopts", [False, True])
-def test_the_relay_is_started_after_it(world: World, adopts: bool) -> None:
-    """It cannot tell what is gone from what never was: that runs again, unless it may not."""
+@pytest.mark.parametrize("reschedules", [False, True])
+def test_restore_while_the_relay_is_stopped(world: World, reschedules: bool) -> None:
+    """The relay cannot tell a removed execution from a lost action, and reschedules it if it may."""
     waits, waits_child = world.job()
     backup = world.backup()
     world.bench.sandbox.relay.stop()
-    # It ends, which nobody hears of, and has not ended any more.
+    # Its end is not delivered, and the restored StackStorm does not know it.
     world.finish(waits_child, "unheard")
     gone, gone_child = world.job()
 
     world.restore(backup)
-    world.configure(f"reschedule_after = {3 if adopts else 0}")
+    world.configure(f"reschedule_after = {3 if reschedules else 0}")
     world.bench.sandbox.start_relay()
-    if adopts:
+    if reschedules:
 
         def made() -> dict[str, Any] | None:
             found = [child for child in world.stackstorm.executions.all() if child["id"] not in known]
             return found[0] if found and found[0]["status"] == "running" else None
 
         known = {execution.id for execution in backup}
-        child = eventually(made, "the child is made again")
+        child = eventually(made, "the execution is created again")
         assert child["context"]["mistral"] == gone_child["context"]["mistral"]
         world.finish(child, "again")
         assert world.outcome(gone) == ("SUCCESS", "again")
@@ -155,7 +157,7 @@ def test_the_relay_is_started_after_it(world: World, adopts: bool) -> None:
         run = world.bench.wait(gone)
         assert run.execution["state"] == "ERROR"
         assert run.result("job")["error"] == "It was lost before it reached StackStorm."
-    assert len(world.stackstorm.executions.all()) == len(backup) + adopts
+    assert len(world.stackstorm.executions.all()) == len(backup) + reschedules
     assert (
         world.bench.action_state(waits_child["context"]["mistral"]["action_execution_id"]) == "RUNNING"
     )

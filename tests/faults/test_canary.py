@@ -1,5 +1,7 @@
-"""Canaries: credentials and a parameter that can be told from everything else, looked for everywhere
-after everything was done with them."""
+"""No credential and no parameter appears where it must not.
+
+The tests use recognizable values, run every kind of request with them, and search all output.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ PAIR = """
 
 @dataclass
 class Canaries:
-    """Credentials by what they are; nothing of the project knows that they are special."""
+    """The recognizable credentials by kind."""
 
     api_key: str = field(default_factory=lambda: f"canary-api-key-{uuid.uuid4().hex}")
     context_key: str = field(default_factory=lambda: f"canary-context-key-{uuid.uuid4().hex}")
@@ -79,7 +81,7 @@ class Canaries:
 
 
 class Gate:
-    """What is between everybody and StackStorm, and breaks as it is told."""
+    """Stands between all clients and StackStorm, and breaks requests on demand."""
 
     def __init__(self, target: str) -> None:
         self._passes = forward(target)
@@ -90,11 +92,11 @@ class Gate:
 
 
 def echo(status: int) -> Behaviour:
-    """An answer that repeats all that it was asked, credentials and body."""
+    """Answer with everything that the request contained, credentials and body."""
 
     def act(exchange: Exchange) -> bool:
         assert exchange.request is not None
-        # What is secret comes first: the words of a refusal are cut.
+        # Secrets come first, as clients truncate the message.
         headers = exchange.request.headers
         named = ("st2-api-key", "x-auth-token", "authorization")
         secret = {name: headers[name] for name in named if name in headers}
@@ -105,8 +107,10 @@ def echo(status: int) -> Behaviour:
 
 
 def then_echo(first: int, later: int) -> Behaviour:
-    """An answer to the first request that leaves open what became of it, and another one to its
-    repeats; who looks meanwhile finds nothing."""
+    """Answer the first POST so that its outcome is unknown, and its retries otherwise.
+
+    Lookups find nothing.
+    """
     calls: list[int] = []
 
     def act(exchange: Exchange) -> bool:
@@ -120,7 +124,7 @@ def then_echo(first: int, later: int) -> Behaviour:
 
 
 def keystone(canaries: Canaries, url: Callable[[], str]) -> Behaviour:
-    """An identity service that gives everybody the same token."""
+    """Answer as an identity service that always issues the same token."""
 
     def act(exchange: Exchange) -> bool:
         assert exchange.request is not None
@@ -134,7 +138,7 @@ def keystone(canaries: Canaries, url: Callable[[], str]) -> Behaviour:
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "expires_at": "2099-01-01T00:00:00.000000Z",
             "user": {"id": "u", "name": "relay", "domain": {"id": "default"}},
-            # That of all records of a Mistral without authentication.
+            # The project of all records of a Mistral without authentication.
             "project": {"id": "<default-project>", "name": "p", "domain": {"id": "default"}},
             "catalog": [],
         }
@@ -243,7 +247,7 @@ def _relay(
 
 
 def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
-    """One workflow of both actions, for a parent, until both have been tried and the callback ended."""
+    """Run a workflow with both actions for a parent, until both have been tried."""
     bench = stage.bench
     parent = stage.stackstorm.executions.get(_job(stage))
     id_ = str(uuid.uuid4())
@@ -262,11 +266,11 @@ def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
             return False
         if tasks["act"]["state"] in states.MISTRAL_FINAL:
             return True
-        # It waits for the relay, and the executor is done with it.
+        # The action is pending, and the executor has finished its part.
         log = said.read_text(errors="replace")
         return any(f"for action execution {a['id']}" in log for a in bench.actions(tasks["act"]["id"]))
 
-    eventually(over, "both actions are through")
+    eventually(over, "both actions were tried")
 
 
 def _pair_workflow(bench: Bench) -> str:
@@ -286,7 +290,7 @@ def _job(stage: Stage) -> str:
 
 
 def _succeed(stage: Stage) -> None:
-    """The main job, as StackStorm starts it."""
+    """Run an example as StackStorm starts it."""
     started = stage.bench.st2.create_execution("examples.mistral-basic", {"cmd": f"true {PARAMETER}"})
     ended = stage.stackstorm.executions.wait(started["id"], timeout=180)
     assert ended["status"] == "succeeded", ended["result"]
@@ -294,7 +298,7 @@ def _succeed(stage: Stage) -> None:
 
 
 def _fail(stage: Stage) -> None:
-    """Each way in which a call that reaches StackStorm does not end well."""
+    """Run calls that StackStorm rejects or that fail."""
     for ref, parameters in (
         ("core.local", {"cmd": f"false {PARAMETER}"}),
         ("core.nothing", {"cmd": PARAMETER}),
@@ -307,7 +311,7 @@ def _fail(stage: Stage) -> None:
 
 
 def _break(stage: Stage) -> None:
-    """Each way in which a call does not get there, or back."""
+    """Run calls whose request or answer is lost or wrong."""
     assert stage.thief is not None
     for behaviour in (
         *(echo(status) for status in (400, 401, 403, 404, 413, 429, 500, 503)),
@@ -327,7 +331,7 @@ def _break(stage: Stage) -> None:
 
 
 def _forge(stage: Stage) -> None:
-    """Contexts that are not believed."""
+    """Run workflows with invalid contexts."""
     bench = stage.bench
     for context in (
         {"parent": {"execution_id": "0" * 24}},
@@ -343,7 +347,7 @@ def _forge(stage: Stage) -> None:
 
 
 def _commands(stage: Stage) -> None:
-    """The command lines, with each credential, right and wrong."""
+    """Run the commands with each credential, valid and invalid."""
     url = stage.bench.sandbox.st2_settings.api_url
     auth_url = url.replace("/api/", "/auth/")
     user = f"username = st2admin\nauth_url = {auth_url}\npassword"
@@ -371,7 +375,7 @@ def _commands(stage: Stage) -> None:
             f"[st2_relay]\nmistral_url = {stage.bench.mistral_url}\n"
         )
         for command in (["check"], ["relay", "--debug"]):
-            # A relay that could start would stay; it has no part in what is wrong.
+            # With these a relay would start and keep running.
             if command[0] == "relay" and number < 6:
                 continue
             done = subprocess.run(
@@ -393,7 +397,7 @@ def _commands(stage: Stage) -> None:
 
 
 def _processes(stage: Stage) -> list[str]:
-    """Command line and environment of each process that belongs to this test."""
+    """Return the command line and environment of each process of this test."""
     ours = {os.getpid(), stage.bench.sandbox.mistral_server.pid, *(relay.pid for relay in stage.relays)}
     texts = []
     for folder in Path("/proc").iterdir():
@@ -411,7 +415,7 @@ def _processes(stage: Stage) -> list[str]:
 
 @pytest.fixture(scope="module")
 def done(stage: Stage) -> Stage:
-    """All of it done, with the process list looked at meanwhile."""
+    """Run everything, and read the process list meanwhile."""
     seen: set[str] = set()
     over = threading.Event()
 
@@ -424,7 +428,7 @@ def done(stage: Stage) -> Stage:
     try:
         for part in (_succeed, _fail, _break, _forge, _commands):
             part(stage)
-        # Let the relay have its say about what was left.
+        # Give the relay time to log about the remaining actions.
         time.sleep(2)
     finally:
         over.set()
@@ -437,7 +441,7 @@ def done(stage: Stage) -> Stage:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Everything that was written, but for configuration files; those only we may read."""
+    """Return all files except configuration files, which only their owner may read."""
     texts = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix == ".conf":
@@ -467,8 +471,8 @@ def _stackstorms_answers(stage: Stage) -> dict[str, str]:
     return texts
 
 
-def test_everything_was_done(done: Stage) -> None:
-    """A search that finds nothing must not be one where nothing happened."""
+def test_all_requests_were_made(done: Stage) -> None:
+    """Check that the searches of the other tests have something to search."""
     files = _files(done.folder)
     assert {"mistral.log", "mistral.sqlite", "relay.log", "refused.log"} <= set(files)
     assert " DEBUG " in files["mistral.log"]
@@ -480,7 +484,7 @@ def test_everything_was_done(done: Stage) -> None:
     for status in ("400", "401", "403", "404", "413", "500", "503", "redirects to"):
         assert status in files["mistral.log"]
     assert any(text.startswith("process ") for text in done.printed)
-    # Mistral keeps a task's input: what finds nothing else finds it there.
+    # Mistral stores a task's input, so the search must find the parameter there.
     assert PARAMETER in files["mistral.sqlite"]
     assert PARAMETER in "".join(_mistrals_answers(done.bench).values())
 
@@ -541,7 +545,7 @@ _RECORD = re.compile(
 
 
 def _loggers(log: str, wanted: str) -> set[str]:
-    """The loggers of the records that hold a text, however many lines they have."""
+    """Return the loggers of all records that contain a text. A record may have several lines."""
     begins = list(_RECORD.finditer(log))
     ends = [record.start() for record in begins[1:]] + [len(log)]
     return {
@@ -551,12 +555,12 @@ def _loggers(log: str, wanted: str) -> set[str]:
     }
 
 
-def test_no_parameter_is_in_what_we_log(done: Stage) -> None:
+def test_no_parameter_is_in_our_log_records(done: Stage) -> None:
     files = _files(done.folder)
     for name in ("relay.log", "refused.log"):
         assert PARAMETER not in files[name]
     loggers = _loggers(files["mistral.log"], PARAMETER)
-    # The search works: Mistral itself says at INFO what its tasks gave.
+    # The search works: Mistral itself logs the results of tasks at INFO.
     assert "workflow_trace" in loggers
     assert all(name.startswith(("workflow_trace", "mistral.", "oslo")) for name in loggers), loggers
     for text in done.printed:

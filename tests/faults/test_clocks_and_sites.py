@@ -1,4 +1,4 @@
-"""Clocks that disagree, zones, and two Mistrals with one StackStorm."""
+"""Clocks that differ, time zones, and two Mistrals with one StackStorm."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ bench_in = contextmanager(new_bench)
 
 
 @pytest.mark.parametrize("apart", [-timedelta(hours=1), timedelta(hours=1)], ids=["behind", "ahead"])
-def test_stackstorms_clock_is_an_hour_off(
+def test_stackstorms_clock_differs_by_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: timedelta
 ) -> None:
-    """Nothing is adopted that is there, or called lost, and what ended while no relay ran is found."""
+    """No action is rescheduled or declared lost, and earlier results are found."""
 
     class Shifted(datetime):
         @classmethod
@@ -44,7 +44,7 @@ def test_stackstorms_clock_is_an_hour_off(
 
         bench.sandbox.relay.stop()
         workflow = bench.start(bench.workbook(SAY))
-        eventually(lambda: len(bench.stackstorm.executions.all()) == 2, "the child is made")
+        eventually(lambda: len(bench.stackstorm.executions.all()) == 2, "the execution is created")
         bench.sandbox.relay.start()
         assert bench.wait(workflow).result("say")["stdout"] == "hello"
 
@@ -57,8 +57,10 @@ def test_stackstorms_clock_is_an_hour_off(
 
 
 @pytest.mark.parametrize("zone", ["America/St_Johns", "Pacific/Kiritimati"])
-def test_a_zone_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
-    """Mistral and the relay live in a zone that is hours from UTC."""
+def test_local_time_zone_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """Mistral and the relay run in a zone that is hours from UTC."""
     monkeypatch.setitem(os.environ, "TZ", zone)
     options = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 4"
     with bench_in(tmp_path, relay_options=options) as bench:
@@ -81,7 +83,7 @@ def sandbox_of(stackstorm: StackStorm, folder: Path, site: str) -> Sandbox:
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[list[Bench]]:
-    """Two Mistrals, each with a relay, on one StackStorm."""
+    """Start two Mistrals with a relay each, on one StackStorm."""
     with (
         StackStorm() as stackstorm,
         sandbox_of(stackstorm, tmp_path / "east", "east") as east,

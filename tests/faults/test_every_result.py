@@ -1,7 +1,6 @@
-"""Every result once, while all three ways break and the relay dies again and again.
+"""Every result arrives once, while all three connections break and the relay is killed repeatedly.
 
-The short form is a test among others. The long one, with 2,000 children, is ``make soak``:
-ST2_MISTRAL_SOAK says how many.
+``make soak`` runs it with 2,000 executions. ST2_MISTRAL_SOAK is the number of executions.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from st2actions_mistral.client.settings import Credential, St2Settings
 
 MANY = int(os.environ.get("ST2_MISTRAL_SOAK", "200"))
 EACH = 50
-# Seconds for all of it: 2,000 took 9 minutes on two processors.
+# Seconds for all executions: 2,000 took 9 minutes on two processors.
 TIMEOUT = 240 + MANY * 0.6
 SHARE = 0.1
 
@@ -49,14 +48,14 @@ def silent(fault: str) -> bool:
     return "silence" in fault or "stall" in fault
 
 
-# A PUT or a POST that Mistral has acted on and not answered is what matters; silence, which costs a
-# second each time, is among the faults of the way to StackStorm.
+# For Mistral, the important fault is a PUT or POST without an answer. A silent server costs a second
+# each time, so only StackStorm's connections have that fault.
 TO_MISTRAL = tuple(fault for fault in FAULTS if not silent(fault))
 
 
 @dataclass
 class Relays:
-    """One relay that is killed every few seconds, and now and then a second one beside it."""
+    """A relay that is killed every few seconds, and sometimes a second one beside it."""
 
     command: list[str]
     folder: Path
@@ -143,24 +142,24 @@ def world(tmp_path: Path, seed: int) -> Iterator[World]:
 
 def report(world: World, seconds: float) -> str:
     said = world.relays.said()
-    lines = [f"{MANY} children in {seconds:.0f} s"]
+    lines = [f"{MANY} executions in {seconds:.0f} s"]
     for name, proxy in world.proxies.items():
         broken = proxy.plan.broken
         lines.append(f"  {name}: {proxy.plan.passed} requests passed, {broken.total()} broken")
         lines += [f"    {fault}: {times}" for fault, times in sorted(broken.items())]
     for words, pattern in (
         ("results delivered", " Completed: "),
-        ("that somebody else had delivered", "was complete before"),
-        ("tried again", "is retried later"),
-        ("adopted", " Rescheduled: "),
-        ("children cancelled", "Cancelling StackStorm execution"),
+        ("that another relay had delivered", "was complete before"),
+        ("retried", "is retried later"),
+        ("rescheduled", " Rescheduled: "),
+        ("executions cancelled", "Cancelling StackStorm execution"),
     ):
         lines.append(f"  {words}: {len(re.findall(re.escape(pattern), said))}")
     lines.append(f"  relays killed: {world.relays.kills}, overlaps: {world.relays.overlaps}")
     return "\n".join(lines)
 
 
-def test_every_result_comes_home_once(world: World, seed: int) -> None:
+def test_every_result_arrives_exactly_once(world: World, seed: int) -> None:
     bench = world.bench
     workflow = bench.workbook(TASKS, inputs="[numbers]")
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The relay among servers that answer with everything but what they should."""
+"""The relay keeps running while all servers answer with hostile data."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ HOSTILE: list[Behaviour] = [
 
 
 class InTurn:
-    """One behaviour after the other, again and again."""
+    """Cycle through all behaviours."""
 
     def __init__(self) -> None:
         self._turns = itertools.cycle(HOSTILE)
@@ -77,15 +77,15 @@ class InTurn:
         return next(self._turns)(exchange)
 
 
-def held(pid: int) -> float:
-    """The most memory that a process had, in MiB."""
+def peak_memory(pid: int) -> float:
+    """Return the peak memory of a process in MiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) / 1024
 
 
 @pytest.mark.timeout(120)
-def test_the_relay_lives_on(tmp_path: Path) -> None:
+def test_relay_survives_hostile_servers(tmp_path: Path) -> None:
     turns = InTurn()
     with BreakingServer(turns) as server:
         config = tmp_path / "relay.conf"
@@ -104,7 +104,7 @@ def test_the_relay_lives_on(tmp_path: Path) -> None:
                 time.sleep(0.2)
             assert turns.times >= len(HOSTILE)
             assert relay.pid is not None
-            most = held(relay.pid)
+            most = peak_memory(relay.pid)
             print(f"{turns.times} answers, at most {most:.0f} MiB")
             assert most < 300
             os.kill(relay.pid, signal.SIGTERM)

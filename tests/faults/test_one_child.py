@@ -1,4 +1,4 @@
-"""One child for one action, whatever breaks on the way."""
+"""One action creates one execution, whatever fails in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import NotSent, RemoteError
 from st2actions_mistral.model.context import MistralIds
 
-# Silence is over soon; there is time enough for several tries.
+# A short read timeout leaves time for several attempts.
 TIMEOUTS = Timeouts(connect_timeout=2, read_timeout=0.3, retry_deadline=20)
 
 
@@ -54,10 +54,10 @@ def children(stackstorm: StackStorm, action: str) -> list[str]:
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_post_is_broken(
+def test_broken_post_creates_one_execution(
     stackstorm: StackStorm, fault: str, times: int, request: pytest.FixtureRequest
 ) -> None:
-    """The first POST, or each of the first three: also "stored, then reset" each time."""
+    """Break the first POST, or each of the first three, also after StackStorm has stored it."""
     broken = iter(range(times))
     plan = Plan(1, 1, (fault,), only=lambda r: r.method == "POST" and next(broken, None) is not None)
     action = request.node.callspec.id.replace(" ", "-")
@@ -69,10 +69,10 @@ def test_the_post_is_broken(
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", TLS_FAULTS)
-def test_the_certificate_is_not_to_be_believed_for_a_while(
+def test_invalid_certificate_during_a_call_creates_one_execution(
     stackstorm: StackStorm, tmp_path: Path, fault: str, times: int, request: pytest.FixtureRequest
 ) -> None:
-    """In the middle of a call whose outcome is not known; from its beginning it is an error at once."""
+    """It is retried while the outcome is unknown, and is an error at the start of a call."""
     certificates = Certificates()
     cafile = certificates.cafile(tmp_path)
     key = stackstorm.create_api_key()
@@ -89,27 +89,28 @@ def test_the_certificate_is_not_to_be_believed_for_a_while(
     assert children(stackstorm, f"{action}-again") == []
 
 
-def test_everything_is_broken_half_of_the_time(stackstorm: StackStorm, seed: int) -> None:
-    """Posts and look-ups alike. What is not settled in time is made at most once."""
+def test_half_of_all_requests_broken_creates_at_most_one_execution(
+    stackstorm: StackStorm, seed: int
+) -> None:
+    """Break POSTs and lookups alike."""
     key = stackstorm.create_api_key()
     drawn = random.Random(seed)
     plans = {f"half-{number}": Plan(drawn.randrange(1 << 30), 0.5) for number in range(40)}
 
-    def settled(action: str) -> str | None:
+    def scheduled(action: str) -> str | None:
         with FaultProxy(stackstorm.base_url, plans[action]) as proxy:
             try:
                 return schedule(proxy, key, action, Timeouts(2, 0.2, 4))
             except RemoteError:
                 return None
 
-    # Most of them wait most of the time.
     with ThreadPoolExecutor(8) as pool:
-        made = dict(zip(plans, pool.map(settled, plans), strict=True))
+        made = dict(zip(plans, pool.map(scheduled, plans), strict=True))
     for action, child in made.items():
         found = children(stackstorm, action)
         assert len(found) <= 1, f"ST2_MISTRAL_SEED={seed}, {action}"
         if child is not None:
             assert found == [child]
-    unsettled = list(made.values()).count(None)
-    print(f"{unsettled} of 40 were not settled in 4 s")
-    assert unsettled < 40
+    unknown = list(made.values()).count(None)
+    print(f"{unknown} of 40 had an unknown outcome after 4 s")
+    assert unknown < 40

@@ -1,4 +1,4 @@
-"""Actions whose results cannot be written do not keep the others from theirs."""
+"""Actions that cannot be completed do not delay the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ each:
 
 
 class Poison:
-    """Which actions Mistral takes no result of."""
+    """Selects the PUTs that Mistral answers with 500."""
 
     def __init__(self) -> None:
         self.actions: set[str] = set()
@@ -44,7 +44,7 @@ class Poison:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[Bench, ChildProcess, Poison]]:
-    """A sandbox and a relay with fewer workers than there are poisoned actions, not started yet."""
+    """Yield a sandbox and a relay, not started, with fewer workers than there are failing actions."""
     poison = Poison()
     with Sandbox(tmp_path, relay=False, relay_options="resync_interval = 1\nworkers = 4") as sandbox:
         root = sandbox.mistral_server.url.removesuffix("/v2")
@@ -57,7 +57,7 @@ def place(tmp_path: Path) -> Iterator[tuple[Bench, ChildProcess, Poison]]:
                 sandbox.relay.stop()
 
 
-def test_the_others_are_not_starved(place: tuple[Bench, ChildProcess, Poison]) -> None:
+def test_failing_actions_do_not_starve_others(place: tuple[Bench, ChildProcess, Poison]) -> None:
     bench, relay, poison = place
     bad = bench.start(bench.workbook(TASK.format(number=POISONED)))
 
@@ -68,10 +68,10 @@ def test_the_others_are_not_starved(place: tuple[Bench, ChildProcess, Poison]) -
         ]
         return found if len(found) == POISONED else None
 
-    poison.actions.update(eventually(all_made, "the poisoned children are made"))
+    poison.actions.update(eventually(all_made, "the executions are created"))
     started = time.monotonic()
     relay.start()
-    eventually(lambda: poison.refused >= POISONED, "each was refused")
+    eventually(lambda: poison.refused >= POISONED, "each PUT failed")
     begun = time.monotonic()
     good = bench.run(bench.workbook(TASK.format(number=HEALTHY)))
     taken = time.monotonic() - begun
@@ -80,12 +80,12 @@ def test_the_others_are_not_starved(place: tuple[Bench, ChildProcess, Poison]) -
     def tries() -> int:
         return "\n".join(relay.tail(100_000)).count(" is retried later: ")
 
-    eventually(lambda: tries() >= 3 * POISONED, "each is tried again")
+    eventually(lambda: tries() >= 3 * POISONED, "each is retried")
     passed = time.monotonic() - started
     made = tries()
-    print(f"{HEALTHY} healthy ones in {taken:.1f} s; {made} tries of {POISONED} in {passed:.1f} s")
-    # Each is tried later and later, not at every comparison, of which there is one a second: at the
-    # soonest 0.5 s after the first failure, then 1 s, 2 s, 4 s.
+    print(f"{HEALTHY} others in {taken:.1f} s; {made} tries of {POISONED} in {passed:.1f} s")
+    # The backoff grows, while there is a resync each second: at least 0.5 s after the first failure,
+    # then 1 s, 2 s, 4 s.
     assert made <= POISONED * (1 + math.log2(1 + 2 * passed))
     poison.actions.clear()
     assert bench.wait(bad, timeout=180).execution["state"] == "SUCCESS"

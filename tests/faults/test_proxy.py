@@ -1,19 +1,19 @@
-"""The proxies break what they say they break."""
+"""The proxies for fault tests."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from support.breaking_servers import BreakingServer, answer
+from support.breaking_servers import BreakingServer, Request, answer
 from support.certificates import Certificates
 from support.proxy import FAULTS, TLS_FAULTS, FaultProxy, Plan, TcpProxy
+from support.waiting import eventually
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
@@ -32,7 +32,7 @@ def server() -> Iterator[BreakingServer]:
         yield server
 
 
-def test_without_faults_all_passes(server: BreakingServer) -> None:
+def test_proxy_without_faults_passes_all_requests(server: BreakingServer) -> None:
     with FaultProxy(server.url, Plan(1, 0)) as proxy:
         for _ in range(3):
             assert requests.get(proxy.url, timeout=5).json() == BODY
@@ -53,16 +53,35 @@ def test_each_fault_breaks_and_is_counted(server: BreakingServer, fault: str) ->
     assert len(server.requests) == acted
 
 
-def test_who_is_refused_is_refused_for_a_while(server: BreakingServer) -> None:
-    broken = iter([True])
-    plan = Plan(1, 1, ("refuse before",), only=lambda request: next(broken, False))
-    with FaultProxy(server.url, plan) as proxy:
+def once() -> Callable[[Request], bool]:
+    """Select the first request only."""
+    first = iter([True])
+    return lambda request: next(first, False)
+
+
+def responds(url: str, verify: str | bool = True) -> bool:
+    try:
+        return bool(requests.get(url, timeout=5, verify=verify).json() == BODY)
+    except requests.ConnectionError:
+        return False
+
+
+def test_refusing_proxy_refuses_all_connections(server: BreakingServer) -> None:
+    plan = Plan(1, 1, ("refuse before",), only=once())
+    with FaultProxy(server.url, plan, lasting=60) as proxy:
         with pytest.raises(requests.ConnectionError):
             requests.get(proxy.url, timeout=5)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", proxy.port)) == errno.ECONNREFUSED
-        time.sleep(0.6)
-        assert requests.get(proxy.url, timeout=5).json() == BODY
+    assert server.requests == []
+
+
+def test_refusing_proxy_responds_again_after_a_while(server: BreakingServer) -> None:
+    plan = Plan(1, 1, ("refuse before",), only=once())
+    with FaultProxy(server.url, plan, lasting=0.1) as proxy:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(proxy.url, timeout=5)
+        eventually(lambda: responds(proxy.url), "the proxy responds")
     assert len(server.requests) == 1
 
 
@@ -75,22 +94,32 @@ def test_who_is_refused_is_refused_for_a_while(server: BreakingServer) -> None:
         ("self-signed before", "self-signed certificate"),
     ],
 )
-def test_who_connects_is_shown_another_certificate_for_a_while(
+def test_proxy_shows_an_invalid_certificate(
     server: BreakingServer, tmp_path: Path, fault: str, words: str
 ) -> None:
     assert fault in TLS_FAULTS
     certificates = Certificates()
-    broken = iter([True])
-    plan = Plan(1, 1, (fault,), only=lambda request: next(broken, False))
     cafile = certificates.cafile(tmp_path)
-    with FaultProxy(server.url, plan, certificates) as proxy:
+    plan = Plan(1, 1, (fault,), only=once())
+    with FaultProxy(server.url, plan, certificates, lasting=60) as proxy:
         with pytest.raises(requests.ConnectionError):
             requests.get(proxy.url, timeout=5, verify=cafile)
         with pytest.raises(requests.exceptions.SSLError, match=words):
             requests.get(proxy.url, timeout=5, verify=cafile)
-        time.sleep(0.6)
-        assert requests.get(proxy.url, timeout=5, verify=cafile).json() == BODY
         assert plan.broken == {fault: 1}
+    assert server.requests == []
+
+
+def test_proxy_shows_the_valid_certificate_again_after_a_while(
+    server: BreakingServer, tmp_path: Path
+) -> None:
+    certificates = Certificates()
+    cafile = certificates.cafile(tmp_path)
+    plan = Plan(1, 1, ("expired before",), only=once())
+    with FaultProxy(server.url, plan, certificates, lasting=0.1) as proxy:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(proxy.url, timeout=5, verify=cafile)
+        eventually(lambda: responds(proxy.url, cafile), "the proxy responds")
     assert len(server.requests) == 1
 
 
@@ -103,10 +132,10 @@ def test_who_connects_is_shown_another_certificate_for_a_while(
         ("self_signed", "set cafile to it"),
     ],
 )
-def test_a_client_of_ours_says_what_to_do_about_a_certificate_and_sends_nothing(
+def test_client_sends_nothing_to_an_invalid_certificate(
     server: BreakingServer, tmp_path: Path, shown: str, hint: str
 ) -> None:
-    """In front of either system, and with a try to spare: no certificate gets better of itself."""
+    """It does not retry either, and the message says what to do."""
     certificates = Certificates()
     tls = Tls(certificates.cafile(tmp_path))
     with FaultProxy(server.url, Plan(1, 0), certificates) as proxy:
@@ -128,7 +157,7 @@ def test_a_client_of_ours_says_what_to_do_about_a_certificate_and_sends_nothing(
     assert server.requests == []
 
 
-def test_a_client_of_ours_knows_that_nothing_was_sent_where_it_is_refused(
+def test_client_reports_a_refused_connection_as_not_sent(
     server: BreakingServer,
 ) -> None:
     with FaultProxy(server.url, Plan(1, 0)) as proxy:
@@ -143,7 +172,7 @@ def test_a_client_of_ours_knows_that_nothing_was_sent_where_it_is_refused(
     assert server.requests == []
 
 
-def test_a_seed_repeats_itself(server: BreakingServer) -> None:
+def test_same_seed_draws_the_same_faults(server: BreakingServer) -> None:
     drawn = []
     for seed in (7, 7, 8):
         plan = Plan(seed, 0.5)

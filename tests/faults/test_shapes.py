@@ -1,4 +1,4 @@
-"""Results of every size and shape, through a real Mistral, the relay and both of its directions."""
+"""Results of every size and shape, in both directions through a real Mistral and the relay."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GIVE = {
 
 
 class Giver:
-    """Runs ``shapes.give``: ends as it is told."""
+    """Runs ``shapes.give``, which finishes with a chosen result."""
 
     def __init__(self) -> None:
         self.gives = RunResult("succeeded", {"a": 1})
@@ -76,7 +76,7 @@ def workflow(bench: Bench) -> str:
 
 
 def given(bench: Bench, workflow: str, giver: Giver, status: str, result: dict[str, Any]) -> Any:
-    """What the task gets of a child that ends so; fails unless the workflow went the right way."""
+    """Run an execution with this end, check the branch that follows, and return the task's result."""
     giver.gives = RunResult(status, result)
     run = bench.run(workflow)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
@@ -112,7 +112,7 @@ def nested(levels: int, leaf: Any = 1) -> Any:
     ids=["plain", "odd", "numbers", "deep", "ours"],
 )
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
-def test_every_result_that_fits_arrives_as_it_is(
+def test_result_within_the_limits_arrives_unchanged(
     bench: Bench, workflow: str, giver: Giver, status: str, result: dict[str, Any]
 ) -> None:
     got = without_link(given(bench, workflow, giver, status, result))
@@ -121,7 +121,7 @@ def test_every_result_that_fits_arrives_as_it_is(
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
 @pytest.mark.parametrize(("wide", "width"), [("x", 1), ("€", 2), ("😀", 4)])
-def test_a_result_at_the_limit_arrives_whole_and_one_byte_more_is_cut(
+def test_result_is_truncated_from_one_byte_above_the_limit(
     bench: Bench, workflow: str, giver: Giver, status: str, wide: str, width: int
 ) -> None:
     id_ = "0" * 24
@@ -136,8 +136,8 @@ def test_a_result_at_the_limit_arrives_whole_and_one_byte_more_is_cut(
     assert above["o"].startswith(text[:500])
 
 
-def test_mistrals_limit_is_where_we_think_it_is(bench: Bench) -> None:
-    """Else the test above would be content with cutting too early."""
+def test_mistrals_limit_is_the_assumed_one(bench: Bench) -> None:
+    """Otherwise the test before would accept truncating too early."""
     empty = sys.getsizeof(str({"result": {"o": ""}}))
     room = (LIMIT_KB + 1) * 1024 - 1 - empty
     states = []
@@ -150,7 +150,7 @@ def test_mistrals_limit_is_where_we_think_it_is(bench: Bench) -> None:
                     return str(action["id"])
             return None
 
-        action = eventually(waiting, "the action waits")
+        action = eventually(waiting, "the action is pending")
         bench.mistral.complete_action(action, "SUCCESS", {"o": "x" * length})
         states.append(bench.wait(started).execution["state"])
     assert states == ["SUCCESS", "ERROR"]
@@ -167,7 +167,7 @@ def test_mistrals_limit_is_where_we_think_it_is(bench: Bench) -> None:
     ],
     ids=["text", "list", "key", "many"],
 )
-def test_a_huge_result_is_cut_and_the_workflow_goes_on(
+def test_large_result_is_truncated_and_the_workflow_continues(
     bench: Bench, workflow: str, giver: Giver, status: str, result: dict[str, Any]
 ) -> None:
     got = given(bench, workflow, giver, status, result)
@@ -180,7 +180,7 @@ def test_a_huge_result_is_cut_and_the_workflow_goes_on(
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH, 300])
-def test_a_deep_result_is_cut_where_mistral_would_stumble(
+def test_deep_result_is_truncated_at_mistrals_limit(
     bench: Bench, workflow: str, giver: Giver, levels: int
 ) -> None:
     got = given(bench, workflow, giver, "failed", {"deep": nested(levels), "stdout": "kept"})
@@ -189,7 +189,7 @@ def test_a_deep_result_is_cut_where_mistral_would_stumble(
     assert "nested deeper" in got["st2"]["replaced"][0]
 
 
-# -- from a StackStorm that says more than JSON ----------------------------------------------------
+# -- from a StackStorm that answers more than JSON ----------------------------------------------------
 
 RAW: dict[str, tuple[str, Any]] = {
     "nan": (
@@ -210,7 +210,7 @@ RAW: dict[str, tuple[str, Any]] = {
 
 
 def saying(base_url: str, words: dict[str, str]) -> Behaviour:
-    """Pass a request on, and put raw JSON into the answer."""
+    """Pass a request on, and replace parts of the answer with raw JSON."""
 
     def act(exchange: Exchange) -> bool:
         request = exchange.request
@@ -231,9 +231,11 @@ def saying(base_url: str, words: dict[str, str]) -> Behaviour:
 
 
 @pytest.fixture(scope="module")
-def odd_bench(tmp_path_factory: pytest.TempPathFactory, giver: Giver) -> Iterator[Bench]:
-    """A bench whose StackStorm answers what no stand-in would say. Events would not tell it so: there
-    are none, and the relay lists."""
+def raw_bench(tmp_path_factory: pytest.TempPathFactory, giver: Giver) -> Iterator[Bench]:
+    """Start a sandbox whose StackStorm answers invalid JSON.
+
+    There is no event stream, whose events would differ, so the relay lists the executions.
+    """
     with StackStorm() as stackstorm:
         giver.registered(stackstorm)
         words = {name: raw for name, (raw, _) in RAW.items()}
@@ -246,17 +248,17 @@ def odd_bench(tmp_path_factory: pytest.TempPathFactory, giver: Giver) -> Iterato
                 stream_url=nothing.url,
                 credential=Credential(api_key=stackstorm.create_api_key()),
             )
-            folder = tmp_path_factory.mktemp("odd")
+            folder = tmp_path_factory.mktemp("raw")
             with Sandbox(folder, st2=settings, relay_options="resync_interval = 0.3") as sandbox:
                 yield Bench(sandbox)
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
 @pytest.mark.parametrize("name", RAW)
-def test_what_is_more_than_json_is_delivered_all_the_same(
-    odd_bench: Bench, giver: Giver, status: str, name: str
+def test_values_beyond_json_are_delivered(
+    raw_bench: Bench, giver: Giver, status: str, name: str
 ) -> None:
-    got = given(odd_bench, odd_bench.workbook(RUN), giver, status, {"say": name})
+    got = given(raw_bench, raw_bench.workbook(RUN), giver, status, {"say": name})
     if name == "endless":
         assert got["b"] == 1
         assert "nested deeper than 100 levels, truncated" in json.dumps(got["a"])
@@ -269,13 +271,13 @@ def test_what_is_more_than_json_is_delivered_all_the_same(
 
 @pytest.fixture(scope="module")
 def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench with a Mistral that stores more than StackStorm does."""
+    """Start a sandbox whose Mistral stores more than StackStorm does."""
     options = "[engine]\nexecution_field_size_limit_kb = -1\n"
     yield from new_bench(tmp_path_factory.mktemp("unlimited"), relay=False, options=options)
 
 
 def reported(bench: Bench, raw: str) -> dict[str, Any]:
-    """What the parent has, once the workflow has reported a result that is given as JSON's text."""
+    """Report a result, given as JSON text, and return the result that the parent has then."""
     parent = bench.parent()
     env = environment(bench.sandbox.st2_settings.api_url, parent)
     body = {
@@ -316,17 +318,17 @@ def reported(bench: Bench, raw: str) -> dict[str, Any]:
         ("null", None),
     ],
 )
-def test_a_parent_gets_every_result(unlimited: Bench, raw: str, output: Any) -> None:
+def test_parent_gets_results_of_every_type(unlimited: Bench, raw: str, output: Any) -> None:
     assert reported(unlimited, raw)["output"] == output
 
 
-def test_a_parent_gets_a_deep_result_as_far_as_it_goes(unlimited: Bench) -> None:
+def test_deep_result_for_the_parent_is_truncated(unlimited: Bench) -> None:
     result = reported(unlimited, "[" * 150 + "]" * 150)
     assert "nested deeper than 100 levels, truncated" in json.dumps(result["output"])
     assert "nested deeper" in result["mistral"]["replaced"][0]
 
 
-def test_a_parent_gets_all_that_stackstorm_stores_and_of_one_byte_more_the_beginning(
+def test_result_for_the_parent_is_truncated_above_stackstorms_limit(
     unlimited: Bench,
 ) -> None:
     around = len(json.dumps({"status": "failed", "result": reported(unlimited, '""')}))

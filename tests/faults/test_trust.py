@@ -1,4 +1,4 @@
-"""Who may report to whom, and that data stays data, in a real Mistral."""
+"""Signed contexts, and expressions in data, in a real Mistral."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INNER = """
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench that wants signed contexts, in the middle of a change of the key."""
+    """Start a sandbox that requires signed contexts, during a rotation of the key."""
     folder = tmp_path_factory.mktemp("signed")
     yield from new_bench(folder, context_key=KEY, options=f"context_key = {OLD_KEY}")
 
@@ -47,9 +47,9 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     for made in new_bench(tmp_path_factory.mktemp("data")):
-        made.stackstorm.register_runner("tests-says", _says)
+        made.stackstorm.register_runner("tests-report", _report)
         for status in ("succeeded", "failed", "timeout"):
-            made.stackstorm.register_action({**SAYS, "name": status})
+            made.stackstorm.register_action({**REPORT, "name": status})
         yield made
 
 
@@ -67,13 +67,11 @@ def status_of(bench: Bench, execution: dict[str, Any]) -> str:
     return str(found["status"])
 
 
-# -- whose context -------------------------------------------------------------------------------
+# -- signed contexts -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
-def test_a_signed_workflow_runs_with_its_sub_workflow_and_ends_its_parent(
-    signed: Bench, key: str
-) -> None:
+def test_signed_workflow_runs_its_sub_workflow_and_finishes_its_parent(signed: Bench, key: str) -> None:
     parent = signed.parent()
     id_ = ID[:-1] + ("2" if key == KEY else "3")
     run = start(signed, signed.workbook(MAIN, more=INNER), env_of(signed, parent, key, id_), id_)
@@ -83,19 +81,19 @@ def test_a_signed_workflow_runs_with_its_sub_workflow_and_ends_its_parent(
     assert [child["context"]["parent"]["user"] for child in children] == ["st2admin"] * 2
 
 
-def test_the_sandbox_signs_what_it_starts(signed: Bench) -> None:
+def test_sandbox_signs_contexts(signed: Bench) -> None:
     started = signed.st2.create_execution("examples.mistral-basic", {"cmd": "echo hi"})
     ended = signed.stackstorm.executions.wait(started["id"], timeout=180)
     assert ended["status"] == "succeeded", ended["result"]
 
 
-def test_a_copied_context_ends_no_parent_and_shows_what_it_still_allows(signed: Bench) -> None:
+def test_copied_context_can_only_create_executions(signed: Bench) -> None:
     """Show what docs/security/context-key.md says about a copied context."""
     parent = signed.parent()
     theirs = env_of(signed, parent, KEY, ID)
     owner = signed.workbook("wait: {action: std.async_noop}")
     signed.mistral.start_workflow(owner, {}, env=theirs, execution_id=ID)
-    # Somebody who may read it, and start workflows of his own.
+    # Another user, who may read it and start workflows.
     seen = json.loads(signed.get(f"/executions/{ID}")["params"])["env"]["__actions"]
     for_action = seen["st2.action"]["st2_context"]
     for_callback = seen["st2.callback"]["st2_context"]
@@ -117,15 +115,15 @@ def test_a_copied_context_ends_no_parent_and_shows_what_it_still_allows(signed: 
         assert run.result("tell")["error"].startswith("st2_context.")
         assert "hush" not in json.dumps([action["output"] for action in run.actions])
     assert status_of(signed, parent) == "running"
-    # All that the copy was good for: one child, in the name of the parent's user.
+    # The copy only allowed one execution in the name of the parent's user.
     assert len(signed.st2.children(parent["id"])) == 1
-    # The id is taken: asking for it again gives the execution that has it.
+    # The id is in use: Mistral returns the existing execution.
     again = signed.mistral.start_workflow(book, {}, env=theirs, execution_id=ID)
     assert again["workflow_name"] == owner
 
 
 @pytest.mark.parametrize("change", ["unsigned", "parent", "user", "api_url"])
-def test_an_altered_context_reaches_nobody(signed: Bench, change: str) -> None:
+def test_altered_context_is_rejected(signed: Bench, change: str) -> None:
     parent, other = signed.parent(), signed.parent()
     context = {"parent": {"execution_id": parent["id"], "user": "st2admin"}}
     context = sign(context, KEY) if change != "unsigned" else context
@@ -153,7 +151,7 @@ def test_an_altered_context_reaches_nobody(signed: Bench, change: str) -> None:
     assert {status_of(signed, parent), status_of(signed, other)} == {"running"}
 
 
-# -- data stays data -----------------------------------------------------------------------------
+# -- expressions in data -------------------------------------------------------------------------
 
 EXPRESSIONS = {
     "yaql": "<% 6 * 7 %>",
@@ -165,16 +163,16 @@ EXPRESSIONS = {
     "key <% 6 * 7 %> {{ 6 * 7 }}": ["<% 1 %>", {"{{ 2 }}": "<% 2 %>"}],
     "secret": "{{ st2kv.system.canary | decrypt_kv }}",
 }
-SAYS = {
+REPORT = {
     "pack": "tests",
-    "runner_type": "tests-says",
+    "runner_type": "tests-report",
     "entry_point": "",
     "enabled": True,
     "parameters": {},
 }
 
 
-def _says(request: RunRequest) -> RunResult:
+def _report(request: RunRequest) -> RunResult:
     return RunResult(request.action["name"], dict(EXPRESSIONS))
 
 
@@ -193,11 +191,11 @@ RELAYED = """
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "timeout"])
-def test_expressions_in_a_result_are_data_all_the_way_there_and_back(bench: Bench, status: str) -> None:
+def test_expressions_in_a_result_are_not_evaluated(bench: Bench, status: str) -> None:
     parent = bench.parent()
     workflow = bench.workbook(RELAYED.replace("STATUS", status))
     run = bench.run(workflow, parent=parent)
-    # Mistral wants on-error for an error to be forgiven.
+    # Only on-error would make the workflow succeed.
     state = "SUCCESS" if status == "succeeded" else "ERROR"
     assert run.execution["state"] == run.tasks["run"]["state"] == state
     assert run.tasks["tell"]["state"] == "SUCCESS"
@@ -206,16 +204,16 @@ def test_expressions_in_a_result_are_data_all_the_way_there_and_back(bench: Benc
     published = json.loads(run.tasks["run"]["published"])["got"]
     assert published == arrived
     if status != "succeeded":
-        # Mistral shows an error as Python's text of it.
+        # Mistral shows an error as Python's repr.
         assert str(arrived) in run.tasks["run"]["state_info"]
         assert str(arrived) in run.execution["state_info"]
-    told = bench.st2.get_execution(parent["id"])
-    assert told is not None
-    assert told["result"]["output"] == arrived
+    finished = bench.st2.get_execution(parent["id"])
+    assert finished is not None
+    assert finished["result"]["output"] == arrived
 
 
-def test_expressions_in_stackstorms_own_words_are_data(bench: Bench) -> None:
-    """StackStorm quotes what it refuses, and Mistral shows it."""
+def test_expressions_in_stackstorms_messages_are_not_evaluated(bench: Bench) -> None:
+    """StackStorm quotes the rejected request, and Mistral shows the message."""
     parent = bench.parent()
     words = "<% 6 * 7 %> {{ 6 * 7 }}"
     run = bench.run(
@@ -240,19 +238,19 @@ def test_expressions_in_stackstorms_own_words_are_data(bench: Bench) -> None:
     assert words in error["error"]
     assert words in error["message"]
     assert words in run.tasks["run"]["state_info"]
-    told = bench.st2.get_execution(parent["id"])
-    assert told is not None
-    assert told["status"] == "failed"
-    assert told["result"]["output"] == error
+    finished = bench.st2.get_execution(parent["id"])
+    assert finished is not None
+    assert finished["status"] == "failed"
+    assert finished["result"]["output"] == error
 
 
-def test_what_a_callback_reports_is_not_rendered_in_stackstorm(bench: Bench) -> None:
+def test_expressions_in_a_callback_are_not_evaluated_in_stackstorm(bench: Bench) -> None:
     parent = bench.parent()
     workflow = bench.workbook(
         "tell: {action: st2.callback, input: {state: SUCCESS, result: <% $.result %>}}",
         inputs="[result]",
     )
     bench.run(workflow, {"result": EXPRESSIONS}, parent=parent)
-    told = bench.st2.get_execution(parent["id"])
-    assert told is not None
-    assert told["result"]["output"] == EXPRESSIONS
+    finished = bench.st2.get_execution(parent["id"])
+    assert finished is not None
+    assert finished["result"]["output"] == EXPRESSIONS

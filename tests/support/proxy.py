@@ -41,8 +41,6 @@ _HOST: Final = "127.0.0.1"
 _TRICKLE: Final = 0.002
 # Bytes of an event stream that pass before it is cut: some events, and a part of one.
 _CUT_AFTER: Final = 5000
-# Seconds that a fault of connections lasts: two or three attempts.
-_LASTING: Final = 0.5
 
 
 def pass_on(target: str) -> Behaviour:
@@ -77,20 +75,30 @@ def half_close(target: str) -> Behaviour:
     return act
 
 
-def _after(then: Behaviour) -> Callable[[str], Behaviour]:
+def _after(then: Behaviour) -> Callable[[FaultProxy], Behaviour]:
     """Let the server act, and lose its answer by another behaviour."""
-    return lambda target: forward(target, then)
+    return lambda proxy: forward(proxy.target, then)
 
 
-def _before(instead: Behaviour) -> Callable[[str], Behaviour]:
+def _before(instead: Behaviour) -> Callable[[FaultProxy], Behaviour]:
     """Keep the request from the server."""
-    return lambda target: instead
+    return lambda proxy: instead
+
+
+def _certificate(name: str) -> Callable[[FaultProxy], Behaviour]:
+    """Show one of the invalid certificates for a while."""
+
+    def act(proxy: FaultProxy) -> Behaviour:
+        assert proxy.certificates is not None
+        return show_certificate(getattr(proxy.certificates, name), proxy.lasting)
+
+    return act
 
 
 _UNAVAILABLE: Final = {"faultstring": "not now"}
 
-FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
-    "refuse before": _before(refuse(_LASTING)),
+FAULTS: Final[Mapping[str, Callable[[FaultProxy], Behaviour]]] = {
+    "refuse before": lambda proxy: refuse(proxy.lasting),
     "reset before": _before(reset()),
     "hang up before": _before(hang_up()),
     "silence before": _before(stall()),
@@ -99,20 +107,20 @@ FAULTS: Final[Mapping[str, Callable[[str], Behaviour]]] = {
     "silence after": _after(stall()),
     "stall in body": _after(stall_in_body()),
     "break in body": _after(break_in_body()),
-    "cut": cut,
-    "half-close": half_close,
-    "trickle": trickle,
+    "cut": lambda proxy: cut(proxy.target),
+    "half-close": lambda proxy: half_close(proxy.target),
+    "trickle": lambda proxy: trickle(proxy.target),
     **{f"{status} before": _before(answer(status, _UNAVAILABLE)) for status in (500, 502, 503, 504)},
     **{f"{status} after": _after(answer(status, _UNAVAILABLE)) for status in (500, 502, 503, 504)},
     "garbage": _after(raw(b"\x00\xff no HTTP\r\n\r\n", then=hang_up())),
 }
-"""Faults by name; each makes a behaviour for the URL of a server."""
+"""Faults by name; each makes a behaviour for a proxy."""
 
-TLS_FAULTS: Final[Mapping[str, Callable[[Certificates], Behaviour]]] = {
-    "expired before": lambda given: show_certificate(given.expired, _LASTING),
-    "another host before": lambda given: show_certificate(given.of_another_host, _LASTING),
-    "another CA before": lambda given: show_certificate(given.of_another_ca, _LASTING),
-    "self-signed before": lambda given: show_certificate(given.self_signed, _LASTING),
+TLS_FAULTS: Final[Mapping[str, Callable[[FaultProxy], Behaviour]]] = {
+    "expired before": _certificate("expired"),
+    "another host before": _certificate("of_another_host"),
+    "another CA before": _certificate("of_another_ca"),
+    "self-signed before": _certificate("self_signed"),
 }
 """Faults of a request over TLS, and of the connections after it, by name."""
 
@@ -167,30 +175,33 @@ class FaultProxy(BreakingServer):
 
     :param target: scheme, host and port of the other server, which speaks plain HTTP.
     :param certificates: for TLS with the clients.
+    :param lasting: seconds that a fault of connections lasts. The default is two or three attempts.
     """
 
-    def __init__(self, target: str, plan: Plan, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        plan: Plan,
+        certificates: Certificates | None = None,
+        *,
+        lasting: float = 0.5,
+    ) -> None:
         self.plan = plan
-        self._target = target
-        self._certificates = certificates
+        self.target = target
+        self.certificates = certificates
+        self.lasting = lasting
         super().__init__(self._act, tls=certificates.good if certificates else None)
 
     def _act(self, exchange: Exchange) -> bool:
         assert exchange.request is not None
         fault = self.plan.choose(exchange.request)
         try:
-            return self._behaviour(fault)(exchange)
+            if fault is None:
+                return pass_on(self.target)(exchange)
+            return {**FAULTS, **TLS_FAULTS}[fault](self)(exchange)
         except (OSError, http.client.HTTPException):
             # The server does not respond.
             return reset()(exchange)
-
-    def _behaviour(self, fault: str | None) -> Behaviour:
-        if fault is None:
-            return pass_on(self._target)
-        if fault in FAULTS:
-            return FAULTS[fault](self._target)
-        assert self._certificates is not None
-        return TLS_FAULTS[fault](self._certificates)
 
 
 class TcpProxy:
