@@ -18,8 +18,9 @@ _LIMIT: Final = 2000
 @dataclass
 class _Slot(Generic[V]):
     lock: threading.Lock = field(default_factory=threading.Lock)
-    # The answer, with the time before it was asked for.
+    # The last answer and the last error, each with the time at which it was asked for.
     answer: tuple[float, V] | None = None
+    error: tuple[float, Exception] | None = None
 
 
 class Coalesced(Generic[K, V]):
@@ -28,7 +29,9 @@ class Coalesced(Generic[K, V]):
     Ten threads that ask the same cause one request, or two: those that ask while a request is on its
     way share the next one, because its answer may be older than their question.
 
-    :param ask: answers a question; its errors are raised, and not kept.
+    :param ask: answers a question. Its errors are raised for those who share the request, and not kept
+        for anybody who asks later. Otherwise all workers would wait for one failing request each, one
+        after the other.
     :param clock: seconds, as ``time.monotonic``.
     """
 
@@ -50,13 +53,21 @@ class Coalesced(Generic[K, V]):
 
         :param max_age: seconds that the answer may be older than this call.
         """
-        oldest = self._clock() - max_age
+        now = self._clock()
         with self._lock:
             if key not in self._slots and len(self._slots) >= self._limit:
                 self._slots.clear()
             slot = self._slots.setdefault(key, _Slot())
         with slot.lock:
-            if slot.answer is None or slot.answer[0] < oldest:
-                asked = self._clock()
-                slot.answer = (asked, self._ask(key))
-            return slot.answer[1]
+            if slot.answer is not None and slot.answer[0] >= now - max_age:
+                return slot.answer[1]
+            if slot.error is not None and slot.error[0] > now:
+                raise slot.error[1]
+            asked = self._clock()
+            try:
+                answer = self._ask(key)
+            except Exception as error:
+                slot.error = (asked, error)
+                raise
+            slot.answer = (asked, answer)
+            return answer

@@ -62,6 +62,21 @@ def test_questions_during_a_request_share_the_next_one() -> None:
         assert {other.result(10) for other in others} == {2}
 
 
+def test_error_is_raised_for_all_who_share_the_request() -> None:
+    asked = Asked()
+    asked.error = ValueError("no")
+    coalesced = Coalesced(asked)
+    asked.may_answer.clear()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(coalesced.get, "a")
+        eventually(lambda: len(asked.keys) == 1)
+        others = [pool.submit(coalesced.get, "a") for _ in range(7)]
+        threading.Event().wait(0.1)
+        asked.may_answer.set()
+        assert all(isinstance(call.exception(10), ValueError) for call in (first, *others))
+    assert len(asked.keys) == 2
+
+
 def test_error_is_raised_and_not_kept() -> None:
     asked = Asked()
     coalesced = Coalesced(asked)
