@@ -1,4 +1,4 @@
-"""How much memory the relay takes while many actions wait, and when all of their children end at once.
+"""Measure the memory of the relay while many actions are pending, and when all their executions end.
 
     python -m benchmarks.burst [--actions 10000] [--result-kb 1]
 

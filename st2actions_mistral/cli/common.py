@@ -1,4 +1,4 @@
-"""What several commands share: signals, the option --config-file, and optional dependencies."""
+"""Share signals, the option --config-file and optional dependencies among commands."""
 
 from __future__ import annotations
 

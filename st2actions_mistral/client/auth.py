@@ -230,7 +230,7 @@ class KeystoneCredential:
         return self._scope
 
     def renew(self, rejected: dict[str, str]) -> bool:
-        """Have keystone issue a new token."""
+        """Let keystone issue a new token."""
         return bool(self._session.invalidate())
 
     def hint(self) -> str:

@@ -21,7 +21,7 @@ _PIECE: Final = 256 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a server may send."""
+    """Limits on what a server may send."""
 
     response_bytes: int = 64 * 1024 * 1024
     """Of a whole response. StackStorm's largest is one execution: MongoDB stores 16 MB, and JSON needs

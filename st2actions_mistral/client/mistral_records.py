@@ -50,7 +50,7 @@ class MistralRecords:
         return found
 
     def _get_once(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
-        """As :meth:`_get`, without a retry."""
+        """Do the same as :meth:`_get`, without a retry."""
         try:
             found: dict[str, Any] = self._api.once("GET", path, texts=texts)
         except Answered as error:

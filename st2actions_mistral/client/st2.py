@@ -106,7 +106,7 @@ class St2Client(St2Records):
     def find_children_once(
         self, action_execution_id: str, site: str, since: datetime | None = None
     ) -> list[dict[str, Any]]:
-        """As :meth:`find_children`, without a retry."""
+        """Do the same as :meth:`find_children`, without a retry."""
         query = {
             "filter": f"{_OF_ACTION}:{action_execution_id}",
             "timestamp_gt": _timestamp((since or datetime.now(timezone.utc)) - CLOCK_MARGIN),

@@ -29,7 +29,7 @@ def action_of(child: Mapping[str, Any], site: str) -> str | None:
 def mistral_context(child: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what the context of an execution says about Mistral, unchecked.
 
-    :return: empty if it says nothing.
+    :return: empty if the execution has none.
     """
     context = child.get("context")
     found = context.get("mistral") if isinstance(context, Mapping) else None

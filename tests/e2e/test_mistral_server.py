@@ -151,7 +151,7 @@ def test_close_ends_process_and_api(server: MistralServer) -> None:
     assert server.log_path.read_text().endswith("Mistral has stopped\n")
 
 
-def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+def test_mistral_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )

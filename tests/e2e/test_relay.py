@@ -82,7 +82,9 @@ def deliveries(bench: Bench, since: int = 0) -> list[str]:
     ]
 
 
-def test_what_ended_while_it_was_away_is_caught_up(quiet: Bench, relay: ChildProcess) -> None:
+def test_results_of_a_stopped_relay_are_delivered_after_its_start(
+    quiet: Bench, relay: ChildProcess
+) -> None:
     started = quiet.start(
         quiet.workbook("say: {action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}")
     )
@@ -189,7 +191,7 @@ def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> 
     assert "PUT" in {request.method for request in balancer.requests}
 
 
-def test_a_second_signal_ends_it_at_once(quiet: Bench, relay: ChildProcess) -> None:
+def test_second_signal_ends_the_relay_at_once(quiet: Bench, relay: ChildProcess) -> None:
     # Mistral stands still, so that what is in flight cannot be finished.
     # The log is that of the tests before, too: only what this relay says counts.
     before = relay.log_path.stat().st_size if relay.log_path.exists() else 0

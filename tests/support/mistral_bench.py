@@ -1,4 +1,4 @@
-"""What the end-to-end tests do with a sandbox: a real Mistral, the stand-in, the relay as a process."""
+"""Drive a sandbox in end-to-end tests: a real Mistral, the stand-in, the relay as a process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def environment(
     )
     env = environment_of(request, workflow_execution_id, api_url=api_url, context_key=context_key)
     if parent["action"]["ref"] == f"{JOB['pack']}.{JOB['name']}":
-        # No runner of ours will say that it has started the workflow: st2.callback would wait for it.
+        # No runner reports that it has started the workflow: st2.callback would wait for that.
         callback = env["__actions"]["st2.callback"]
         given = callback["st2_context"]
         unsigned = {key: given[key] for key in given if key not in ("runner", "signature")}
@@ -56,13 +56,13 @@ class Run:
     """Its own action executions, with output, the oldest first."""
 
     def result(self, task: str) -> Any:
-        """What `task('…').result` was, of a task with one action."""
+        """Return `task('…').result` of a task with one action."""
         (action,) = [action for action in self.actions if action["task_name"] == task]
         return action["output"]["result"]
 
 
 class Bench:
-    """What the tests do with a sandbox."""
+    """Start workflows and executions in a sandbox, and read their records."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox

@@ -1,4 +1,4 @@
-"""What one check reports."""
+"""Report the result of one check."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _RETRIES: Final = 3
 
 
 class CompletionListener(Protocol):
-    """Is told of each child execution whose result has reached Mistral."""
+    """Handles the child executions whose results have reached Mistral."""
 
     def on_child_completed(self, child: Mapping[str, Any]) -> None:
         """Handle that Mistral has the final state of a child's action."""
@@ -71,8 +71,8 @@ class ActionController:
 
     :param parse_request: how the inputs of a lost action are read.
     :param resync: set when a resync is wanted: the queue has room again.
-    :param parents: is told of each child whose action is complete.
-    :param projects: is told of the actions of other projects.
+    :param parents: receives each child whose action is complete.
+    :param projects: collects the reports about actions of other projects.
     :param heartbeat: called during long listings.
     :param limit: actions that may wait for a worker. Further ones are left to the next resync.
     """

@@ -56,7 +56,7 @@ class ActionResync:
     """Lists pending actions and their children. It changes nothing but the index.
 
     :param heartbeat: called for each row of a listing.
-    :param projects: is told of the actions of other projects.
+    :param projects: collects the reports about actions of other projects.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ LOG: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Key:
-    """What a worker works on."""
+    """The subject of one worker."""
 
     id: str
     """Id of a parent execution."""
@@ -47,7 +47,7 @@ class ParentController:
 
     :param resync: set when a resync of the actions is wanted: a workflow was cancelled, and its child
         executions must be found.
-    :param projects: is told of the workflows of other projects.
+    :param projects: collects the reports about workflows of other projects.
     :param heartbeat: called during long listings.
     :param limit: parents that may wait for a worker. Further ones are left to the next resync.
     """

@@ -126,7 +126,7 @@ def test_keystone_ignores_proxies_and_netrc_of_the_environment(
     tmp_path: Path, identity: Identity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login stranger password hush\n")
+    netrc.write_text("default login other password hush\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("no_proxy", "NO_PROXY"):

@@ -189,7 +189,7 @@ def test_rejected_report_is_truncated_to_a_summary() -> None:
     assert "in workflow execution w-1" in truncated["mistral"]["truncated"]["message"]
 
 
-def test_what_json_cannot_say_is_replaced() -> None:
+def test_values_that_json_cannot_hold_are_replaced() -> None:
     report = workflow_report(workflow(output='{"n": NaN}'), [Task(task({"n": 2**70}))], REF)
     assert report["output"] == {"n": "NaN"}
     assert report["tasks"][0]["result"] == {"n": str(2**70)}

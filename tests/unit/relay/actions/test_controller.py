@@ -642,7 +642,7 @@ def test_repair_leaves_a_young_action_to_its_executor() -> None:
 
 
 def test_repair_closes_a_lost_action_that_stackstorm_rejects() -> None:
-    """As if it had waited for ``lost_after``."""
+    """Repair treats an action as if it had waited for ``lost_after``."""
     bench = Bench(reschedule_after=120, lost_after=10_000_000)
     bench.pending("a")
     bench.st2.hooks["post_execution_once"] = raises(Answered("POST", POST, 400, "no such action"))

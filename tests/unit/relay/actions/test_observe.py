@@ -1,4 +1,4 @@
-"""What is observed of one action, and how many requests that takes."""
+"""Observe one action, and count the requests."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_item_that_is_newer_than_the_listing_is_found(bench: Bench) -> None:
 
 
 def test_items_are_not_listed_for_a_child_that_is_not_final(bench: Bench) -> None:
-    """Whether it is an orphan depends on the action as it is now."""
+    """An execution is orphaned if its action has ended by now."""
     bench.mistral.add_action(action("a", state="ERROR"))
     seen = bench.observer.observe("a", child=child_of("a"))
     assert seen.action == action("a", state="ERROR")

@@ -1,4 +1,4 @@
-"""What a comparison of all pending actions with their children finds."""
+"""Compare all pending actions with their children."""
 
 from __future__ import annotations
 
