@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.breaking_servers import BreakingServer, Exchange, forward, hang_up, refusing
 from support.mistral_bench import JOB, Bench, new_bench
+from support.resync_watch import ResyncWatch
 from support.waiting import TIMEOUT, eventually
 
 from st2_mistral_sandbox.process import ChildProcess
@@ -108,6 +109,7 @@ class LossyBench(Bench):
     """A sandbox in which requests to StackStorm can be lost."""
 
     way: Way
+    resyncs: ResyncWatch
 
     @property
     def stackstorm(self) -> StackStorm:
@@ -145,11 +147,14 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LossyBench]:
                     credential=Credential(api_key=stackstorm.create_api_key()),
                 ),
                 options="retry_deadline = 0.5",
+                relay=False,
                 relay_options=OPTIONS,
             ) as sandbox,
+            ResyncWatch(sandbox) as resyncs,
         ):
             bench = LossyBench(sandbox)
             bench.way = way
+            bench.resyncs = resyncs
             yield bench
 
 
@@ -218,7 +223,8 @@ def test_vanished_execution_is_an_error_and_is_not_recreated(lossy: LossyBench) 
         return [child for child in children(lossy, workflow) if child["status"] == "running"]
 
     (child,) = eventually(runs, "the execution runs")
-    time.sleep(1.5)
+    # The relay then knows the execution.
+    lossy.resyncs.wait_for_resync()
     lossy.stackstorm.executions.remove(child["id"])
     run = lossy.wait(workflow)
     assert run.execution["state"] == "ERROR"
@@ -337,8 +343,8 @@ def test_late_execution_of_a_cancelled_workflow_is_cancelled(lossy: LossyBench, 
     (action,) = lossy.actions(task["id"])
     lossy.request("PUT", f"/executions/{workflow}", {"state": "CANCELLED"})
     eventually(lambda: lossy.action_state(action["id"]) == "CANCELLED", "the action is closed")
-    # Two more resyncs, after which the relay has forgotten the action.
-    time.sleep(1.5)
+    # The relay then has forgotten the action.
+    lossy.resyncs.wait_for_resync()
     assert children(lossy, workflow) == []
     if stopped:
         lossy.sandbox.relay.stop()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.mistral_bench import JOB, Bench
+from support.resync_watch import ResyncWatch
 from support.waiting import eventually
 
 from st2_mistral_sandbox.sandbox import Sandbox
@@ -33,6 +34,7 @@ class World:
     def __init__(self, stackstorm: StackStorm) -> None:
         self.stackstorm = stackstorm
         self.bench: Bench
+        self.resyncs: ResyncWatch
 
     def job(self) -> tuple[str, dict[str, Any]]:
         """Start a workflow, and return its id and its execution, which runs until it is finished."""
@@ -88,8 +90,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         st2 = St2Settings(made.stackstorm.api_url, Credential(api_key=KEY))
         options = f"resync_interval = 0.5\nreschedule_after = 3\nlost_after = {LOST_AFTER}"
         folder = tmp_path_factory.mktemp("backup")
-        with Sandbox(folder, st2=st2, relay_options=options) as sandbox:
+        with (
+            Sandbox(folder, st2=st2, relay=False, relay_options=options) as sandbox,
+            ResyncWatch(sandbox) as resyncs,
+        ):
             made.bench = Bench(sandbox)
+            made.resyncs = resyncs
             yield made
     finally:
         made.stackstorm.stop()
@@ -108,8 +114,8 @@ def test_restore_while_the_relay_runs(world: World) -> None:
     world.finish(child, "after")
     assert world.outcome(after) == ("SUCCESS", "after")
     gone, gone_child = world.job()
-    # After a resync the relay knows the execution that is about to vanish.
-    time.sleep(1.5)
+    # The relay then knows the execution that is about to vanish.
+    world.resyncs.wait_for_resync()
 
     world.restore(backup)
     restored = time.monotonic()
@@ -122,7 +128,7 @@ def test_restore_while_the_relay_runs(world: World) -> None:
     assert error == f"StackStorm does not know its execution {gone_child['id']} any more."
     # Completed actions do not change, and the execution that runs again is cancelled.
     assert world.stackstorm.executions.wait(again_child["id"])["status"] == "canceled"
-    time.sleep(1.5)
+    world.resyncs.wait_for_resync()
     assert world.outcome(before) == ("SUCCESS", "before")
     assert world.outcome(again) == ("SUCCESS", "first")
     assert world.outcome(after) == ("SUCCESS", "after")
