@@ -88,7 +88,7 @@ def test_results_of_a_stopped_relay_are_delivered_after_its_start(
     started = quiet.start(
         quiet.workbook("say: {action: st2.action, input: {ref: core.local, parameters: {cmd: date}}}")
     )
-    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    (child,) = eventually(lambda: children(quiet, started), "the execution is created")
     quiet.stackstorm.executions.wait(child["id"])
     relay.start()
     assert quiet.wait(started).execution["state"] == "SUCCESS"
@@ -139,7 +139,7 @@ def test_mistral_away_and_back(quiet: Bench, relay: ChildProcess) -> None:
             "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 2}}}"
         )
     )
-    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    (child,) = eventually(lambda: children(quiet, started), "the execution is created")
     quiet.sandbox.mistral_server.stop()
     relay.start()
     quiet.stackstorm.executions.wait(child["id"])
@@ -205,7 +205,7 @@ def test_second_signal_ends_the_relay_at_once(quiet: Bench, relay: ChildProcess)
             "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 1}}}"
         )
     )
-    (child,) = eventually(lambda: children(quiet, started), "the child is made")
+    (child,) = eventually(lambda: children(quiet, started), "the execution is created")
     os.kill(mistral, signal.SIGSTOP)
     try:
         quiet.stackstorm.executions.wait(child["id"])

@@ -1,4 +1,4 @@
-"""Drive a sandbox in end-to-end tests: a real Mistral, the stand-in, the relay as a process."""
+"""Run workflows in a sandbox: a real Mistral, the StackStorm stand-in, and the relay as a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def environment(
     context_key: str | None = None,
     workflow_execution_id: str = "",
 ) -> dict[str, Any]:
-    """The environment of a workflow that runs for a StackStorm execution."""
+    """Return the environment of a workflow that runs for a StackStorm execution."""
     request = WorkflowRequest(
         execution_id=parent["id"],
         ref=parent["action"]["ref"],
@@ -37,7 +37,7 @@ def environment(
     )
     env = environment_of(request, workflow_execution_id, api_url=api_url, context_key=context_key)
     if parent["action"]["ref"] == f"{JOB['pack']}.{JOB['name']}":
-        # No runner reports that it has started the workflow: st2.callback would wait for that.
+        # No mistral-v2 runner records the start of the workflow. st2.callback would wait for that.
         callback = env["__actions"]["st2.callback"]
         given = callback["st2_context"]
         unsigned = {key: given[key] for key in given if key not in ("runner", "signature")}
@@ -47,22 +47,22 @@ def environment(
 
 @dataclass
 class Run:
-    """One workflow that has ended."""
+    """One finished workflow."""
 
     execution: dict[str, Any]
     tasks: dict[str, dict[str, Any]]
-    """By name; of several of one name the last."""
+    """Task executions by name. Of several with one name, the last."""
     actions: list[dict[str, Any]]
-    """Its own action executions, with output, the oldest first."""
+    """Action executions with their output, the oldest first."""
 
     def result(self, task: str) -> Any:
-        """Return `task('…').result` of a task with one action."""
+        """Return ``task('…').result`` of a task with one action."""
         (action,) = [action for action in self.actions if action["task_name"] == task]
         return action["output"]["result"]
 
 
 class Bench:
-    """Start workflows and executions in a sandbox, and read their records."""
+    """Helpers for a sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -71,11 +71,11 @@ class Bench:
 
     @property
     def stackstorm(self) -> Any:
-        """The stand-in."""
+        """The StackStorm stand-in."""
         return self.sandbox.stackstorm
 
     def workbook(self, tasks: str, *, extra: str = "", more: str = "", inputs: str = "") -> str:
-        """Save a workbook with one workflow, `main`; its full name."""
+        """Publish a workbook with one workflow, ``main``, and return the full name."""
         name = f"tests.{uuid.uuid4().hex[:12]}"
         head = f"version: '2.0'\nname: {name}\n"
         declared = f"    input: {inputs}\n" if inputs else ""
@@ -83,12 +83,12 @@ class Bench:
         body = textwrap.indent(textwrap.dedent(tasks).strip("\n"), " " * 6)
         others = textwrap.indent(textwrap.dedent(more).strip("\n"), "  ")
         rest = textwrap.dedent(extra).strip("\n")
-        # What is not valid does not run.
+        # Validation takes a second per task, and an invalid workflow fails anyway.
         self.mistral.save_definition(f"{head}{rest}\n{workflow}{body}\n{others}\n", validate=False)
         return f"{name}.main"
 
     def parent(self) -> dict[str, Any]:
-        """A StackStorm execution that runs until somebody finishes it."""
+        """Create a StackStorm execution that runs until it is finished by a request."""
         created = self.st2.create_execution("tests.job", {})
 
         def running() -> dict[str, Any] | None:
@@ -105,12 +105,12 @@ class Bench:
         *,
         parent: dict[str, Any] | None = None,
     ) -> str:
-        """Start a workflow, for a parent where one is given; its id."""
+        """Start a workflow, for a parent if one is given, and return its id."""
         env = environment(self.sandbox.st2_settings.api_url, parent) if parent else {}
         return str(self.mistral.start_workflow(workflow, workflow_input or {}, env=env)["id"])
 
     def wait(self, workflow_execution_id: str, timeout: float = TIMEOUT) -> Run:
-        """The workflow, once it has ended."""
+        """Wait until a workflow has finished, and return it."""
 
         def ended() -> dict[str, Any] | None:
             execution = self.mistral.get_execution(workflow_execution_id)
@@ -120,7 +120,7 @@ class Bench:
         return self.look(eventually(ended, f"workflow {workflow_execution_id} ends", timeout))
 
     def look(self, execution: dict[str, Any]) -> Run:
-        """The tasks and actions of a workflow."""
+        """Return the tasks and actions of a workflow."""
         tasks = self.mistral.tasks(execution["id"])
         actions: list[dict[str, Any]] = []
         for task in tasks:
@@ -131,21 +131,21 @@ class Bench:
         return Run(execution, {task["name"]: task for task in tasks}, actions)
 
     def run(self, workflow: str, workflow_input: dict[str, Any] | None = None, **given: Any) -> Run:
-        """Start a workflow and wait for its end."""
+        """Start a workflow, and wait until it has finished."""
         return self.wait(self.start(workflow, workflow_input, **given))
 
     def actions(self, task_execution_id: str) -> list[dict[str, Any]]:
-        """The action executions of a task, with their output."""
+        """Return the action executions of a task with their output."""
         return self.get(f"/tasks/{task_execution_id}/action_executions?include_output=true")[
             "action_executions"
         ]
 
     def get(self, path: str) -> Any:
-        """GET something of Mistral."""
+        """Send a GET to Mistral."""
         return self.request("GET", path)
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Any request to Mistral; the decoded answer."""
+        """Send a request to Mistral, and return the decoded answer."""
         answer = requests.request(method, self.mistral_url + path, json=body, timeout=30)
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -155,7 +155,7 @@ class Bench:
         return self.sandbox.mistral_settings.url
 
     def children_of(self, action_execution_id: str) -> list[dict[str, Any]]:
-        """All executions in StackStorm that were made for an action."""
+        """Return all StackStorm executions for an action."""
         return [
             execution
             for execution in self.stackstorm.executions.all()
@@ -171,7 +171,7 @@ class Bench:
 JOB = {
     "pack": "tests",
     "name": "job",
-    "description": "Stays running until somebody finishes it.",
+    "description": "Runs until a request finishes it.",
     "runner_type": "tests-async",
     "entry_point": "",
     "enabled": True,
@@ -180,7 +180,7 @@ JOB = {
 
 
 def new_bench(folder: Path, **given: Any) -> Iterator[Bench]:
-    """A sandbox of a test's own; the folder keeps the logs for whoever looks into a failure."""
+    """Start a sandbox. Its folder keeps the logs."""
     with Sandbox(folder, **given) as sandbox:
         assert sandbox.stackstorm is not None
         sandbox.stackstorm.register_runner(
