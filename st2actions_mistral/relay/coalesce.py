@@ -21,6 +21,8 @@ class _Slot(Generic[V]):
     # The last answer and the last error, each with the time at which it was asked for.
     answer: tuple[float, V] | None = None
     error: tuple[float, Exception] | None = None
+    # Calls that wait for this answer.
+    sharing: int = 0
 
 
 class Coalesced(Generic[K, V]):
@@ -58,16 +60,27 @@ class Coalesced(Generic[K, V]):
             if key not in self._slots and len(self._slots) >= self._limit:
                 self._slots.clear()
             slot = self._slots.setdefault(key, _Slot())
-        with slot.lock:
-            if slot.answer is not None and slot.answer[0] >= now - max_age:
-                return slot.answer[1]
-            if slot.error is not None and slot.error[0] > now:
-                raise slot.error[1]
-            asked = self._clock()
-            try:
-                answer = self._ask(key)
-            except Exception as error:
-                slot.error = (asked, error)
-                raise
-            slot.answer = (asked, answer)
-            return answer
+            slot.sharing += 1
+        try:
+            with slot.lock:
+                return self._answer(key, slot, now, max_age)
+        finally:
+            with self._lock:
+                slot.sharing -= 1
+                if not slot.sharing:
+                    # Its traceback holds everything that was in use where it was raised.
+                    slot.error = None
+
+    def _answer(self, key: K, slot: _Slot[V], now: float, max_age: float) -> V:
+        if slot.answer is not None and slot.answer[0] >= now - max_age:
+            return slot.answer[1]
+        if slot.error is not None and slot.error[0] > now:
+            raise slot.error[1]
+        asked = self._clock()
+        try:
+            answer = self._ask(key)
+        except Exception as error:
+            slot.error = (asked, error)
+            raise
+        slot.answer = (asked, answer)
+        return answer

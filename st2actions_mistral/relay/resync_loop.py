@@ -65,8 +65,9 @@ class ResyncLoop:
         """Resync until the relay stops."""
         while not self._stop.is_set():
             # A requested resync must be full. If it fails, the next one must be full too.
-            self._full |= self._requested.is_set()
-            self._requested.clear()
+            if self._requested.is_set():
+                self._requested.clear()
+                self._full = True
             self._wait(self.resync())
 
     def resync(self) -> float:

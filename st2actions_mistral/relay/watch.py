@@ -3,9 +3,11 @@
 An event is a hint: it says which action or parent to look at. Nothing is lost for good if one is
 missed, because a resync follows each gap.
 
-To add a second source of events, write a class with the methods of :class:`EventSource`, which calls
-:class:`EventListener` for each execution that it learns of, and add it to ``sources`` in
-``daemon.Relay``. If that source also reports gaps, only one of the sources may call ``on_streaming``.
+To add a second source of events, write a class with the methods of :class:`EventSource`. It calls every
+:class:`EventListener` for each execution that it learns of, as StackStorm shows it: with ``id``,
+``status``, ``context`` and ``runner``, and with the whole ``result`` or none. After a gap it sets the
+event ``resync``. Add it to ``_sources`` in ``daemon.Relay``. Exactly one source may call
+``on_streaming``: the one that passes on every creation, in order.
 """
 
 from __future__ import annotations

@@ -66,8 +66,9 @@ class WorkQueue(Generic[K]):
       meantime, it is due again after that.
     - A key is due once. Of several adds the earliest counts.
     - A failing key is never due before its backoff has passed, however often it is added.
-    - At most ``limit`` keys are due or taken, and at most ``limit`` wait for their time. Above that,
-      adds are rejected, and ``on_room`` is called once when half of ``limit`` is free again.
+    - Adds are rejected while ``limit`` keys are due or taken, or ``limit`` keys wait for their time.
+      ``on_room`` is called once when half of ``limit`` is free again. Keys whose time comes are never
+      dropped, so up to twice ``limit`` keys may be due.
 
     :param on_room: called without a lock held, in the thread that made room.
     :param clock: seconds, as ``time.monotonic``.

@@ -118,7 +118,7 @@ class ActionController:
             for number in range(settings.workers)
         ]
         # Held while a large result is in memory.
-        self._large_result = threading.Lock()
+        self._large_result = threading.RLock()
         self._lock = threading.Lock()
         # The time at which the child of each action was first seen to be final.
         self._final_since: dict[str, float] = {}
@@ -228,7 +228,11 @@ class ActionController:
             seen = self._observer.look(seen, Look.CHILDREN)
         if force or seen.child is not None or seen.age >= self._rules.reschedule_after:
             seen = replace(seen, age=math.inf)
-        return self._settle(action_execution_id, seen)
+        effect = self._settle(action_execution_id, seen)
+        if seen.children is not None and seen.children > 1:
+            # No worker does it later.
+            self._cancel_duplicates(action_execution_id)
+        return effect
 
     def _settle(self, id_: str, seen: Seen) -> Effect:
         """Decide, and observe more, until something is done."""
@@ -239,7 +243,8 @@ class ActionController:
                 effect = decide(seen, self._rules)
         if seen.children is not None and seen.children > 1:
             self._queue.add(Key(id_, duplicates=True))
-        if seen.action is None or seen.action["state"] != states.RUNNING:
+        refused = isinstance(effect, Wait) and effect.foreign is not None
+        if refused or seen.action is None or seen.action["state"] != states.RUNNING:
             self._index.forget(id_)
         return effect
 
@@ -296,7 +301,7 @@ class ActionController:
         completed = complete_action(
             self._mistral, id_, effect.state, effect.output, retries_exhausted=retries_exhausted
         )
-        # Otherwise the next resync would look at it again, because it is not pending any more.
+        # Otherwise the next resync would reconcile it once more, because it is not pending any more.
         self._index.forget(id_)
         if completed:
             self._metrics.completed.inc()

@@ -1,7 +1,7 @@
 """Decide what to do about one action execution and its child execution.
 
-:func:`decide` is a pure function of what was observed, and its answer is final. If more must be
-observed first, the answer is :class:`Look`: the controller observes that and asks again.
+:func:`decide` is a pure function of what was observed. The controller carries out its answer unchanged,
+but for :class:`Look`: then it observes more, and asks again.
 """
 
 from __future__ import annotations
@@ -309,8 +309,11 @@ def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effec
     if given_up:
         if not (seen.place and seen.place.settled):
             return Wait(given_up)
+        if seen.vanished:
+            reason = f"StackStorm does not know its execution {seen.vanished} any more, and {given_up}."
+            return Close(action["id"], states.CANCELLED, reason)
         closed = Close(action["id"], states.CANCELLED, f"It was never run: {given_up}.")
-        return closed if seen.vanished else _missing(seen) or closed
+        return _missing(seen) or closed
     if seen.vanished:
         if _is_over(seen.age, rules.lost_after):
             return _lost(action, f"StackStorm does not know its execution {seen.vanished} any more.")

@@ -1,6 +1,7 @@
 """Remember which execution belongs to which action, from the event stream and from listings.
 
-This saves requests, nothing more: it is lost with the relay, and the next resync restores it.
+The index is lost with the relay. The next resync restores the children that exist, but not that a child
+vanished, or that a deleted action was pending.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Index:
         self._epoch = 0
         self._streaming = False
         self._complete = False
-        # The time at which each action was seen pending last, the longest ago first.
+        # The time at which each action was seen pending last, the oldest first.
         self._pending: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self._gone: dict[str, Gone] = {}

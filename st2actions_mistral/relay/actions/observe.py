@@ -24,9 +24,12 @@ from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.coalesce import Coalesced
 from st2actions_mistral.relay.records import ACTION_NAME, claimed_workflow, created_at, mistral_context
 
-# Seconds that the state of a task with items may be old: all of them share it. A retry begins at least
-# one second after the timeout that leads to it.
+# Seconds that a cached state of a task may be old. All items of a task share it. A retry begins at
+# least one second after the timeout that leads to it.
 _TASK_IS_FRESH: Final = 1.0
+
+# What a task execution is kept with.
+_TASK_KEYS: Final = ("id", "state", "workflow_execution_id", "workflow_name", "runtime_context")
 
 # Seconds that the list of the pending items of a task may be old.
 _ITEMS_ARE_FRESH: Final = 30.0
@@ -95,10 +98,13 @@ class ActionObserver:
             result if that is larger than :data:`LARGE_RESULT`.
         """
         id_ = action_execution_id
-        child = child or self._index.take_result(id_)
         if child is None:
             execution_id = execution_id or self._index.child_of(id_)
-            if execution_id is not None:
+            child = self._index.take_result(id_)
+            if child is not None and execution_id not in (None, child["id"]):
+                # It is the result of a duplicate.
+                child = None
+            if child is None and execution_id is not None:
                 child = self._st2.get_execution(execution_id, max_result_size=LARGE_RESULT)
         action, place = self._action_and_place(id_, child)
         vanished = execution_id if child is None else None
@@ -202,7 +208,8 @@ class ActionObserver:
             found = self._items.get(task_id, _ITEMS_ARE_FRESH).get(id_)
             found = found or self._items.get(task_id, _TASK_IS_FRESH).get(id_)
             return (found, Place.of(found, task, states.RUNNING, ())) if found else None
-        # Mistral takes any result for that of the newest attempt: observe everything after this call.
+        # What follows must be newer than this call: Mistral takes a late result for that of the newest
+        # attempt.
         task = self._tasks.get(workflow_id, self._clock() - begun).get(task_id)
         attempts = self._mistral.attempts(task_id) if task else []
         found = next((action for action in attempts if action["id"] == id_), None)
@@ -287,9 +294,12 @@ class ActionObserver:
         return self._known({t["id"]: t for t in self._mistral.tasks_of(workflow_id)})
 
     def _ask_task(self, task_id: str) -> dict[str, Any] | None:
-        task = self._mistral.get_task(task_id)
-        if task is not None:
-            self._known({task_id: task})
+        found = self._mistral.get_task(task_id)
+        if found is None:
+            return None
+        # Its result, which may be large, is not needed.
+        task = {name: found.get(name) for name in _TASK_KEYS}
+        self._known({task_id: task})
         return task
 
     def _list_items(self, task_id: str) -> dict[str, dict[str, Any]]:

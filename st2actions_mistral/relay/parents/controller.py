@@ -74,7 +74,7 @@ class ParentController:
         self._projects = projects
         self._resync = resync
         self._clock = clock
-        self._queue: WorkQueue[Key] = WorkQueue(limit=limit, clock=clock)
+        self._queue: WorkQueue[Key] = WorkQueue(limit=limit, on_room=resync.set, clock=clock)
         self._polling = PollSchedule(settings.resync_interval, clock)
         self._threads = [
             threading.Thread(target=self.work, name=f"parents-{number}", daemon=True)
@@ -106,7 +106,7 @@ class ParentController:
                 LOG.warning("%s is retried later: %s", key, reason)
                 self._retry(key, reason)
             except Exception as error:
-                LOG.exception("%s failed and is retried later.", key)
+                LOG.exception("%s cannot be reconciled; it is retried later.", key)
                 self._retry(key, type(error).__name__)
             finally:
                 self._queue.done(key)
@@ -173,7 +173,9 @@ class ParentController:
         if not key.sub_workflow:
             with self._lock:
                 self._urgent.add(key.id)
-        self._queue.add_backoff(key, reason)
+        if not self._queue.add_backoff(key, reason):
+            with self._lock:
+                self._urgent.discard(key.id)
 
     def _reconcile(self, key: Key) -> None:
         if key.sub_workflow:
@@ -325,6 +327,8 @@ class ParentController:
         for key in self._queue.failing():
             if key.id not in listed:
                 self._queue.discard(key)
+                with self._lock:
+                    self._urgent.discard(key.id)
         with self._lock:
             for known in (self._workflows, self._missed):
                 for parent_id in known.keys() - listing.pending.keys():

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from support.clock import Clock
@@ -94,3 +97,22 @@ def test_number_of_kept_answers_is_bounded() -> None:
         coalesced.get(key, max_age=100)
     assert coalesced.get("c", max_age=100) == 3
     assert coalesced.get("a", max_age=100) == 4
+
+
+def test_error_keeps_nothing_alive() -> None:
+    """An error holds its traceback, and that the variables of its frames."""
+    raised: list[weakref.ref[Exception]] = []
+
+    class Failure(Exception):
+        pass
+
+    def ask(_: str) -> int:
+        failure = Failure()
+        raised.append(weakref.ref(failure))
+        raise failure
+
+    coalesced: Coalesced[str, int] = Coalesced(ask)
+    with suppress(Failure):
+        coalesced.get("a")
+    gc.collect()
+    assert raised[0]() is None

@@ -71,6 +71,37 @@ def test_requested_resync_is_full_and_so_is_the_next_one_if_it_fails() -> None:
     assert controllers.full == [False, True, True, False]
 
 
+class RequestedTooLate(threading.Event):
+    """Is set at the moment after it was first asked."""
+
+    asked = 0
+
+    def is_set(self) -> bool:
+        answer = super().is_set()
+        self.asked += 1
+        if self.asked == 1:
+            self.set()
+        return answer
+
+
+def test_request_is_not_lost_if_it_comes_while_a_resync_begins() -> None:
+    controllers = Controllers()
+    controllers.requested = RequestedTooLate()
+
+    def resync() -> int:
+        if len(controllers.full) == 2:
+            controllers.stop.set()
+            controllers.requested.set()
+        return 0
+
+    controllers.actions = resync
+    running = threading.Thread(target=controllers.loop(interval=0.01).run, daemon=True)
+    running.start()
+    running.join(10)
+    assert not running.is_alive()
+    assert controllers.full == [False, True]
+
+
 def fails() -> int:
     raise OutcomeUnknown("GET", "x", "no")
 

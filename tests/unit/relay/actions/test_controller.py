@@ -630,6 +630,13 @@ def test_repair_delivers_the_result_of_the_first_child(bench: Bench) -> None:
     assert bench.states == [("a", "ERROR")]
 
 
+def test_repair_cancels_duplicates(bench: Bench) -> None:
+    bench.pending("a")
+    bench.st2.add(child_of("a", "running", id_="1"), child_of("a", "running", id_="2"))
+    bench.controller.repair("a")
+    assert bench.st2.cancelled == ["2"]
+
+
 def test_repair_leaves_a_young_action_to_its_executor() -> None:
     bench = Bench(reschedule_after=120)
     bench.pending("a")

@@ -358,3 +358,16 @@ def test_base_of_an_ad_hoc_action_is_remembered_for_a_while(bench: Bench) -> Non
     bench.clock.advance(31)
     assert bench.observer.observe("a").base == "st2.action"
     assert bench.mistral.requests["action_definition"] == 2 * asked
+
+
+def test_result_of_a_duplicate_is_not_taken_for_that_of_the_first_child(bench: Bench) -> None:
+    bench.mistral.add_action(action())
+    bench.mistral.add_task(task())
+    first = child_of("a")
+    bench.st2.add(first)
+    bench.index.set_first("a", first["id"])
+    duplicate = {**child_of("a", "succeeded"), "id": "6b03c160746e698659600fff"}
+    bench.index.put_result("a", duplicate)
+    seen = bench.observer.observe("a")
+    assert seen.child is not None
+    assert seen.child["id"] == first["id"]
