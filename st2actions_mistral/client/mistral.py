@@ -85,10 +85,14 @@ class MistralClient(MistralDefinitions):
         def attempt() -> bool:
             try:
                 self._api.once("PUT", path, json={"state": state, "output": dict(output)})
-            except OutcomeUnknown:
+            except OutcomeUnknown as error:
                 # Mistral answers 500 if it is in trouble, but also for an action that is final or
-                # unknown. If the look-up fails too, its error does not matter.
-                action = self._get_once(path)
+                # unknown.
+                try:
+                    action = self._get_once(f"{path}?fields=id,state")
+                except RemoteError:
+                    # Callers judge the body by the PUT's error.
+                    raise error from None
                 if action is None or action["state"] in states.MISTRAL_FINAL:
                     return False
                 raise

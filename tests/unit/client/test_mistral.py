@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -110,6 +111,32 @@ def test_complete_action_leaves_a_final_action_alone(lost: Behaviour, state: str
     ):
         assert not mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET"]
+
+
+def test_complete_action_looks_up_no_input_and_no_output() -> None:
+    with BreakingServer(reset(), answer(200, action("SUCCESS"))) as server:
+        with client(server.url) as mistral:
+            assert not mistral.complete_action("a", "SUCCESS", {})
+        assert server.requests[1].path == "/v2/action_executions/a?fields=id,state"
+
+
+@pytest.mark.parametrize("lookup", [SILENT, reset(), answer(401), answer(500)])
+def test_complete_action_raises_the_error_of_the_put_if_the_look_up_fails(lookup: Behaviour) -> None:
+    with (
+        BreakingServer(answer(500), lookup) as server,
+        client(server.url, replace(timeouts_for(lookup), retry_deadline=0)) as mistral,
+    ):
+        with pytest.raises(OutcomeUnknown) as raised:
+            mistral.complete_action("a", "SUCCESS", {})
+        assert [request.method for request in server.requests] == ["PUT", "GET"]
+    assert (raised.value.method, raised.value.status) == ("PUT", 500)
+
+
+def test_complete_action_retries_if_the_look_up_fails() -> None:
+    script = [reset(), answer(401), answer(200, action("SUCCESS"))]
+    with BreakingServer(*script) as server, client(server.url) as mistral:
+        assert mistral.complete_action("a", "SUCCESS", {})
+        assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
 
 
 def test_complete_action_returns_false_for_an_unknown_action() -> None:
