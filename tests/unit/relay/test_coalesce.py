@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,20 @@ class Asked:
         return number
 
 
+class Key(str):
+    """A key that tells which threads have asked for it.
+
+    ``get`` hashes it when it has read the clock, under the lock under which it joins a request.
+    """
+
+    def __init__(self, _: str) -> None:
+        self.threads: set[int] = set()
+
+    def __hash__(self) -> int:
+        self.threads.add(threading.get_ident())
+        return super().__hash__()
+
+
 def test_answer_is_shared_while_it_is_fresh() -> None:
     asked, clock = Asked(), Clock()
     coalesced = Coalesced(asked, clock=clock)
@@ -44,37 +59,30 @@ def test_answer_is_shared_while_it_is_fresh() -> None:
 
 def test_questions_during_a_request_share_the_next_one() -> None:
     """The answer to the first request may be older than their question."""
-    asked = Asked()
-    coalesced = Coalesced(asked)
+    asked, key = Asked(), Key("a")
+    coalesced = Coalesced(asked, clock=itertools.count().__next__)
     asked.may_answer.clear()
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(coalesced.get, "a")
+        first = pool.submit(coalesced.get, key)
         eventually(lambda: len(asked.keys) == 1)
-        begun = threading.Barrier(8)
-
-        def get() -> int:
-            begun.wait(10)
-            return coalesced.get("a")
-
-        others = [pool.submit(get) for _ in range(7)]
-        begun.wait(10)
+        others = [pool.submit(coalesced.get, key) for _ in range(7)]
         # Those that have not asked yet when the answer comes would ask once more.
-        threading.Event().wait(0.1)
+        eventually(lambda: len(key.threads) == 8)
         asked.may_answer.set()
         assert first.result(10) == 1
         assert {other.result(10) for other in others} == {2}
 
 
 def test_error_is_raised_for_all_who_share_the_request() -> None:
-    asked = Asked()
+    asked, key = Asked(), Key("a")
     asked.error = ValueError("no")
-    coalesced = Coalesced(asked)
+    coalesced = Coalesced(asked, clock=itertools.count().__next__)
     asked.may_answer.clear()
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(coalesced.get, "a")
+        first = pool.submit(coalesced.get, key)
         eventually(lambda: len(asked.keys) == 1)
-        others = [pool.submit(coalesced.get, "a") for _ in range(7)]
-        threading.Event().wait(0.1)
+        others = [pool.submit(coalesced.get, key) for _ in range(7)]
+        eventually(lambda: len(key.threads) == 8)
         asked.may_answer.set()
         assert all(isinstance(call.exception(10), ValueError) for call in (first, *others))
     assert len(asked.keys) == 2
