@@ -62,7 +62,7 @@ class Run:
 
 
 class Bench:
-    """Helpers for a sandbox."""
+    """Start workflows and executions in a sandbox, and read their records."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
