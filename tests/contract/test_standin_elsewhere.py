@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -75,14 +77,18 @@ def test_defaults_of_an_action_created_over_the_api_are_ignored() -> None:
     recorded = recording["response"]
     body = copy.deepcopy(recorded["body"])
     body["action"] |= {"metadata_file": "", "output_schema": {"additionalItems": {}, "default": {}}}
-    answer = requests.Response()
-    answer.status_code = recorded["status"]
-    answer.headers.update({name: str(value) for name, value in recorded["headers"].items()})
-    answer._content = json.dumps(body).encode()
-    assert_same(Target({}), answer, recording)
-    answer._content = json.dumps({**body, "status": "failed"}).encode()
+    headers = {name: str(value) for name, value in recorded["headers"].items()}
+
+    def answer(body: dict[str, Any]) -> requests.Response:
+        response = requests.Response()
+        response.status_code = recorded["status"]
+        response.headers.update(headers)
+        response.raw = io.BytesIO(json.dumps(body).encode())
+        return response
+
+    assert_same(Target({}), answer(body), recording)
     with pytest.raises(AssertionError):
-        assert_same(Target({}), answer, recording)
+        assert_same(Target({}), answer({**body, "status": "failed"}), recording)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The tests use recognizable values, run every kind of request with them, and sear
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -158,6 +159,11 @@ class Stage:
     printed: list[str] = field(default_factory=list)
     thief: BreakingServer | None = None
 
+    @functools.cached_property
+    def pair_workflow(self) -> str:
+        """The name of a workflow with both actions."""
+        return self.bench.workbook(PAIR, inputs="[ref, parameters]")
+
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -252,7 +258,7 @@ def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
     parent = stage.stackstorm.executions.get(_job(stage))
     id_ = str(uuid.uuid4())
     bench.mistral.start_workflow(
-        _pair_workflow(bench),
+        stage.pair_workflow,
         {"ref": ref, "parameters": dict(parameters)},
         execution_id=id_,
         env=environment(bench.sandbox.st2_settings.api_url, parent, stage.canaries.context_key, id_),
@@ -271,14 +277,6 @@ def _pair(stage: Stage, ref: str, parameters: Mapping[str, Any]) -> None:
         return any(f"for action execution {a['id']}" in log for a in bench.actions(tasks["act"]["id"]))
 
     eventually(over, "both actions were tried")
-
-
-def _pair_workflow(bench: Bench) -> str:
-    name = getattr(bench, "_pair", None)
-    if name is None:
-        name = bench.workbook(PAIR, inputs="[ref, parameters]")
-        bench._pair = name  # type: ignore[attr-defined]
-    return str(name)
 
 
 def _job(stage: Stage) -> str:
@@ -342,7 +340,7 @@ def _forge(stage: Stage) -> None:
         given = {"st2_context": context}
         env = {"__actions": {"st2.action": given, "st2.callback": given}}
         values = {"ref": "core.local", "parameters": {"cmd": PARAMETER}}
-        started = bench.mistral.start_workflow(_pair_workflow(bench), values, env=env)
+        started = bench.mistral.start_workflow(stage.pair_workflow, values, env=env)
         bench.wait(started["id"])
 
 
