@@ -6,17 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.clock import Clock
 
 from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
 from st2_mistral_sandbox.stackstorm.runners import ActionFailed
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def test_rolling_upgrade(replica_set: ReplicaSet, clock: Clock) -> None:
     replica_set.freeze(chosen["secondary"], 60)
     replica_set.step_down("mongo1", 60)
     assert replica_set.primary is None
-    clock.now += 0.5
+    clock.advance(0.5)
     assert replica_set.primary == chosen["candidate"]
     replica_set.upgrade("mongo1")
     assert set(versions(replica_set).values()) == {"7.0"}
@@ -53,9 +46,9 @@ def test_no_primary_without_an_eligible_member(replica_set: ReplicaSet, clock: C
     replica_set.freeze("mongo2", 10)
     replica_set.freeze("mongo3", 20)
     replica_set.step_down("mongo1", 30)
-    clock.now += 9
+    clock.advance(9)
     assert replica_set.primary is None
-    clock.now += 1
+    clock.advance(1)
     assert replica_set.primary == "mongo2"
 
 
@@ -64,7 +57,7 @@ def test_election_does_not_depend_on_when_the_state_is_read(
 ) -> None:
     replica_set.freeze("mongo3", 3)
     replica_set.step_down("mongo1", 3)
-    clock.now += 3
+    clock.advance(3)
     assert replica_set.primary == "mongo2"
 
 
