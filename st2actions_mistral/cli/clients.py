@@ -125,7 +125,7 @@ def failures_of_relay(port: int) -> dict[str, dict[str, Any]]:
     """Ask the relay on this host for what it failed to handle.
 
     :param port: ``[st2_relay] health_port``; 0: there is none to ask.
-    :return: as ``/failing`` shows it, see ``relay.metrics.Health``; empty if no relay responds.
+    :return: as ``/failing`` shows it, see ``relay.health.HealthServer``; empty if no relay responds.
     """
     if not port:
         return {}

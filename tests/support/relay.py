@@ -172,7 +172,7 @@ class Mistral(Recorded):
         self.time: datetime | None = None
         """Mistral's time; None: it does not say."""
         self.token: Scope | None = None
-        """What the token is for; None: there is no authentication."""
+        """The project of the token; None: there is no authentication."""
 
     def add(self, *workflows: dict[str, Any]) -> None:
         self.workflows.update((workflow["id"], workflow) for workflow in workflows)

@@ -25,7 +25,7 @@ class Finding:
     result: str
     """``ok``, ``failed`` or ``skipped``."""
     detail: str
-    """What was seen; where the check failed, what to do about it."""
+    """The observation; where the check failed, with the remedy."""
 
     def as_dict(self) -> dict[str, str]:
         """Return the finding as JSON shows it."""
