@@ -226,7 +226,7 @@ class Look(enum.Enum):
 
     INPUTS = "read the inputs of the action"
     CHILDREN = "list all children of the action"
-    RESULT = "fetch the large result, then observe the action again"
+    RESULT = "fetch its large result, then complete it"
 
     @property
     def summary(self) -> str:
