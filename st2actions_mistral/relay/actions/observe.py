@@ -75,6 +75,8 @@ class ActionObserver:
         self._clock = clock
         self._lock = threading.Lock()
         self._workflow_of: dict[str, str] = {}
+        # The time at which each action was completed, the oldest first.
+        self._completed: dict[str, float] = {}
         # By workflow: its unfinished tasks, or all of them. By task: its pending actions, or itself.
         self._tasks = Coalesced(self._list_tasks, clock=clock)
         self._all_tasks = Coalesced(self._list_all_tasks, limit=_LARGE_ANSWERS, clock=clock)
@@ -166,6 +168,15 @@ class ActionObserver:
         """Return Mistral's time. The clock of this host may differ."""
         return self._mistral_time.get(None, _CLOCK_IS_FRESH) + timedelta(seconds=self._clock())
 
+    def mark_completed(self, action_execution_id: str) -> None:
+        """Note that an action is complete: a listing that is kept may still show it as pending."""
+        now = self._clock()
+        with self._lock:
+            self._completed.pop(action_execution_id, None)
+            self._completed[action_execution_id] = now
+            while now - next(iter(self._completed.values())) > _ITEMS_ARE_FRESH:
+                del self._completed[next(iter(self._completed))]
+
     def learn_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         """Remember the workflow of each task, which never changes."""
         with self._lock:
@@ -197,6 +208,8 @@ class ActionObserver:
         :return: None if the action is not found in this way.
         """
         begun = self._clock()
+        if id_ in self._completed:
+            return None
         task_id, workflow_id = mistral_context(child).get("task_execution_id"), claimed_workflow(child)
         if not isinstance(task_id, str) or workflow_id is None:
             return None

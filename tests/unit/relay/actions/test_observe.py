@@ -371,3 +371,15 @@ def test_result_of_a_duplicate_is_not_taken_for_that_of_the_first_child(bench: B
     seen = bench.observer.observe("a")
     assert seen.child is not None
     assert seen.child["id"] == first["id"]
+
+
+def test_item_that_was_completed_is_asked_for_again(bench: Bench) -> None:
+    """Mistral would answer a second completion with 500, and log a traceback."""
+    bench.mistral.add_action(action("a-1"), action("a-2"))
+    bench.mistral.add_task(task(items=True))
+    bench.deliver("a-1")
+    bench.mistral.add_action(action("a-1", state="SUCCESS"))
+    bench.observer.mark_completed("a-1")
+    [seen] = bench.deliver("a-1")
+    assert seen.action == action("a-1", state="SUCCESS")
+    assert bench.mistral.requests == {"find_action": 1}
