@@ -31,7 +31,7 @@ class Api:
     def __init__(
         self,
         url: str,
-        session: requests.Session,
+        session: http.Session,
         credential: HeaderSource,
         timeouts: Timeouts,
         *,

@@ -36,7 +36,7 @@ class HeaderSource(Protocol):
         """
 
     def hint(self) -> str:
-        """Return the option to set after a final 401."""
+        """Return what to do after a final 401."""
 
 
 class MistralCredential(HeaderSource, Protocol):
@@ -81,7 +81,7 @@ class St2Credential:
     :param session: to log in with.
     """
 
-    def __init__(self, settings: St2Settings, session: requests.Session) -> None:
+    def __init__(self, settings: St2Settings, session: http.Session) -> None:
         self._credential = settings.credential
         self._timeouts = settings.timeouts
         self._session = session
@@ -114,19 +114,23 @@ class St2Credential:
         return True
 
     def hint(self) -> str:
-        """Return the option to set after a final 401."""
-        credential, option = self._credential, self._credential.option
+        """Return what to do after a final 401."""
+        credential, names = self._credential, self._credential.names
         if credential.api_key:
             return (
-                f"StackStorm rejects {option('api_key')}: create a new one with 'st2 apikey create', or"
+                f"StackStorm rejects {names.api_key}: create a new one with 'st2 apikey create', or"
                 " enable it with 'st2 apikey enable' if it is disabled."
             )
         if credential.auth_token:
-            return f"StackStorm rejects {option('auth_token')}; it may have expired. Use api_key."
+            return (
+                f"StackStorm rejects {names.auth_token}; it may have expired. Set {names.api_key}"
+                " instead."
+            )
         if credential.username:
-            return f"StackStorm rejects the token made with {option('username')} and password."
+            return f"StackStorm rejects the token made with {names.username} and {names.password}."
         return (
-            f"Set {option('api_key')} (create one with 'st2 apikey create'), or username and password."
+            f"Set {names.api_key} (create one with 'st2 apikey create'), or {names.username} and"
+            f" {names.password}."
         )
 
     def _current_token(self) -> str:
@@ -164,7 +168,7 @@ class St2Credential:
         except Answered as error:
             if error.status != 401:
                 raise
-            hint = f"StackStorm rejects {credential.option('username')} and password."
+            hint = f"StackStorm rejects {credential.names.username} and {credential.names.password}."
             raise with_hint(error, hint) from error
         except OutcomeUnknown as error:
             # The request that needs the token was not sent, and a login is safe to repeat.
@@ -172,7 +176,7 @@ class St2Credential:
                 error.method, error.url, error.reason, retry_after=error.retry_after
             ) from error
         if not isinstance(token, str) or not is_header_text(token):
-            reason = "the response holds no token. Is auth_url right?"
+            reason = f"the response holds no token. Is {credential.names.auth_url} right?"
             raise NotSent("POST", url, reason, permanent=True)
         return token
 
@@ -185,16 +189,16 @@ class KeystoneCredential:
 
     :param plugin: what ``keystoneauth1.loading`` made of the options.
     :param tls: how keystone's certificate is checked.
-    :param group: the group of these options, for messages.
+    :param hint: what to do if keystone or Mistral rejects the credential.
     """
 
-    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts, group: str) -> None:
+    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts, hint: str) -> None:
         # Imported here, because it imports a good part of OpenStack, which a Mistral without
         # authentication does not need.
         from keystoneauth1.session import Session
 
         self._plugin = plugin
-        self._group = group
+        self._hint = hint
         session = http.new_session(tls)
         # keystoneauth's own session would take proxies and passwords from the environment. It passes
         # verify with every request.
@@ -217,7 +221,7 @@ class KeystoneCredential:
         return self._ask(lambda: dict(self._session.get_auth_headers() or {}))
 
     def scope(self) -> Scope | None:
-        """Return the project of the token; None where there is none (``auth_type = none``).
+        """Return the project of the token; None where there is none (the plugin ``none``).
 
         The project of a plugin does not change, so keystone is asked once.
 
@@ -234,8 +238,8 @@ class KeystoneCredential:
         return bool(self._session.invalidate())
 
     def hint(self) -> str:
-        """Return the options to look at after a final 401."""
-        return f"See the options of keystoneauth in [{self._group}]: auth_type, auth_url, username …"
+        """Return what to do after a final 401."""
+        return self._hint
 
     def _ask(self, call: Callable[[], _Value]) -> _Value:
         try:

@@ -48,17 +48,23 @@ class _HeaderFilter(logging.Filter):
 _HEADER_FILTER: Final = _HeaderFilter()
 
 
-class _Session(requests.Session):
+class Session(requests.Session):
+    """A session that :func:`new_session` made."""
+
+    ca_option = Tls.ca_option
+    """See :attr:`Tls.ca_option`."""
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         # requests prepares the next request even if it must not follow, and raises whatever a
         # malformed Location leads to.
         return None
 
 
-def new_session(tls: Tls) -> requests.Session:
+def new_session(tls: Tls) -> Session:
     """Return a session that threads may share."""
     logging.getLogger(urllib3.connection.__name__).addFilter(_HEADER_FILTER)
-    session = _Session()
+    session = Session()
+    session.ca_option = tls.ca_option
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     # The size of a compressed response is unknown until it is read. The servers are near and most
@@ -66,7 +72,7 @@ def new_session(tls: Tls) -> requests.Session:
     session.headers["Accept-Encoding"] = "identity"
     session.verify = False if tls.insecure else (tls.cafile or True)
     if tls.insecure:
-        _warn_insecure()
+        _warn_insecure(tls.ca_option)
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -74,7 +80,7 @@ def new_session(tls: Tls) -> requests.Session:
 
 
 def send(
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     timeouts: Timeouts,
@@ -95,7 +101,7 @@ def send(
     :raises Answered: the response is a 3xx or 4xx.
     """
     shown = redact.secrets(redact.url(url), headers or {})
-    with request_errors(method, shown):
+    with request_errors(method, shown, timeouts, session.ca_option):
         response = session.request(
             method,
             url,
@@ -169,9 +175,10 @@ def check_shape(
 
 
 @functools.cache
-def _warn_insecure() -> None:
+def _warn_insecure(ca_option: str) -> None:
+    """Log a warning, once per process and option: every action opens a session."""
     LOG.warning(
-        "Certificates are not checked, because the option insecure is set: anybody on the network path"
-        " can read and change everything, including credentials. Set cafile to the server's CA"
-        " instead."
+        "Certificates are not checked, as configured: anybody on the network path can read and change"
+        " everything, including credentials. Set %s to the server's CA instead.",
+        ca_option,
     )

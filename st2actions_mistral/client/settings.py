@@ -23,6 +23,8 @@ class Tls:
     """A file of CA certificates in PEM; None: those of the certifi package."""
     insecure: bool = False
     """Accept any certificate."""
+    ca_option: str = field(default="the CA file", compare=False)
+    """The name of the option for ``cafile``, for messages."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
+class CredentialNames:
+    """The names of a credential's options, for messages. The defaults fit any other source."""
+
+    api_key: str = "the API key"
+    auth_token: str = "the token"  # noqa: S105 - a name
+    username: str = "the user"
+    password: str = "the password"  # noqa: S105 - a name
+    auth_url: str = "the URL of the auth service"
+
+
+@dataclass(frozen=True)
 class Credential:
     """A credential for StackStorm: an API key, a token, or user and password.
 
@@ -50,37 +63,32 @@ class Credential:
     password: str | None = field(default=None, repr=False)
     auth_url: str | None = None
     """The URL under which ``POST /tokens`` is, such as ``https://st2.example/auth/v1``."""
-    group: str | None = field(default=None, compare=False)
-    """The group of options that the fields come from, for messages."""
+    names: CredentialNames = field(default=CredentialNames(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        fields = ("api_key", "auth_token", "username")
-        given = [name for name in fields if getattr(self, name)]
+        names = self.names
+        headers = ((names.api_key, self.api_key), (names.auth_token, self.auth_token))
+        given = [name for name, value in (*headers, (names.username, self.username)) if value]
         if len(given) > 1:
             raise ConfigError(
-                f"{self.option(' and '.join(given))} are set: keep one of api_key, auth_token, and"
-                " username with password."
+                f"{' and '.join(given)} are set: keep one of {names.api_key}, {names.auth_token}, and"
+                f" {names.username} with {names.password}."
             )
-        for name in ("api_key", "auth_token"):
-            value = getattr(self, name)
+        for name, value in headers:
             if value and not is_header_text(value):
                 raise ConfigError(
-                    f"{self.option(name)}: has a blank or a character that is not allowed in a header."
+                    f"{name}: has a blank or a character that is not allowed in a header."
                     " Copy it again, without quotes."
                 )
         if bool(self.username) != bool(self.password):
             raise ConfigError(
-                f"{self.option('username')} and password belong together: set both or neither."
+                f"{names.username} and {names.password} belong together: set both or neither."
             )
         if self.username and not self.auth_url:
             raise ConfigError(
-                f"{self.option('auth_url')} is missing, which username and password need: the URL of"
-                " StackStorm's auth service, such as https://HOST/auth/v1 or http://HOST:9100."
+                f"{names.auth_url} is missing, which {names.username} and {names.password} need: the"
+                " URL of StackStorm's auth service, such as https://HOST/auth/v1 or http://HOST:9100."
             )
-
-    def option(self, name: str) -> str:
-        """Return the name of a field as its option is known to the user."""
-        return f"[{self.group}] {name}" if self.group else name
 
 
 @dataclass(frozen=True)

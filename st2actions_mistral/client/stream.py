@@ -53,6 +53,7 @@ class EventStream:
         self._last_contact = time.monotonic()
         self._bounds = bounds
         self._url = settings.stream()
+        self._timeouts = replace(settings.timeouts, read_timeout=bounds.stream_silence)
         self._session = http.new_session(settings.tls)
         try:
             self._response = self._open(settings)
@@ -108,14 +109,12 @@ class EventStream:
         self.close()
 
     def _open(self, settings: St2Settings) -> requests.Response:
-        timeouts = replace(settings.timeouts, read_timeout=self._bounds.stream_silence)
-
         def send(credential: dict[str, str]) -> requests.Response:
             return http.send(
                 self._session,
                 "GET",
                 self._url,
-                timeouts,
+                self._timeouts,
                 params={"events": _EVENTS},
                 headers={"Accept": "text/event-stream", **credential},
                 stream=True,
@@ -125,7 +124,7 @@ class EventStream:
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the bytes that have arrived; a full buffer would wait for ever behind nginx."""
-        with request_errors("GET", self._url):
+        with request_errors("GET", self._url, self._timeouts):
             while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
                 self._last_contact = time.monotonic()
                 yield piece

@@ -20,6 +20,7 @@ import urllib3.exceptions
 from urllib3.util.retry import Retry
 
 from st2actions_mistral.client import redact
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 
 _NOT_SENT: Final = (
@@ -57,12 +58,16 @@ _MALFORMED_TOKEN: Final = (*_MALFORMED, TypeError, RecursionError)
 
 
 @contextmanager
-def request_errors(method: str, url: str) -> Iterator[None]:
+def request_errors(
+    method: str, url: str, timeouts: Timeouts, ca_option: str = "the CA file"
+) -> Iterator[None]:
     """Translate what requests and urllib3 raise.
 
     A refused connection and a request that was read and then dropped are both a
     ``requests.ConnectionError``. Only the cause tells one from the other.
 
+    :param timeouts: of the request, for the error.
+    :param ca_option: the name of the option to set if the server's CA is unknown.
     :raises NotSent: the server never received the request.
     :raises OutcomeUnknown: any other failure.
     """
@@ -76,12 +81,14 @@ def request_errors(method: str, url: str) -> Iterator[None]:
             raise OutcomeUnknown(method, url, f"the connection broke ({_text(causes)}).") from error
         if any(isinstance(cause, _TLS_ENDED) for cause in causes):
             raise NotSent(method, url, f"no TLS ({_text(causes)}).") from error
-        reason = f"no TLS ({_text(causes)}). {_tls_hint(causes)}"
+        reason = f"no TLS ({_text(causes)}). {_tls_hint(causes, ca_option)}"
         raise NotSent(method, url, reason, permanent=True) from error
     except requests.exceptions.Timeout as error:
         if _is_not_sent(_causes(error, handled)):
-            raise NotSent(method, url, "no connection in time (connect_timeout).") from error
-        raise OutcomeUnknown(method, url, "no response in time (read_timeout).") from error
+            reason = f"no connection within {timeouts.connect_timeout:g} s."
+            raise NotSent(method, url, reason) from error
+        reason = f"no response within {timeouts.read_timeout:g} s."
+        raise OutcomeUnknown(method, url, reason) from error
     except requests.exceptions.ConnectionError as error:
         causes = list(_causes(error, handled))
         if _is_not_sent(causes):
@@ -99,7 +106,7 @@ def request_errors(method: str, url: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise OutcomeUnknown(method, url, f"the connection broke ({error.strerror}).") from error
-        # requests raises this if the cafile does not exist.
+        # requests raises this if the file of CA certificates does not exist.
         raise _impossible(method, url, str(error)) from error
     except UnicodeEncodeError as error:
         # Half a surrogate pair in a query, for example. Responses are never encoded.
@@ -114,7 +121,7 @@ def keystone_errors(url: str, hint: str) -> Iterator[None]:
     """Translate what keystoneauth raises.
 
     :param url: of keystone.
-    :param hint: the options to look at.
+    :param hint: what to do if keystone rejects the credential.
     :raises NotSent: keystone cannot be reached or does not work. The request that needs the token was
         not sent.
     :raises Answered: keystone rejects the credential.
@@ -184,7 +191,7 @@ def _retry_after(header: str | None) -> float | None:
         return None
 
 
-def _tls_hint(causes: Sequence[BaseException]) -> str:
+def _tls_hint(causes: Sequence[BaseException], ca_option: str) -> str:
     """Return the advice for a certificate that is not accepted."""
     errors = (cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError))
     # OpenSSL's X509_V_ERR_…
@@ -193,7 +200,7 @@ def _tls_hint(causes: Sequence[BaseException]) -> str:
         return "The server's certificate has expired: renew it there."
     if code in (62, 64):
         return "The server's certificate is for another name: set the URL to that name."
-    return "If the server's certificate is signed by a CA of your own, set cafile to it."
+    return f"If the server's certificate is signed by a CA of your own, set {ca_option} to it."
 
 
 def _is_not_sent(causes: Iterable[BaseException]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from oslo_config import cfg
@@ -17,6 +17,7 @@ from oslo_config.iniparser import ParseError
 from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.settings import (
     Credential,
+    CredentialNames,
     MistralSettings,
     St2Settings,
     Timeouts,
@@ -153,7 +154,9 @@ def mistral_settings(
     :raises ConfigError: the URL is invalid.
     """
     return MistralSettings(
-        url=checked_url(f"[{group}] {url}", options[url] or ""), tls=_tls(options), timeouts=timeouts
+        url=checked_url(f"[{group}] {url}", options[url] or ""),
+        tls=_tls(group, options),
+        timeouts=timeouts,
     )
 
 
@@ -183,7 +186,8 @@ def keystone_credential(
         raise ConfigError(f"[{group}] auth_type and its options cannot be read.") from None
     if plugin is None:
         return None
-    return KeystoneCredential(plugin, settings.tls, settings.timeouts, group)
+    hint = f"See the options of keystoneauth in [{group}]: auth_type, auth_url, username …"
+    return KeystoneCredential(plugin, settings.tls, settings.timeouts, hint)
 
 
 def checked_site(group: str, site: str | None) -> str:
@@ -247,9 +251,11 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
             username=options["username"],
             password=options["password"],
             auth_url=url("auth_url"),
-            group=group,
+            names=CredentialNames(
+                **{name.name: f"[{group}] {name.name}" for name in fields(CredentialNames)}
+            ),
         ),
-        tls=_tls(options),
+        tls=_tls(group, options),
         timeouts=timeouts_of(options),
     )
 
@@ -274,5 +280,5 @@ def _relay(site: str, options: Mapping[str, Any]) -> RelaySettings:
     )
 
 
-def _tls(options: Mapping[str, Any]) -> Tls:
-    return Tls(cafile=options["cafile"], insecure=options["insecure"])
+def _tls(group: str, options: Mapping[str, Any]) -> Tls:
+    return Tls(options["cafile"], options["insecure"], ca_option=f"[{group}] cafile")

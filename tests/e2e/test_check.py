@@ -87,7 +87,7 @@ def test_findings_are_printed_as_a_table(checked: Bench) -> None:
     ("options", "message"),
     [
         ("api_key =", "There is no credential for StackStorm: set [st2] api_key"),
-        ("username = me", "keep one of api_key"),
+        ("username = me", "keep one of [st2] api_key"),
         ("api_url = ftp://x", "[st2] api_url"),
         ("site = two words", "[st2] site: 'two words'"),
     ],

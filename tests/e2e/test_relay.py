@@ -170,7 +170,10 @@ def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> 
         distrusts = relay_with("distrusts")
         distrusts.start()
         try:
-            eventually(lambda: "set cafile to it" in "\n".join(distrusts.tail()), "it says what to do")
+            eventually(
+                lambda: "set [st2_relay] cafile to it" in "\n".join(distrusts.tail()),
+                "it says what to do",
+            )
         finally:
             distrusts.stop()
         assert balancer.requests == []

@@ -128,8 +128,8 @@ def test_proxy_shows_the_valid_certificate_again_after_a_while(
     [
         ("expired", "has expired: renew it"),
         ("of_another_host", "set the URL to that name"),
-        ("of_another_ca", "set cafile to it"),
-        ("self_signed", "set cafile to it"),
+        ("of_another_ca", "set the CA file to it"),
+        ("self_signed", "set the CA file to it"),
     ],
 )
 def test_client_sends_nothing_to_an_invalid_certificate(

@@ -28,12 +28,20 @@ from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.auth import Anonymous, St2Credential
 from st2actions_mistral.client.session import new_session
-from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts, Tls
+from st2actions_mistral.client.settings import (
+    Credential,
+    CredentialNames,
+    St2Settings,
+    Timeouts,
+    Tls,
+)
 from st2actions_mistral.errors import Answered, NotSent, RemoteError
 
 FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
 # The tests inject a sleep that returns at once, so that a long deadline allows many retries.
 RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
+
+NAMES = CredentialNames("[x] api_key", "[x] auth_token", "[x] username", "[x] password", "[x] auth_url")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +56,7 @@ def api(
 ) -> Iterator[tuple[Api, St2Credential, list[float]]]:
     pauses: list[float] = []
     with contextlib.closing(new_session(Tls())) as session:
-        settings = St2Settings(url, replace(given, group="st2"), timeouts=timeouts)
+        settings = St2Settings(url, replace(given, names=NAMES), timeouts=timeouts)
         credential = St2Credential(settings, session)
         yield Api(url, session, credential, timeouts, sleep=pauses.append), credential, pauses
 
@@ -90,7 +98,7 @@ def test_final_401_names_the_option_without_its_value(
 ) -> None:
     with (
         api(st2.api_url, given) as (client, _, pauses),
-        pytest.raises(Answered, match=rf"\[st2\] {option}") as caught,
+        pytest.raises(Answered, match=rf"\[x\] {option}") as caught,
     ):
         client.call("GET", "/executions", expect=list)
     assert caught.value.status == 401
@@ -146,11 +154,11 @@ def test_configured_token_is_not_renewed(st2: StackStorm) -> None:
 def test_wrong_password_is_final_and_named_once(st2: StackStorm) -> None:
     with (
         api(st2.api_url, password(st2.auth_url, "hush")) as (client, _, pauses),
-        pytest.raises(Answered, match=r"\[st2\] username and password") as caught,
+        pytest.raises(Answered, match=r"\[x\] username and \[x\] password") as caught,
     ):
         client.call("GET", "/executions", expect=list)
     assert caught.value.status == 401
-    assert str(caught.value).count("[st2]") == 1
+    assert str(caught.value).count("[x] username") == 1
     assert "hush" not in str(caught.value)
     assert pauses == []
 
@@ -261,7 +269,7 @@ def test_changed_password_is_named_once() -> None:
     with BreakingServer(*script) as server, api(server.url, password(server.url)) as (client, *_):
         with pytest.raises(Answered) as caught:
             client.call("GET", "/executions", expect=list)
-        assert str(caught.value).count("[st2]") == 1
+        assert str(caught.value).count("[x] username") == 1
         assert server.calls() == ["POST /tokens", "GET /executions", "POST /tokens"]
 
 

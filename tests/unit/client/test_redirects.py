@@ -45,7 +45,7 @@ def mistral(url: str) -> MistralClient:
 
 def keystone(url: str) -> KeystoneCredential:
     plugin = Password(f"{url}/v3", username="u", password="hush", user_domain_id="d")
-    return KeystoneCredential(plugin, Tls(), TIMEOUTS, "st2_relay")
+    return KeystoneCredential(plugin, Tls(), TIMEOUTS, "See the options.")
 
 
 CALLS: dict[str, Callable[[str], object]] = {

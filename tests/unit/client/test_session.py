@@ -85,10 +85,15 @@ def test_unknown_host_is_not_sent(session: requests.Session) -> None:
 
 def test_connect_timeout_is_not_sent(session: requests.Session) -> None:
     started = time.monotonic()
-    with not_accepting() as url, pytest.raises(NotSent, match="connect_timeout") as caught:
+    with not_accepting() as url, pytest.raises(NotSent, match=r"within 0\.3 s") as caught:
         post(session, url, FAST)
     assert not caught.value.permanent
     assert time.monotonic() - started < 2
+
+
+def test_error_of_a_read_timeout_names_the_seconds(session: requests.Session) -> None:
+    with BreakingServer(stall()) as server, pytest.raises(OutcomeUnknown, match=r"within 0\.3 s"):
+        post(session, server.url, FAST)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +413,7 @@ def test_insecure_accepts_any_certificate(certificates: Certificates) -> None:
         assert get(server.url, insecure=True) == {"a": 1}
 
 
-def test_warning_about_insecure_is_logged_once_per_process() -> None:
+def test_warning_about_insecure_is_logged_once_per_process_and_option() -> None:
     script = """
 import logging
 from st2actions_mistral.client.session import new_session
@@ -416,16 +421,19 @@ from st2actions_mistral.client.settings import Tls
 
 logging.basicConfig()
 for _ in range(3):
-    new_session(Tls(insecure=True))
+    new_session(Tls(insecure=True, ca_option="[x] ca"))
+    new_session(Tls(insecure=True, ca_option="[y] ca"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr.count("insecure is set") == 1
+    assert done.stderr.count("Certificates are not checked") == 2
+    for option in ("[x] ca", "[y] ca"):
+        assert done.stderr.count(f"Set {option} to the server's CA") == 1
 
 
 @pytest.mark.parametrize(
     ("shown", "advice"),
     [
-        ("of_another_ca", "set cafile to it"),
+        ("of_another_ca", r"set \[x\] ca to it"),
         ("of_another_host", "set the URL to that name"),
         ("expired", "has expired: renew it"),
     ],
@@ -435,7 +443,7 @@ def test_untrusted_certificate_is_not_sent(
 ) -> None:
     with BreakingServer(answer(200, {}), tls=getattr(certificates, shown)) as server:
         with pytest.raises(NotSent, match=advice) as caught:
-            get(server.url, cafile=cafile)
+            get(server.url, cafile=cafile, ca_option="[x] ca")
         assert caught.value.permanent
         assert server.requests == []
 

@@ -23,7 +23,7 @@ from support.breaking_servers import (
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.limits import DEFAULT, Limits
-from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
+from st2actions_mistral.client.settings import Credential, CredentialNames, St2Settings, Timeouts
 from st2actions_mistral.client.stream import Event, EventStream, frames
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
@@ -321,8 +321,8 @@ def test_refused_stream_is_not_sent() -> None:
 
 def test_stream_401_names_the_option() -> None:
     with BreakingServer(answer(401)) as server:
-        given = settings(server.url, api_key="hush", group="st2")
-        with pytest.raises(Answered, match=r"401 \w+\. StackStorm .*\[st2\] api_key") as caught:
+        given = settings(server.url, api_key="hush", names=CredentialNames(api_key="[x] key"))
+        with pytest.raises(Answered, match=r"401 \w+\. StackStorm .*\[x\] key") as caught:
             EventStream(given)
         assert len(server.requests) == 1
     assert "hush" not in str(caught.value)

@@ -85,7 +85,10 @@ def test_request_errors_hides_what_libraries_raise_for_a_malformed_response(
     error: type[Exception],
 ) -> None:
     text = f"cannot be read .{error.__name__}"
-    with pytest.raises(OutcomeUnknown, match=text) as caught, request_errors("GET", "http://x"):
+    with (
+        pytest.raises(OutcomeUnknown, match=text) as caught,
+        request_errors("GET", "http://x", TIMEOUTS),
+    ):
         raise error("hush")
     assert "hush" not in str(caught.value)
 

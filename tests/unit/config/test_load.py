@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_every_option_is_loaded(tmp_path: Path) -> None:
         ),
     )
     assert "hush" not in repr(settings)
+
+
+def test_settings_carry_the_names_of_their_options(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[st2_relay]\nauth_type = v3password\nauth_url = http://k/v3\n")
+    assert astuple(settings.st2.credential.names) == (
+        "[st2] api_key",
+        "[st2] auth_token",
+        "[st2] username",
+        "[st2] password",
+        "[st2] auth_url",
+    )
+    assert settings.st2.tls.ca_option == "[st2] cafile"
+    assert settings.mistral.tls.ca_option == "[st2_relay] cafile"
+    assert settings.credential is not None
+    assert "[st2_relay]" in settings.credential.hint()
 
 
 def test_bridge_settings_are_a_part_of_all_settings(tmp_path: Path) -> None:
