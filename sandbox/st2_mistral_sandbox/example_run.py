@@ -60,7 +60,7 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome for ``--json``."""
         return {
-            "executions": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
+            "executions": [dict(zip(COLUMNS, row)) for row in self.rows()],
             "result": self.parent.get("result"),
         }
 

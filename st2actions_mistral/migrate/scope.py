@@ -156,7 +156,7 @@ class Scope:
             return added
         first = names[0]
         here = f"$.{first}"
-        others = self.publishers.get(first, frozenset()) - {task}
+        others = {name for name in self.publishers.get(first, ()) if name != task}
         if first in self.given or others:
             if first != publishes:
                 doubt = f"{here} was read as the variable: check that the task's result is not meant"

@@ -233,7 +233,7 @@ def _optional(context: Mapping[str, Any], name: str, kind: type) -> Any:
 def _task_names(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise InputError("st2_context.skip_notify_tasks", "must be a list of task names.")
     return tuple(value)
 

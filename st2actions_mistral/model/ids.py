@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final, TypeGuard
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    # In typing from Python 3.10.
+    from typing_extensions import TypeGuard
 
 _OBJECT_ID: Final = re.compile(r"[0-9a-f]{24}")
 

@@ -104,7 +104,7 @@ def _sanitize(value: Any, integer_bits: int, levels: int, replaced: dict[str, No
             return value
         replaced["numbers that are not finite, by strings"] = None
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, (Mapping, list, tuple)):
         if levels == 0:
             replaced[f"values nested deeper than {MAX_DEPTH} levels, by notes"] = None
             return _TOO_DEEP
@@ -128,7 +128,7 @@ def _text(text: str, replaced: dict[str, None]) -> str:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, Mapping | list | tuple):
+    if not isinstance(value, (Mapping, list, tuple)):
         return False
     items = value.values() if isinstance(value, Mapping) else value
     return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)

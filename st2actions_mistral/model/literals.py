@@ -40,7 +40,7 @@ def as_literals(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _literal(value: Any) -> Any:
     if isinstance(value, str):
         return '{{ "' + value.translate(_IN_LITERAL) + '" }}' if _is_template(value) else value
-    if isinstance(value, dict | list | tuple) and _is_template(str(value)):
+    if isinstance(value, (dict, list, tuple)) and _is_template(str(value)):
         return _nested(value)
     return value
 
@@ -50,7 +50,7 @@ def _nested(value: Any) -> Any:
         return _OPENING.sub(_BRACE, value)
     if isinstance(value, dict):
         return {_nested(key): _nested(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_nested(item) for item in value]
     return value
 

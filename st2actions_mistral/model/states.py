@@ -1,6 +1,6 @@
 """The one table of states of the two systems.
 
-StackStorm's words are those of an execution's ``status`` (3.8 and 3.9), Mistral's those of the
+StackStorm's words are those of an execution's ``status`` (3.9), Mistral's those of the
 ``state`` of a workflow, task or action execution. No other module spells out a set of them.
 """
 

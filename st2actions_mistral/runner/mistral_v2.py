@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from oslo_config import cfg
 from st2common.constants.action import (
@@ -30,7 +30,7 @@ from st2actions_mistral.runner.metadata import metadata
 from st2actions_mistral.runner.request import parse_request
 from st2actions_mistral.runner.starting import Starter, failure
 
-Outcome = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
+Outcome = tuple[str, Optional[dict[str, Any]], Optional[dict[str, Any]]]
 
 
 class MistralRunner(AsyncActionRunner):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import (
@@ -234,7 +234,7 @@ class Look(enum.Enum):
         return self.value
 
 
-Effect = Complete | Close | Cancel | Schedule | Wait | Look
+Effect = Union[Complete, Close, Cancel, Schedule, Wait, Look]
 
 
 def decide(seen: Seen, rules: Rules) -> Effect:

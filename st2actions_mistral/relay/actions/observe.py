@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 from st2actions_mistral.bridge.definitions import base_of
 from st2actions_mistral.bridge.request import ExecutionRequest
@@ -46,7 +46,7 @@ _BASE_IS_FRESH: Final = 30.0
 # Seconds between two questions for Mistral's time.
 _CLOCK_IS_FRESH: Final = 300.0
 
-ParseRequest = Callable[[Mapping[str, Any], MistralIds], ExecutionRequest | None]
+ParseRequest = Callable[[Mapping[str, Any], MistralIds], Optional[ExecutionRequest]]
 """Read the inputs of an action, see ``bridge.request.request_parser``."""
 
 

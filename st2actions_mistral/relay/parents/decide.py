@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Union
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
@@ -108,7 +108,7 @@ class Refuse:
     foreign: Foreign
 
 
-Effect = Look | Finish | Cancel | Wait | Refuse
+Effect = Union[Look, Finish, Cancel, Wait, Refuse]
 
 
 def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:

@@ -311,7 +311,7 @@ class World(RuleBasedStateMachine):
         error, created = POSTS[self.post]
         if created:
             self.create_child(attempt)
-        if isinstance(error, Answered | OutcomeUnknown):
+        if isinstance(error, (Answered, OutcomeUnknown)):
             return replace(seen, rejection=error, children=None)
         attempt.failures += error is not None
         return None
