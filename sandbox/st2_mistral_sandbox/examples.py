@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from st2_mistral_sandbox.errors import SandboxError
 
@@ -48,15 +49,15 @@ def folder() -> Path:
 def load() -> dict[str, Example]:
     """Return all examples by ref."""
     found = {}
-    for path in sorted(folder().glob("*.json")):
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(folder().glob("*.yaml")):
+        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
         ref = f"{metadata['pack']}.{metadata['name']}"
         found[ref] = Example(
             ref=ref,
             description=metadata["description"],
             parameters=metadata["parameters"],
             metadata=path,
-            workbook=path.with_name(metadata["entry_point"]),
+            workbook=path.parent / metadata["entry_point"],
         )
     return found
 
@@ -67,10 +68,11 @@ def copy_to(packs: Path) -> Path:
     :return: the folder of its actions.
     """
     actions = packs / "examples" / "actions"
-    actions.mkdir(parents=True, exist_ok=True)
-    for path in folder().iterdir():
-        if path.is_file() and not (actions / path.name).exists():
-            shutil.copy(path, actions)
+    for path in folder().rglob("*.yaml"):
+        target = actions / path.relative_to(folder())
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
     return actions
 
 

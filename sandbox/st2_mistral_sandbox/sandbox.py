@@ -18,6 +18,7 @@ from st2_mistral_sandbox.errors import SandboxError
 from st2_mistral_sandbox.mistral_server import MistralServer
 from st2_mistral_sandbox.process import ChildProcess
 from st2_mistral_sandbox.stackstorm import StackStorm
+from st2_mistral_sandbox.stackstorm.catalog import RegistrationError
 from st2actions_mistral import config
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
@@ -103,7 +104,7 @@ class Sandbox:
         """
         try:
             self._start()
-        except OSError as error:
+        except (OSError, RegistrationError) as error:
             self.stop()
             raise SandboxError(f"cannot start the sandbox: {error}") from error
         except BaseException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[2] / "examples" / "actions"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+WORKBOOKS = FOLDER / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 # The relay finishes the parent of the other one.
 WITH_CALLBACK = [name for name in NAMES if name != "without-callback"]
 
@@ -35,11 +35,11 @@ for path in sys.argv[1:]:
 
 
 def metadata_of(name: str) -> Any:
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def workbook_of(name: str) -> Any:
-    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((WORKBOOKS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def inputs_of(workflow: dict[str, Any]) -> dict[str, Any]:
@@ -51,12 +51,12 @@ def inputs_of(workflow: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_workbook_has_metadata_and_vice_versa() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == NAMES
+    assert sorted(path.stem for path in WORKBOOKS.glob("*.yaml")) == NAMES
     assert {"mistral-basic", "mongodb-rolling-upgrade"} <= set(NAMES)
 
 
 def test_examples_are_valid_in_mistral() -> None:
-    paths = [str(FOLDER / f"{name}.yaml") for name in NAMES]
+    paths = [str(WORKBOOKS / f"{name}.yaml") for name in NAMES]
     done = subprocess.run(
         [sys.executable, "-c", VALIDATE, *paths], capture_output=True, text=True, check=False
     )
@@ -73,7 +73,7 @@ def test_metadata_and_workbook_agree(name: str) -> None:
     assert metadata["runner_type"] == "mistral-v2"
     assert metadata["enabled"] is True
     assert metadata["description"]
-    assert metadata["entry_point"] == f"{name}.yaml"
+    assert metadata["entry_point"] == f"workflows/{name}.yaml"
     assert workbook["version"] == "2.0"
     assert workbook["name"] == f"examples.{name}"
 
@@ -118,6 +118,6 @@ def test_every_error_leads_to_the_callback(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tasks_in_expressions_exist(name: str) -> None:
-    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (WORKBOOKS / f"{name}.yaml").read_text(encoding="utf-8")
     known = {task for workflow in workbook_of(name)["workflows"].values() for task in workflow["tasks"]}
     assert set(re.findall(r"task\('([^']+)'\)", text)) <= known

@@ -151,12 +151,12 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
         environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
         st2 = St2(sandbox, environment)
         st2("action", "create", str(examples.find(BASIC).metadata))
-        (sandbox.packs / "examples" / "actions" / "rerun.yaml").write_text(RERUN)
+        (sandbox.packs / "examples" / "actions" / "workflows" / "rerun.yaml").write_text(RERUN)
         metadata = {
             "pack": "examples",
             "name": "rerun",
             "runner_type": "mistral-v2",
-            "entry_point": "rerun.yaml",
+            "entry_point": "workflows/rerun.yaml",
             "parameters": {"file": {"type": "string", "required": True}},
         }
         (folder / "rerun.json").write_text(json.dumps(metadata))
@@ -248,17 +248,15 @@ def code_blocks(guide: str) -> list[tuple[str, str]]:
 
 def test_workflow_of_the_guide_runs_and_is_re_run(st2: St2, tmp_path: Path) -> None:
     blocks = code_blocks("write-a-workflow.md")
-    text, metadata = (
-        next(block for language, block in blocks if language == wanted) for wanted in ("yaml", "json")
-    )
+    text, metadata, *_ = (block for language, block in blocks if language == "yaml")
     commands = "".join(block for language, block in code_blocks("sandbox.md") if language == "console")
     create, run, *_ = re.findall(r"^\$ st2 (.+)$", commands, re.M)
-    assert create == "action create hello.json"
+    assert create == "action create hello.yaml"
     assert st2.sandbox.packs
-    workbook = st2.sandbox.packs / "examples" / "actions" / "hello.yaml"
+    workbook = st2.sandbox.packs / "examples" / "actions" / "workflows" / "hello.yaml"
     workbook.write_text(text)
-    (tmp_path / "hello.json").write_text(metadata)
-    st2("action", "create", str(tmp_path / "hello.json"))
+    (tmp_path / "hello.yaml").write_text(metadata)
+    st2("action", "create", str(tmp_path / "hello.yaml"))
     parent = st2.run(*run.removeprefix("run ").removesuffix(" -a").split())
     output = st2.until(parent, "succeeded")["result"]["output"]
     assert output == {"greeting": "Hello, Ada!"}
@@ -338,7 +336,7 @@ def test_demo_runs_the_commands_of_the_quickstart(tmp_path: Path) -> None:
     parent = re.search(r"st2 execution get ([0-9a-f]{24})", output)
     assert parent, output
     lines = [
-        "action create examples/actions/mistral-basic.json",
+        "action create examples/actions/mistral-basic.yaml",
         "run examples.mistral-basic cmd=date +%F -a",
         "execution list --showall",
         f"execution get {parent[1]}",

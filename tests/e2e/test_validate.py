@@ -22,7 +22,7 @@ from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "validate"]
-EXAMPLES = Path(__file__).parents[2] / "examples" / "actions"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "actions" / "workflows"
 
 Validate = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+from st2_mistral_sandbox.stackstorm.catalog import RegistrationError
 from st2_mistral_sandbox.stackstorm.server import StackStorm
 
 
@@ -35,7 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with StackStorm(options.host, options.port, action_dirs=options.action_dir) as st2:
+    try:
+        st2 = StackStorm(options.host, options.port, action_dirs=options.action_dir)
+    except RegistrationError as error:
+        parser.error(str(error))
+    with st2:
         key = st2.create_api_key(options.api_key)
         sys.stdout.write(
             f"api      {st2.api_url}\n"

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import copy
-import logging
 import threading
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
-from st2_mistral_sandbox.stackstorm.json_format import from_json
 from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.parameters import merged
 from st2_mistral_sandbox.stackstorm.schema import ACTION_CREATE, validate
 
-LOG: Final = logging.getLogger(__name__)
-
 Document = dict[str, Any]
+
+
+class RegistrationError(Exception):
+    """A pack was not registered."""
 
 
 class Catalog:
@@ -120,19 +120,22 @@ class Catalog:
         return copy.deepcopy(action)
 
     def add_folder(self, folder: Path) -> None:
-        """Register the action of every ``*.json``, ``*.yaml`` and ``*.yml`` in a folder.
+        """Register the action of every ``*.yaml`` and ``*.yml`` directly in a folder ``PACK/actions``.
 
-        A file that cannot be used is skipped with a warning: it may be half written, or no metadata.
+        :raises RegistrationError: a file is not the metadata of an action, for example a workbook.
         """
+        pack = folder.absolute().parent.name
         for path in sorted(folder.iterdir()):
-            if path.suffix not in (".json", ".yaml", ".yml"):
+            if path.suffix not in (".yaml", ".yml"):
                 continue
             try:
-                metadata = _read(path)
-                if isinstance(metadata, dict) and {"name", "runner_type"} <= metadata.keys():
-                    self.add_action(metadata, folder=folder)
+                metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
+                if not isinstance(metadata, dict):
+                    raise ValueError("it is not an object")
+                self.add_action({"pack": pack, **metadata}, folder=folder)
             except (OSError, ValueError, RecursionError, yaml.YAMLError, Fault) as error:
-                LOG.warning("Skipping %s: %s", path, error)
+                reason = f'Failed to register action "{path}" from pack "{pack}": {error}'
+                raise RegistrationError(reason) from error
 
     def delete_action(self, ref: str) -> None:
         """Delete an action, if it exists."""
@@ -195,11 +198,6 @@ class Catalog:
 
 
 _BUILT_IN = ("core", "sandbox", "mongodb")
-
-
-def _read(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
-    return from_json(text) if path.suffix == ".json" else yaml.safe_load(text)
 
 
 def _by_id(documents: Iterable[Document], identifier: str) -> Document | None:

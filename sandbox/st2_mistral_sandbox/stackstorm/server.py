@@ -29,13 +29,15 @@ class StackStorm:
     :param host: the address to listen on. Anybody who reaches it can run commands.
     :param port: 0 takes a free one.
     :param runners: further runner types by name.
-    :param action_dirs: folders with metadata of actions to register.
+    :param action_dirs: folders ``PACK/actions`` whose actions to register. Workbooks belong in a folder
+        below, ``PACK/actions/workflows``.
     :param packs: the folder of all packs. An action that is created over the API has its entry point in
         ``PACK/actions`` below it.
     :param heartbeat: seconds between two empty lines on an idle event stream.
     :param backlog: unread events after which a stream is closed.
     :param auth: False accepts requests without a credential, as StackStorm does if authentication is
         off.
+    :raises RegistrationError: ``action_dirs`` has a file that is not the metadata of an action.
     :ivar username: the user whose password is ``password``.
     :ivar base_url: the URL of all services; :attr:`api_url` and the others are below it.
     """

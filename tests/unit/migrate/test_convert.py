@@ -17,7 +17,7 @@ from st2actions_mistral.errors import InputError
 from st2actions_mistral.migrate.convert import Converted, convert
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "examples" / "actions").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples" / "actions" / "workflows").glob("*.yaml"))
 OF_2014 = sorted((ROOT / "tests" / "data" / "2014").glob("*.yaml"))
 
 HEAD = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
-from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.catalog import Catalog, RegistrationError
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_mongodb_pack_changes_the_replica_set(st2: StackStorm, session: requests
 
 
 def test_custom_runner_gets_entry_point_and_token(tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(
+    (tmp_path / "job.yaml").write_text(
         '{"name": "job", "pack": "p", "runner_type": "own", "entry_point": "job.txt"}'
     )
     (tmp_path / "job.txt").write_text("entry")
@@ -111,31 +112,46 @@ def test_custom_runner_gets_entry_point_and_token(tmp_path: Path) -> None:
         assert revoked.status_code == 401
 
 
+WORKBOOK = b"version: '2.0'\nname: p.valid\nworkflows: {main: {tasks: {a: {action: std.noop}}}}"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("workbook.yaml", WORKBOOK),
+        ("workbook.yml", WORKBOOK),
+        ("workflow.yaml", b"version: '2.0'\np.valid: {tasks: {a: {action: std.noop}}}"),
+        ("list.yaml", b"[a]"),
         ("broken.yaml", b"foo: ["),
-        ("broken.json", b"{"),
         ("latin.yaml", b"name: \xe9"),
-        ("deep.json", b"[" * 100_000),
         ("unknown.yaml", b"name: unknown\npack: p\nrunner_type: nosuch"),
         ("folder.yaml", None),
     ],
 )
-def test_invalid_metadata_file_is_skipped_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes | None
+def test_pack_with_a_file_that_is_no_metadata_is_refused(
+    tmp_path: Path, name: str, content: bytes | None
 ) -> None:
-    (tmp_path / "valid.json").write_text(
-        '{"name": "valid", "pack": "p", "runner_type": "local-shell-cmd"}'
-    )
+    actions = tmp_path / "p" / "actions"
+    actions.mkdir(parents=True)
+    (actions / "valid.yaml").write_text("{name: valid, runner_type: local-shell-cmd}")
     if content is None:
-        (tmp_path / name).mkdir()
+        (actions / name).mkdir()
     else:
-        (tmp_path / name).write_bytes(content)
+        (actions / name).write_bytes(content)
+    reason = f'Failed to register action "{actions / name}" from pack "p": '
+    with pytest.raises(RegistrationError, match=re.escape(reason)):
+        StackStorm(action_dirs=[actions])
+
+
+def test_pack_is_registered_without_the_files_below_its_actions(tmp_path: Path) -> None:
+    actions = tmp_path / "p" / "actions"
+    (actions / "workflows").mkdir(parents=True)
+    (actions / "workflows" / "valid.yaml").write_bytes(WORKBOOK)
+    (actions / "ignored.json").write_text("not metadata")
+    (actions / "valid.yaml").write_text("{name: valid, runner_type: local-shell-cmd}")
     catalog = Catalog()
-    catalog.add_folder(tmp_path)
+    catalog.add_folder(actions)
     assert catalog.action("p.valid")
-    assert f"Skipping {tmp_path / name}: " in caplog.text
 
 
 def test_error_of_a_runner_fails_the_execution(tmp_path: Path) -> None:
