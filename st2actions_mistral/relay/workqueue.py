@@ -150,32 +150,22 @@ class WorkQueue(Generic[K]):
         :param timeout: seconds to wait at most; None waits until :meth:`close`.
         :return: None if no key became due in time, or the queue is closed.
         """
-        return next(iter(self.take_batch(1, timeout)), None)
-
-    def take_batch(self, most: int, timeout: float | None = None) -> list[K]:
-        """Wait for the next due key, and take it with up to ``most - 1`` others that are due as well.
-
-        Call :meth:`done` for each of them.
-
-        :return: empty if no key became due in time, or the queue is closed.
-        """
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._closed:
                 pause = self._promote()
                 if self._ready:
-                    batch = list(itertools.islice(self._ready, most))
-                    for key in batch:
-                        del self._ready[key]
-                        self._taken[key] = None
-                    return batch
+                    key = next(iter(self._ready))
+                    del self._ready[key]
+                    self._taken[key] = None
+                    return key
                 if until is not None:
                     left = until - time.monotonic()
                     if left <= 0:
                         break
                     pause = left if pause is None else min(pause, left)
                 self._changed.wait(pause)
-            return []
+            return None
 
     def done(self, key: K) -> None:
         """Give back a key. If it was added while it was taken, it is due again at that time."""

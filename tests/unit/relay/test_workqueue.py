@@ -117,15 +117,16 @@ class EveryOrder(RuleBasedStateMachine):
         self.queue.discard(key)
         self.check_room()
 
-    @rule(most=st.integers(1, 3))
-    def take(self, most: int) -> None:
+    @rule()
+    def take(self) -> None:
         ready = self.model.ready()
-        taken = self.queue.take_batch(most, timeout=0)
-        assert len(taken) == len(set(taken)) == min(most, len(ready))
-        assert set(taken) <= ready
-        for key in taken:
-            del self.model.due[key]
-        self.model.taken |= set(taken)
+        key = self.queue.take(timeout=0)
+        if key is None:
+            assert not ready
+            return
+        assert key in ready
+        del self.model.due[key]
+        self.model.taken.add(key)
 
     @precondition(lambda self: self.model.taken)
     @rule(data=st.data())
@@ -164,15 +165,16 @@ class EveryOrder(RuleBasedStateMachine):
             self.done_quietly(key)
         self.clock.now += 1000
         left = set(self.model.due)
-        while batch := self.queue.take_batch(10, timeout=0):
-            left -= set(batch)
+        while (key := self.queue.take(timeout=0)) is not None:
+            left.remove(key)
         assert not left
 
     def done_quietly(self, key: str) -> None:
         model = self.model
         model.taken.discard(key)
-        if key in model.due and not self.has_room(key, model.due.pop(key)):
-            model.failures.pop(key, None)
+        due = model.due.pop(key, None)
+        if due is not None and self.has_room(key, due):
+            model.due[key] = due
         self.queue.done(key)
 
 
@@ -184,8 +186,7 @@ def test_ready_keys_are_taken_in_their_order() -> None:
     queue: WorkQueue[str] = WorkQueue()
     for key in ("b", "a", "b", "c"):
         queue.add(key)
-    assert queue.take_batch(2) == ["b", "a"]
-    assert queue.take() == "c"
+    assert [queue.take() for _ in range(3)] == ["b", "a", "c"]
 
 
 def test_take_wakes_when_a_delayed_key_is_due() -> None:
