@@ -303,7 +303,6 @@ class ActionController:
         )
         # Otherwise the next resync would reconcile it once more, because it is not pending any more.
         self._index.forget(id_)
-        self._observer.mark_completed(id_)
         if completed:
             self._metrics.completed.inc()
             LOG.info(
@@ -326,7 +325,6 @@ class ActionController:
         id_ = effect.action_execution_id
         closed = complete_action(self._mistral, id_, effect.state, {"error": effect.reason})
         self._index.forget(id_)
-        self._observer.mark_completed(id_)
         if closed:
             self._metrics.lost.inc()
             LOG.warning("Closed: action execution %s %s: see its output.", id_, effect.state)

@@ -80,6 +80,37 @@ def test_results_of_many_items_share_two_listings(bench: Bench) -> None:
     assert bench.mistral.requests == {"tasks_of": 1, "attempts": 1}
 
 
+def test_items_are_listed_again_after_a_second(bench: Bench) -> None:
+    """An item that an operator paused meanwhile must not be completed."""
+    bench.mistral.add_action(action("a-1"), action("a-2"))
+    bench.mistral.add_task(task(items=True))
+    bench.deliver("a-1")
+    bench.mistral.add_action(action("a-2", state="PAUSED"))
+    bench.clock.advance(1.1)
+    [seen] = bench.deliver("a-2")
+    assert seen.action == action("a-2", state="PAUSED")
+
+
+def test_item_is_taken_from_a_listing_once(bench: Bench) -> None:
+    """It is probably complete: Mistral answers a second completion with 500."""
+    bench.mistral.add_action(action("a-1"), action("a-2"))
+    bench.mistral.add_task(task(items=True))
+    bench.deliver("a-1")
+    bench.mistral.add_action(action("a-1", state="SUCCESS"))
+    [seen] = bench.deliver("a-1")
+    assert seen.action == action("a-1", state="SUCCESS")
+    assert bench.mistral.requests == {"find_action": 1}
+
+
+def test_item_that_is_newer_than_the_listing_is_asked_for(bench: Bench) -> None:
+    bench.mistral.add_action(action("a-1"))
+    bench.mistral.add_task(task(items=True))
+    bench.deliver("a-1")
+    bench.mistral.add_action(action("a-2"))
+    assert bench.deliver("a-2")[0].action == action("a-2")
+    assert bench.mistral.requests == {"find_action": 1}
+
+
 def test_state_of_a_task_with_items_is_asked_again_after_a_second(bench: Bench) -> None:
     bench.mistral.add_action(action("a-1"), action("a-2"))
     bench.mistral.add_task(task(items=True))
@@ -89,18 +120,6 @@ def test_state_of_a_task_with_items_is_asked_again_after_a_second(bench: Bench) 
     [seen] = bench.deliver("a-2")
     assert seen.place == Place("RUNNING", "ERROR", with_items=True)
     assert bench.mistral.requests["get_task"] == 0
-
-
-def test_item_that_is_newer_than_the_listing_is_found(bench: Bench) -> None:
-    bench.mistral.add_action(action("a-1"))
-    bench.mistral.add_task(task(items=True))
-    bench.deliver("a-1")
-    bench.mistral.add_action(action("a-2"), action("a-3"))
-    assert bench.deliver("a-2")[0].action == action("a-2")
-    assert bench.mistral.requests == {"find_action": 1}
-    bench.clock.advance(1.1)
-    assert bench.deliver("a-3")[0].action == action("a-3")
-    assert bench.mistral.requests == {"tasks_of": 1, "attempts": 1}
 
 
 def test_items_are_not_listed_for_a_child_that_is_not_final(bench: Bench) -> None:
@@ -371,15 +390,3 @@ def test_result_of_a_duplicate_is_not_taken_for_that_of_the_first_child(bench: B
     seen = bench.observer.observe("a")
     assert seen.child is not None
     assert seen.child["id"] == first["id"]
-
-
-def test_item_that_was_completed_is_asked_for_again(bench: Bench) -> None:
-    """Mistral would answer a second completion with 500, and log a traceback."""
-    bench.mistral.add_action(action("a-1"), action("a-2"))
-    bench.mistral.add_task(task(items=True))
-    bench.deliver("a-1")
-    bench.mistral.add_action(action("a-1", state="SUCCESS"))
-    bench.observer.mark_completed("a-1")
-    [seen] = bench.deliver("a-1")
-    assert seen.action == action("a-1", state="SUCCESS")
-    assert bench.mistral.requests == {"find_action": 1}
