@@ -5,5 +5,5 @@ Start reading at :mod:`daemon`. It connects
 - :mod:`watch` (events) and :mod:`resync_loop` (periodic comparisons), which say where to look,
 - the controllers in :mod:`actions` (results of pending actions) and :mod:`parents` (ends of workflows),
   each with ``observe`` (read both systems), ``decide`` (pure) and ``controller`` (apply),
-- :mod:`workqueue`, through which each controller gets its keys.
+- :mod:`workqueue` and :mod:`workers`, through which each controller gets its keys.
 """

@@ -115,8 +115,8 @@ class Relay:
         ]
         for thread in threads:
             thread.start()
-        self._actions.start()
-        self._parents.start()
+        self._actions.workers.start()
+        self._parents.workers.start()
         try:
             self._loop.run()
         finally:
@@ -126,8 +126,8 @@ class Relay:
                 source.close()
             for thread in threads:
                 thread.join(_SOURCE_ENDS_IN)
-            self._actions.close()
-            self._parents.close()
+            self._actions.workers.close()
+            self._parents.workers.close()
             self._st2.close()
             self._mistral.close()
             if health is not None:

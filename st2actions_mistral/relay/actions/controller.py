@@ -16,7 +16,7 @@ from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import Answered, OutcomeUnknown, St2MistralError
+from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
 from st2actions_mistral.relay.actions.decide import (
     Cancel,
@@ -37,6 +37,7 @@ from st2actions_mistral.relay.actions.resync import ActionResync
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.records import action_of, created_at
+from st2actions_mistral.relay.workers import Workers
 from st2actions_mistral.relay.workqueue import LIMIT, Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
@@ -113,49 +114,14 @@ class ActionController:
             heartbeat=heartbeat,
             projects=self._projects,
         )
-        self._threads = [
-            threading.Thread(target=self.work, name=f"actions-{number}", daemon=True)
-            for number in range(settings.workers)
-        ]
+        self.workers: Final = Workers(
+            self._queue, self._work, name="actions", count=settings.workers, metrics=metrics
+        )
         # Held while a large result is in memory.
         self._large_result = threading.RLock()
         self._lock = threading.Lock()
         # The time at which the child of each action was first seen to be final.
         self._final_since: dict[str, float] = {}
-
-    def start(self) -> None:
-        """Start the workers, which run until :meth:`close`."""
-        for thread in self._threads:
-            thread.start()
-
-    def close(self) -> None:
-        """Finish what workers have begun, and drop everything else. The next relay resyncs."""
-        self._queue.close()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
-
-    def work(self, timeout: float | None = None) -> None:
-        """Work on one key after the other, until :meth:`close`.
-
-        :param timeout: return if no key is due for so many seconds.
-        """
-        while (key := self._queue.take(timeout)) is not None:
-            try:
-                if key.duplicates:
-                    self._cancel_duplicates(key.action_execution_id)
-                else:
-                    self.reconcile(key.action_execution_id)
-                self._queue.forget(key)
-            except St2MistralError as error:
-                reason = error.log_text()
-                LOG.warning("%s is retried later: %s", key, reason)
-                self._retry(key, reason)
-            except Exception as error:
-                LOG.exception("%s cannot be reconciled; it is retried later.", key)
-                self._retry(key, type(error).__name__)
-            finally:
-                self._queue.done(key)
 
     def add(self, action_execution_id: str) -> None:
         """Reconcile an action as soon as a worker is free."""
@@ -261,9 +227,11 @@ class ActionController:
         with self._lock:
             return now - min(self._final_since.values(), default=now)
 
-    def _retry(self, key: Key, reason: str) -> None:
-        self._metrics.retries.inc()
-        self._queue.add_backoff(key, reason)
+    def _work(self, key: Key) -> None:
+        if key.duplicates:
+            self._cancel_duplicates(key.action_execution_id)
+        else:
+            self.reconcile(key.action_execution_id)
 
     def _carry_out(self, effect: Effect, seen: Seen, large_result: ExitStack) -> Seen | None:
         """Do what was decided.

@@ -13,7 +13,7 @@ from st2actions_mistral.bridge.complete_parent import complete_parent
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import Answered, St2MistralError
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.report import lost_report
 from st2actions_mistral.relay.foreign import ForeignProjects
@@ -24,6 +24,7 @@ from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
 from st2actions_mistral.relay.parents.polling import PollSchedule
 from st2actions_mistral.relay.parents.report import Reporter
 from st2actions_mistral.relay.records import action_of
+from st2actions_mistral.relay.workers import Workers
 from st2actions_mistral.relay.workqueue import Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
@@ -76,47 +77,15 @@ class ParentController:
         self._clock = clock
         self._queue: WorkQueue[Key] = WorkQueue(limit=limit, on_room=resync.set, clock=clock)
         self._polling = PollSchedule(settings.resync_interval, clock)
-        self._threads = [
-            threading.Thread(target=self.work, name=f"parents-{number}", daemon=True)
-            for number in range(settings.workers)
-        ]
+        self.workers: Final = Workers(
+            self._queue, self._reconcile, name="parents", count=settings.workers, metrics=metrics
+        )
         self._lock = threading.Lock()
         # Parents for which the state of the workflow does not suffice.
         self._urgent: set[str] = set()
         # By parent: its workflow, and the time at which that was first found missing.
         self._workflows: dict[str, str] = {}
         self._missed: dict[str, float] = {}
-
-    def start(self) -> None:
-        """Start the workers, which run until :meth:`close`."""
-        for thread in self._threads:
-            thread.start()
-
-    def work(self, timeout: float | None = None) -> None:
-        """Reconcile one key after the other, until :meth:`close`.
-
-        :param timeout: return if no key is due for so many seconds.
-        """
-        while (key := self._queue.take(timeout)) is not None:
-            try:
-                self._reconcile(key)
-                self._queue.forget(key)
-            except St2MistralError as error:
-                reason = error.log_text()
-                LOG.warning("%s is retried later: %s", key, reason)
-                self._retry(key, reason)
-            except Exception as error:
-                LOG.exception("%s cannot be reconciled; it is retried later.", key)
-                self._retry(key, type(error).__name__)
-            finally:
-                self._queue.done(key)
-
-    def close(self) -> None:
-        """Finish what workers have begun, and drop everything else. The next relay resyncs."""
-        self._queue.close()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
 
     def add(self, parent_id: str) -> None:
         """Reconcile a parent as soon as a worker is free."""
@@ -168,21 +137,12 @@ class ParentController:
         """Return the executions that could not be reconciled, each with its last failure."""
         return {key.id: failure for key, failure in self._queue.failing().items()}
 
-    def _retry(self, key: Key, reason: str) -> None:
-        self._metrics.retries.inc()
-        if not key.sub_workflow:
-            with self._lock:
-                self._urgent.add(key.id)
-        if not self._queue.add_backoff(key, reason):
-            with self._lock:
-                self._urgent.discard(key.id)
-
     def _reconcile(self, key: Key) -> None:
         if key.sub_workflow:
             self._apply(decide.decide_sub_workflow(*self._observer.sub_workflow(key.id)), key)
             return
         with self._lock:
-            urgent = key.id in self._urgent
+            urgent = key.id in self._urgent or self._queue.failures(key) > 0
             self._urgent.discard(key.id)
             workflow_id = None if urgent else self._workflows.get(key.id)
         if not urgent:

@@ -81,7 +81,7 @@ class Bench:
     def work(self) -> None:
         """Work on all keys that are due."""
         self.clock.advance(0.001)
-        self.controller.work(timeout=0)
+        self.controller.workers.work(timeout=0)
 
     def reconcile(self, action_id: str = "a") -> None:
         self.controller.add(action_id)
@@ -576,7 +576,7 @@ def test_large_results_are_fetched_one_at_a_time() -> None:
         bench.event(large(name))
     with ThreadPoolExecutor(8) as pool:
         for _ in names:
-            pool.submit(bench.controller.work, 0)
+            pool.submit(bench.controller.workers.work, 0)
     assert len(bench.mistral.completed) == 8
     assert {output["stdout"] for _, _, output in bench.mistral.completed} == {"large"}
     assert most == 1
@@ -677,10 +677,10 @@ def test_close_finishes_what_was_begun_and_drops_the_rest(bench: Bench) -> None:
         assert may_go_on.wait(10)
 
     bench.mistral.hooks["complete_action"] = complete
-    bench.controller.start()
+    bench.controller.workers.start()
     bench.event(child_of("a", "succeeded"))
     assert begun.wait(10)
-    closing = threading.Thread(target=bench.controller.close)
+    closing = threading.Thread(target=bench.controller.workers.close)
     closing.start()
     eventually(lambda: workers() == 1, "The idle worker ends")
     bench.event(child_of("b", "succeeded"))

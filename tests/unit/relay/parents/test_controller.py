@@ -53,7 +53,7 @@ class Bench:
 
     def work(self) -> None:
         """Reconcile all keys that are due."""
-        self.controller.work(timeout=0)
+        self.controller.workers.work(timeout=0)
 
     def reconcile(self) -> None:
         self.controller.add(PARENT)
@@ -347,10 +347,10 @@ def test_workers_finish_what_they_have_begun(bench: Bench) -> None:
         assert may_go_on.wait(10)
 
     bench.st2.hooks["finish"] = wait
-    bench.controller.start()
+    bench.controller.workers.start()
     bench.controller.add(PARENT)
     assert begun.wait(10)
-    closing = threading.Thread(target=bench.controller.close)
+    closing = threading.Thread(target=bench.controller.workers.close)
     closing.start()
     may_go_on.set()
     closing.join(10)
@@ -370,10 +370,10 @@ def test_workers_take_what_becomes_due(bench: Bench) -> None:
         projects=bench.projects,
         resync=bench.resync,
     )
-    controller.start()
+    controller.workers.start()
     controller.on_child_completed(child())
     eventually(lambda: bench.parent["status"] == "succeeded")
-    controller.close()
+    controller.workers.close()
 
 
 def polls(bench: Bench) -> int:
