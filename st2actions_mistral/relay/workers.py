@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.bridge.rejection import may_be_for_body
+from st2actions_mistral.errors import RemoteError, St2MistralError
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.workqueue import WorkQueue
 
@@ -63,13 +64,14 @@ class Workers(Generic[K]):
                 self._queue.forget(key)
             except St2MistralError as error:
                 LOG.warning("%s is retried later: %s", key, error.log_text())
-                self._retry(key, error.log_text())
+                rejected = isinstance(error, RemoteError) and may_be_for_body(error)
+                self._retry(key, error.log_text(), rejected=rejected)
             except Exception as error:
                 LOG.exception("%s cannot be reconciled; it is retried later.", key)
                 self._retry(key, type(error).__name__)
             finally:
                 self._queue.done(key)
 
-    def _retry(self, key: K, reason: str) -> None:
+    def _retry(self, key: K, reason: str, *, rejected: bool = False) -> None:
         self._metrics.retries.inc()
-        self._queue.add_backoff(key, reason)
+        self._queue.add_backoff(key, reason, rejected=rejected)

@@ -55,6 +55,11 @@ class Failure:
     """The reason of the last failure."""
     due: float
     """The time of the next retry, by the queue's clock. The key is never taken before."""
+    rejections: int = 0
+    """How many of them, up to the last, the work itself may have caused."""
+
+
+NO_FAILURE: Final = Failure(0, "", 0)
 
 
 class WorkQueue(Generic[K]):
@@ -116,20 +121,21 @@ class WorkQueue(Generic[K]):
         with self._changed:
             return self._add(key, self._clock() + seconds)
 
-    def add_backoff(self, key: K, reason: str) -> bool:
+    def add_backoff(self, key: K, reason: str, *, rejected: bool = False) -> bool:
         """Record a failure and make the key due after its backoff, which replaces any earlier time.
 
         :param reason: shown by :meth:`failing`.
+        :param rejected: the failure counts in :attr:`Failure.rejections`.
         :return: False if the queue is full or closed. Then the failure is not recorded either.
         """
         with self._changed:
-            known = self._failures.pop(key, None)
-            times = known.times + 1 if known else 1
+            known = self._failures.pop(key, NO_FAILURE)
+            times = known.times + 1
             due = self._clock() + self._backoff.pause(times)
             self._drop(key)
             if not self._add(key, due):
                 return False
-            self._failures[key] = Failure(times, reason, due)
+            self._failures[key] = Failure(times, reason, due, known.rejections + 1 if rejected else 0)
             return True
 
     def forget(self, key: K) -> None:
@@ -175,11 +181,10 @@ class WorkQueue(Generic[K]):
                 self._failures.pop(key, None)
         self._report_room()
 
-    def failures(self, key: K) -> int:
-        """Return how often a key has failed in a row."""
+    def failure(self, key: K) -> Failure:
+        """Return the failures of a key: zero of them if it was never added or is forgotten."""
         with self._changed:
-            failure = self._failures.get(key)
-            return failure.times if failure else 0
+            return self._failures.get(key, NO_FAILURE)
 
     def failing(self) -> dict[K, Failure]:
         """Return all keys that failed and were not forgotten."""

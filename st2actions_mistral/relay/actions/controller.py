@@ -42,8 +42,8 @@ from st2actions_mistral.relay.workqueue import LIMIT, Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
 
-# Failures of an action after which the request itself, and not the moment, counts as the reason. Each
-# takes some seconds, and the pauses between them double.
+# Rejections of an action in a row after which the request itself, and not the moment, counts as the
+# reason. Each takes some seconds, and the pauses between them double.
 _RETRIES: Final = 3
 
 
@@ -170,7 +170,7 @@ class ActionController:
         :raises St2MistralError: it could not be done.
         """
         seen = self._observer.observe(action_execution_id)
-        exhausted = self._queue.failures(Key(action_execution_id)) >= _RETRIES
+        exhausted = self._queue.failure(Key(action_execution_id)).rejections >= _RETRIES
         if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
             with self._lock:
                 self._final_since.setdefault(action_execution_id, self._clock())

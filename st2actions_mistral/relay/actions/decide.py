@@ -145,7 +145,7 @@ class Seen:
     rejection: RemoteError | None = None
     """The error with which StackStorm rejected the execution during this observation."""
     retries_exhausted: bool = False
-    """True if the action failed so often that a rejection with 500 concerns the request itself."""
+    """True if the request was rejected so often in a row that a 500 concerns the request itself."""
     scope: Scope | None = None
     """Project of the relay's token; None where Mistral has no authentication."""
 

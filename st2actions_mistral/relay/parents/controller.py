@@ -142,7 +142,7 @@ class ParentController:
             self._apply(decide.decide_sub_workflow(*self._observer.sub_workflow(key.id)), key)
             return
         with self._lock:
-            urgent = key.id in self._urgent or self._queue.failures(key) > 0
+            urgent = key.id in self._urgent or self._queue.failure(key).times > 0
             self._urgent.discard(key.id)
             workflow_id = None if urgent else self._workflows.get(key.id)
         if not urgent:
@@ -171,7 +171,7 @@ class ParentController:
     def _with_history(self, key: Key, seen: Seen) -> Seen:
         """Add what earlier observations of the parent tell."""
         ref = decide.ref_of(seen.parent, self._rules.site) if seen.parent else None
-        seen = replace(seen, failures=self._queue.failures(key))
+        seen = replace(seen, rejections=self._queue.failure(key).rejections)
         with self._lock:
             if ref and seen.workflow:
                 self._workflows[key.id] = ref.execution_id

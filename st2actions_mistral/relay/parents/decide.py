@@ -20,9 +20,9 @@ from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.links import RUNNER, WorkflowRef, reports_to, started_for
 from st2actions_mistral.model.project import Foreign, Scope, foreign
 
-# Failures in a row after which the result itself counts as the reason. Each takes some seconds, and the
-# pauses between them double.
-_FAILURES_BEFORE_TRUNCATION: Final = 3
+# Rejections in a row after which the result itself counts as the reason. Each takes some seconds, and
+# the pauses between them double.
+_REJECTIONS_BEFORE_TRUNCATION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Seen:
     """The project of the relay's token; None if Mistral has no authentication."""
     was_seen: bool = False
     """True if this relay has seen the workflow before: if it is missing now, it was deleted."""
-    failures: int = 0
-    """Failures in a row to reconcile this parent."""
+    rejections: int = 0
+    """Failures in a row, up to the last, that the result itself may have caused."""
 
 
 class Look(Enum):
@@ -250,7 +250,7 @@ def _unfinished(
 
 
 def _finish(seen: Seen, parent: Mapping[str, Any], status: str, lost: str | None = None) -> Finish:
-    return Finish(parent["id"], status, lost, seen.failures >= _FAILURES_BEFORE_TRUNCATION)
+    return Finish(parent["id"], status, lost, seen.rejections >= _REJECTIONS_BEFORE_TRUNCATION)
 
 
 def _is_lost(seen: Seen, rules: Rules) -> bool:

@@ -278,5 +278,14 @@ def test_failing_shows_count_and_last_reason() -> None:
     queue.add_backoff("a", "refused")
     failure = queue.failing()["a"]
     assert (failure.times, failure.reason) == (2, "refused")
-    assert queue.failures("a") == 2
-    assert queue.failures("b") == 0
+    assert queue.failure("a") == failure
+    assert queue.failure("b").times == 0
+
+
+def test_only_rejections_in_a_row_are_counted() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for rejected, count in ((True, 1), (True, 2), (False, 0), (True, 1)):
+        queue.add_backoff("a", "reason", rejected=rejected)
+        assert queue.failure("a").rejections == count
+    queue.forget("a")
+    assert queue.failure("a").rejections == 0

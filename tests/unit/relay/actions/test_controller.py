@@ -361,6 +361,22 @@ def test_action_that_stackstorm_always_answers_with_500_is_closed(
     assert bench.states == ([("a", "ERROR")] if closed else [])
 
 
+def test_500_after_other_failures_does_not_close_an_action() -> None:
+    """StackStorm was down, and answers 500 while it starts."""
+    bench = Bench(reschedule_after=10, lost_after=20)
+    bench.pending("a")
+    bench.st2.hooks["post_execution_once"] = raises(NotSent("POST", POST, "refused"))
+    bench.controller.add("a")
+    bench.until_retries(5)
+    bench.st2.hooks["post_execution_once"] = raises(OutcomeUnknown("POST", POST, "no", status=500))
+    bench.until_retries(7)
+    assert bench.states == []
+    bench.st2.hooks.clear()
+    bench.clock.advance(300)
+    bench.work()
+    assert bench.total("rescheduled") == 1
+
+
 def test_execution_that_was_created_although_stackstorm_answered_500_counts() -> None:
     bench = Bench(reschedule_after=10, lost_after=20)
     bench.pending("a")

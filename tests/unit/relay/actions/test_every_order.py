@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from st2actions_mistral.bridge.rejection import may_be_for_body
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
@@ -76,7 +77,7 @@ class Attempt:
     children: list[dict[str, Any]] = field(default_factory=list)
     vanished: str | None = None
     missed_since: float = 0
-    failures: int = 0
+    rejections: int = 0
 
     def child(self, number: int) -> dict[str, Any] | None:
         return self.children[number % len(self.children)] if self.children else None
@@ -246,8 +247,9 @@ class World(RuleBasedStateMachine):
                 assert looks.count(effect) <= (2 if effect is Look.CHILDREN else 1)
             seen = again
             effect = decide(seen, RULES)
-        failed = isinstance(effect, Wait) and effect.error is not None
-        attempt.failures = attempt.failures + 1 if failed else 0
+        failed = isinstance(effect, Wait) and isinstance(effect.error, RemoteError)
+        rejected = failed and may_be_for_body(effect.error)
+        attempt.rejections = attempt.rejections + 1 if rejected else 0
 
     def observe(self, attempt: Attempt, child: dict[str, Any] | None) -> Seen:
         action = attempt.shown()
@@ -264,7 +266,7 @@ class World(RuleBasedStateMachine):
             child=dict(child) if child else None,
             vanished=None if child else vanished,
             age=self.now - (attempt.missed_since if vanished else attempt.created),
-            retries_exhausted=attempt.failures >= 3,
+            retries_exhausted=attempt.rejections >= 3,
         )
 
     def carry_out(self, attempt: Attempt, seen: Seen, effect: Effect) -> Seen | None:
@@ -313,7 +315,6 @@ class World(RuleBasedStateMachine):
             self.create_child(attempt)
         if isinstance(error, (Answered, OutcomeUnknown)):
             return replace(seen, rejection=error, children=None)
-        attempt.failures += error is not None
         return None
 
     @rule(which=WHICH)

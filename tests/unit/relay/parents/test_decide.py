@@ -182,9 +182,9 @@ def test_parent_without_workflow_is_looked_at_again() -> None:
     assert decided(other, None) == Wait("it has no workflow yet")
 
 
-@pytest.mark.parametrize(("failures", "truncate"), [(0, False), (2, False), (3, True), (9, True)])
-def test_result_is_truncated_after_three_failures(failures: int, truncate: bool) -> None:
-    effect = decided(execution(), workflow("SUCCESS"), failures=failures)
+@pytest.mark.parametrize(("rejections", "truncate"), [(0, False), (2, False), (3, True), (9, True)])
+def test_result_is_truncated_after_three_rejections(rejections: int, truncate: bool) -> None:
+    effect = decided(execution(), workflow("SUCCESS"), rejections=rejections)
     assert effect == Finish(PARENT, "succeeded", truncate=truncate)
 
 

@@ -155,25 +155,25 @@ class World(RuleBasedStateMachine):
 
     # Relays
 
-    @rule(which=st.integers(0, 4), cheaply=st.booleans(), failures=st.integers(0, 4))
-    def relay_reconciles(self, which: int, cheaply: bool, failures: int) -> None:
+    @rule(which=st.integers(0, 4), cheaply=st.booleans(), rejections=st.integers(0, 4))
+    def relay_reconciles(self, which: int, cheaply: bool, rejections: int) -> None:
         """Observe what the decision asks for, until there is an effect to apply."""
         parent = self.parent(which)
-        seen: StateSeen | Seen = StateSeen(self.state) if cheaply else self.seen(parent, failures)
+        seen: StateSeen | Seen = StateSeen(self.state) if cheaply else self.seen(parent, rejections)
         looks: list[Look] = []
         while isinstance(effect := decide(seen, RULES), Look):
             assert effect not in looks, "it was observed already"
             looks.append(effect)
             if effect is Look.BOTH:
                 assert self.state not in UNFINISHED, "the state suffices"
-                seen = self.seen(parent, failures)
+                seen = self.seen(parent, rejections)
             else:
                 assert isinstance(seen, Seen)
                 assert self.owner != parent.id, "it was observed already"
                 seen = replace(seen, owner=self.owned_by().shown(), owner_observed=True)
         if isinstance(effect, Finish):
             self.check_finish(parent, effect)
-            assert effect.truncate == (failures >= 3)
+            assert effect.truncate == (rejections >= 3)
             self.end(parent, effect.status, {"output": "of the relay"})
         elif isinstance(effect, Cancel):
             assert self.state in UNFINISHED
@@ -197,7 +197,7 @@ class World(RuleBasedStateMachine):
         expected = (Refuse if self.scope == OTHER else Cancel) if wanted else Wait
         assert isinstance(effect, expected)
 
-    def seen(self, parent: Parent, failures: int = 0) -> Seen:
+    def seen(self, parent: Parent, rejections: int = 0) -> Seen:
         workflow = None
         if self.state is not None:
             context = {"parent": {"execution_id": self.owner}}
@@ -218,7 +218,7 @@ class World(RuleBasedStateMachine):
             parent.shown(),
             workflow,
             missing_for=self.now - since,
-            failures=failures,
+            rejections=rejections,
             scope=self.scope,
             was_seen=parent.workflow_was_seen,
         )
@@ -255,7 +255,7 @@ class World(RuleBasedStateMachine):
             self.runner_returns(which)
         for _ in range(3):
             for which in everyone:
-                self.relay_reconciles(which, cheaply=False, failures=0)
+                self.relay_reconciles(which, cheaply=False, rejections=0)
             self.now += 601
         owner = self.owned_by()
         if is_unwanted(owner.shown()) and self.scope != OTHER:
