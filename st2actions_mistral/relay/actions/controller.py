@@ -120,7 +120,7 @@ class ActionController:
         # Held while a large result is in memory.
         self._large_result = threading.RLock()
         self._lock = threading.Lock()
-        # The time at which the child of each action was first seen to be final.
+        # The time of the first event, or observation, that showed the child of an action as final.
         self._final_since: dict[str, float] = {}
 
     def add(self, action_execution_id: str) -> None:
@@ -137,6 +137,7 @@ class ActionController:
         elif execution["status"] in states.ST2_FINAL:
             if "result" in execution:
                 self._index.put_result(id_, execution)
+            self._mark_final(id_)
             self.add(id_)
 
     def on_streaming(self, streaming: bool) -> None:
@@ -172,8 +173,7 @@ class ActionController:
         seen = self._observer.observe(action_execution_id)
         exhausted = self._queue.failure(Key(action_execution_id)).rejections >= _RETRIES
         if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
-            with self._lock:
-                self._final_since.setdefault(action_execution_id, self._clock())
+            self._mark_final(action_execution_id)
         effect = self._settle(action_execution_id, replace(seen, retries_exhausted=exhausted))
         with self._lock:
             self._final_since.pop(action_execution_id, None)
@@ -232,6 +232,10 @@ class ActionController:
             self._cancel_duplicates(key.action_execution_id)
         else:
             self.reconcile(key.action_execution_id)
+
+    def _mark_final(self, id_: str) -> None:
+        with self._lock:
+            self._final_since.setdefault(id_, self._clock())
 
     def _carry_out(self, effect: Effect, seen: Seen, large_result: ExitStack) -> Seen | None:
         """Do what was decided.
