@@ -138,11 +138,6 @@ class Relay:
         self._stop.set()
         self._resync.set()
 
-    @property
-    def stopping(self) -> bool:
-        """True after :meth:`stop`."""
-        return self._stop.is_set()
-
     def _start_health_server(self) -> HealthServer | None:
         contacts = {"stackstorm": self._last_contact_of_st2, "mistral": self._mistral.last_contact}
         self._metrics.observe(self._actions.lag, contacts)
@@ -188,12 +183,14 @@ def run_until_signalled(relay: Relay) -> None:
             signal.pthread_kill(main_thread, signal.SIGTERM)
 
     threading.Thread(target=work, name="relay", daemon=True).start()
+    signalled = False
     while True:
         signal.sigwait(signals)
         if ended.is_set():
             break
-        if relay.stopping:
+        if signalled:
             os._exit(1)
+        signalled = True
         relay.stop()
     for error in failures:
         raise error

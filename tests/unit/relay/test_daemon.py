@@ -53,3 +53,38 @@ def test_relay_reports_its_state_to_systemd(tmp_path: Path, manager: socket.sock
         while (message := manager.recv(4096).decode()) != "STOPPING=1":
             assert message.startswith(("WATCHDOG=1", "READY=1"))
         assert process.wait(20) == 0
+
+
+ENDING_RELAY = """
+import sys
+from st2actions_mistral.relay.daemon import run_until_signalled
+
+class Relay:
+    def run(self):
+        print("cleaning up", flush=True)
+        sys.stdin.readline()
+
+    def stop(self):
+        print("stopping", flush=True)
+
+run_until_signalled(Relay())
+"""
+
+
+@pytest.mark.parametrize(("signals", "status"), [(0, 0), (1, 0), (2, 1)])
+def test_second_signal_ends_a_relay_at_once(signals: int, status: int) -> None:
+    """The first one does not, also if the relay was already ending by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING_RELAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "cleaning up\n"
+        for number in range(signals):
+            process.send_signal(signal.SIGTERM)
+            if number == 0:
+                assert process.stdout.readline() == "stopping\n"
+        if status == 0:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.wait(20) == status
