@@ -232,5 +232,6 @@ def _is_whole(action: Mapping[str, Any]) -> bool:
     except (KeyError, ValueError):
         whole = False
     if not whole:
+        # The client rejects a listing with a row without id.
         LOG.warning("Action execution %s is skipped: Mistral shows no name or time.", action["id"])
     return whole
