@@ -70,7 +70,7 @@ class EventStream:
     def events(self) -> Iterator[Event | None]:
         """Yield events as they happen; None first, once no later event can be missed.
 
-        The iterator ends when StackStorm ends the stream.
+        None again: an event could not be read. The iterator ends when StackStorm ends the stream.
 
         :raises OutcomeUnknown: the stream broke, or was silent for too long.
         """
@@ -81,9 +81,8 @@ class EventStream:
             return
         yield None
         for data in frames(itertools.chain([first], pieces), self._url, self._bounds):
-            event = _event(data)
-            if event is not None:
-                yield event
+            if data:
+                yield _event(data)
 
     def interrupt(self) -> None:
         """End :meth:`events`, also while another thread waits in it."""
@@ -180,16 +179,17 @@ def _decoded(data: bytes, url: str) -> str:
 
 
 def _event(data: str) -> Event | None:
-    """Return the event of a frame; None if it has no data or is not about an execution."""
-    if not data:
-        return None
+    """Return the event of a frame; None if it is not about an execution."""
     try:
         execution = json_values.decode(data)
     except ValueError:
         LOG.warning("An event of %d characters was ignored: it is not JSON.", len(data))
         return None
     if not isinstance(execution, dict):
+        LOG.warning("An event of %d characters was ignored: it is not an object.", len(data))
         return None
-    if not isinstance(execution.get("id"), str) or not isinstance(execution.get("status"), str):
-        return None
+    for key in ("id", "status"):
+        if not isinstance(execution.get(key), str):
+            LOG.warning("An event was ignored: its execution has no %s.", key)
+            return None
     return Event(execution)

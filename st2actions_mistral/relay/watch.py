@@ -89,7 +89,7 @@ class StreamSource:
                 reason = sentence(error.log_text())
             except Exception as error:
                 # Nothing would start this thread again.
-                LOG.exception("An event could not be handled.")
+                LOG.exception("The event stream failed.")
                 reason = f"{type(error).__name__} in the event stream."
             if self._closed.is_set():
                 return
@@ -124,13 +124,20 @@ class StreamSource:
                         self._set_streaming(True)
                         # From now on nothing is missed: find what was.
                         self._resync.set()
-                        continue
-                    for listener in self._listeners:
-                        listener.on_execution_event(event.execution)
+                    else:
+                        self._pass_on(event.execution)
             finally:
                 self._set_streaming(False)
                 with self._lock:
                     self._stream = None
+
+    def _pass_on(self, execution: Mapping[str, Any]) -> None:
+        for listener in self._listeners:
+            try:
+                listener.on_execution_event(execution)
+            except Exception:
+                LOG.exception("An event of StackStorm execution %s was ignored.", execution["id"])
+                self._resync.set()
 
     def _set_streaming(self, streaming: bool) -> None:
         for listener in self._listeners:

@@ -162,24 +162,30 @@ def test_large_event_takes_reasonable_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "noise",
+    "noise", [b"\n\n\n", b": a comment\n\n", b"retry: 1000\n\n", b"event: x\ndata:\n\n"]
+)
+def test_frames_without_data_are_no_events(noise: bytes) -> None:
+    assert read(b"\n", noise, frame(ONE)) == [None, Event(ONE)]
+
+
+@pytest.mark.parametrize(
+    ("malformed", "reason"),
     [
-        b"\n\n\n",
-        b": a comment\n\n",
-        b"retry: 1000\n\n",
-        b"event: x\ndata:\n\n",
-        b"event: x\ndata: hush {\n\n",
-        b"event: x\ndata: " + b"[" * 100_000 + b"\n\n",
-        frame(None),
-        frame([]),
-        frame({"id": "x"}),
-        frame({"id": 5, "status": "running"}),
-        frame({"id": "x", "status": None}),
+        (b"event: x\ndata: hush {\n\n", "6 characters was ignored: it is not JSON"),
+        (b"event: x\ndata: " + b"[" * 100_000 + b"\n\n", "it is not JSON"),
+        (frame(None), "it is not an object"),
+        (frame([]), "it is not an object"),
+        (frame({"id": "x"}), "its execution has no status"),
+        (frame({"id": 5, "status": "running"}), "its execution has no id"),
+        (frame({"id": "x", "status": None}), "its execution has no status"),
     ],
 )
-def test_other_events_are_ignored(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_event_that_cannot_be_read_is_none(
+    malformed: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
-    assert executions(read(b"\n", noise, frame(ONE))) == [ONE]
+    assert read(b"\n", malformed, frame(ONE)) == [None, None, Event(ONE)]
+    assert reason in caplog.text
     assert "hush" not in caplog.text
 
 
