@@ -309,14 +309,14 @@ def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effec
     if given_up:
         if not (seen.place and seen.place.settled):
             return Wait(given_up)
+        reason = f"It was never run: {given_up}."
         if seen.vanished:
             reason = f"StackStorm does not know its execution {seen.vanished} any more, and {given_up}."
-            return Close(action["id"], states.CANCELLED, reason)
-        closed = Close(action["id"], states.CANCELLED, f"It was never run: {given_up}.")
-        return _missing(seen) or closed
+        return _missing(seen) or Close(action["id"], states.CANCELLED, reason)
     if seen.vanished:
         if _is_over(seen.age, rules.lost_after):
-            return _lost(action, f"StackStorm does not know its execution {seen.vanished} any more.")
+            reason = f"StackStorm does not know its execution {seen.vanished} any more."
+            return _missing(seen) or _lost(action, reason)
         return Wait(f"its execution {seen.vanished} is missing", until=rules.lost_after or None)
     if _is_over(seen.age, rules.reschedule_after):
         return _missing(seen) or _reschedule(seen, action, rules)
@@ -327,14 +327,16 @@ def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effec
 
 
 def _missing(seen: Seen) -> Wait | Look | None:
-    """Check that the child is really missing.
+    """Check that the action has no child.
 
-    It may have been created since StackStorm was asked, or it is in another StackStorm.
+    One may have been created since StackStorm was asked, beside one that vanished, or in another
+    StackStorm.
     """
-    if seen.inputs is None:
-        return Look.INPUTS
-    if seen.inputs.elsewhere:
-        return Wait("it is for another StackStorm")
+    if not seen.vanished:
+        if seen.inputs is None:
+            return Look.INPUTS
+        if seen.inputs.elsewhere:
+            return Wait("it is for another StackStorm")
     return Look.CHILDREN if seen.children is None and not seen.rejection else None
 
 

@@ -298,6 +298,12 @@ def test_missing_child_is_looked_for_before_anything_follows(more: dict[str, Any
     assert decision(**more, inputs=Inputs()) == Wait("it is for another StackStorm")
 
 
+@pytest.mark.parametrize("more", [{"age": 600}, {"place": CANCELLED}])
+def test_second_child_is_looked_for_when_the_first_one_vanished(more: dict[str, Any]) -> None:
+    assert decision(**more, vanished="6b04", inputs=None, children=None) is Look.CHILDREN
+    assert isinstance(decision(**more, vanished="6b04", inputs=None), Close)
+
+
 def test_unreadable_inputs_do_not_keep_an_action_from_being_closed() -> None:
     unreadable = Inputs(error=InputError("input", "is not in Mistral any more."))
     assert isinstance(decision(place=CANCELLED, inputs=unreadable), Close)

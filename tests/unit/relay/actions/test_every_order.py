@@ -188,14 +188,14 @@ class World(RuleBasedStateMachine):
     def executor_dies(self, which: int) -> None:
         self.attempt(which).lost = True
 
-    @rule(which=WHICH, heard=HEARD, status=st.sampled_from([*FINALS, "canceling", "deleted"]))
+    @rule(which=WHICH, heard=HEARD, status=st.sampled_from([*FINALS, "canceling", *["deleted"] * 4]))
     def child_changes(self, which: int, heard: int, status: str) -> None:
         attempt = self.attempt(which)
         child = attempt.child(heard)
         if child is None:
             return
         if child["status"] in states.ST2_FINAL:
-            if status == "deleted" and len(attempt.children) == 1:
+            if status == "deleted" and attempt.vanished is None:
                 # The relay knew of it. Otherwise it could not tell it from one that never existed.
                 attempt.children.remove(child)
                 attempt.vanished, attempt.missed_since = child["id"], self.now
@@ -253,7 +253,7 @@ class World(RuleBasedStateMachine):
 
     def observe(self, attempt: Attempt, child: dict[str, Any] | None) -> Seen:
         action = attempt.shown()
-        vanished = None if attempt.children else attempt.vanished
+        vanished = None if child else attempt.vanished
         return Seen(
             action,
             base="st2.action",
@@ -264,7 +264,7 @@ class World(RuleBasedStateMachine):
                 [other.shown() for other in self.attempts],
             ),
             child=dict(child) if child else None,
-            vanished=None if child else vanished,
+            vanished=vanished,
             age=self.now - (attempt.missed_since if vanished else attempt.created),
             retries_exhausted=attempt.rejections >= 3,
         )
