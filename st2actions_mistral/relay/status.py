@@ -13,7 +13,7 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model.project import REMEDY, foreign
 from st2actions_mistral.relay.actions.controller import rules_of
-from st2actions_mistral.relay.actions.decide import Look, Wait, decide
+from st2actions_mistral.relay.actions.decide import Effect, Look, Wait, decide, decide_duplicates
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
@@ -79,18 +79,21 @@ def pending_actions(
         failure = failing.get(id_, {})
         error = failure.get("error")
         try:
-            if (other := foreign(action, scope)) is not None:
-                then, error = Wait(other.reason).summary, f"{other.reason}. {REMEDY}"
-            else:
-                seen = observer.observe(id_)
+            seen = observer.observe(id_)
+            effect = decide(seen, rules)
+            # A large result is not fetched: only the relay needs it.
+            while isinstance(effect, Look) and effect is not Look.RESULT:
+                seen = observer.look(seen, effect)
                 effect = decide(seen, rules)
-                # A large result is not fetched: only the relay needs it.
-                while isinstance(effect, Look) and effect is not Look.RESULT:
-                    seen = observer.look(seen, effect)
-                    effect = decide(seen, rules)
-                then = effect.summary
-                if id_ in children.duplicated:
-                    then += "; cancel all children but the first"
+            effects: list[Effect] = [effect]
+            if id_ in children.duplicated:
+                found = decide_duplicates(
+                    seen.action, seen.base, observer.find_children(action, id_), scope
+                )
+                effects += found if isinstance(found, tuple) else ()
+            then = "; ".join(effect.summary for effect in effects)
+            if isinstance(effect, Wait) and effect.foreign is not None:
+                error = f"{effect.reason}. {REMEDY}"
         except St2MistralError as failed:
             then, error = "it cannot be observed", str(failed)
         return Pending(

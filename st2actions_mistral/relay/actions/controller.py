@@ -174,7 +174,9 @@ class ActionController:
         exhausted = self._queue.failure(Key(action_execution_id)).rejections >= _RETRIES
         if seen.child is not None and seen.child["status"] in states.ST2_FINAL:
             self._mark_final(action_execution_id)
-        effect = self._settle(action_execution_id, replace(seen, retries_exhausted=exhausted))
+        effect = self._settle(
+            action_execution_id, replace(seen, retries_exhausted=exhausted), self._rules
+        )
         with self._lock:
             self._final_since.pop(action_execution_id, None)
         return effect
@@ -192,21 +194,20 @@ class ActionController:
         seen = self._observer.observe(action_execution_id)
         if seen.action is not None:
             seen = self._observer.look(seen, Look.CHILDREN)
-        if force or seen.child is not None or seen.age >= self._rules.reschedule_after:
-            seen = replace(seen, age=math.inf)
-        effect = self._settle(action_execution_id, seen)
+        after = -math.inf if force else self._rules.reschedule_after
+        effect = self._settle(action_execution_id, seen, replace(self._rules, repair_after=after))
         if seen.children is not None and seen.children > 1:
             # No worker does it later.
             self._cancel_duplicates(action_execution_id)
         return effect
 
-    def _settle(self, id_: str, seen: Seen) -> Effect:
+    def _settle(self, id_: str, seen: Seen, rules: Rules) -> Effect:
         """Decide, and observe more, until something is done."""
         with ExitStack() as large_result:
-            effect = decide(seen, self._rules)
+            effect = decide(seen, rules)
             while (again := self._carry_out(effect, seen, large_result)) is not None:
                 seen = again
-                effect = decide(seen, self._rules)
+                effect = decide(seen, rules)
         if seen.children is not None and seen.children > 1:
             self._queue.add(Key(id_, duplicates=True))
         refused = isinstance(effect, Wait) and effect.foreign is not None
@@ -331,10 +332,12 @@ class ActionController:
 
     def _cancel_duplicates(self, id_: str) -> None:
         action = self._mistral.find_action(id_)
+        base = self._observer.base(action["name"]) if action else None
         scope = self._observer.scope()
-        effect = decide_duplicates(action, None, scope)
+        effect = decide_duplicates(action, base, None, scope)
         if effect is Look.CHILDREN:
-            effect = decide_duplicates(action, self._observer.find_children(action, id_), scope)
+            children = self._observer.find_children(action, id_)
+            effect = decide_duplicates(action, base, children, scope)
         if isinstance(effect, Wait):
             if effect.foreign is not None:
                 self._projects.report(effect.foreign, f"action execution {id_}")

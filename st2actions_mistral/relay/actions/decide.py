@@ -7,6 +7,7 @@ but for :class:`Look`: then it observes more, and asks again.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -38,6 +39,12 @@ class Rules:
     lost_after: float = 0
     """Seconds; 0: never."""
     cancel_orphans: bool = False
+    repair_after: float = math.inf
+    """Age in seconds from which both limits count as over, because an operator asks for a repair."""
+
+    def is_over(self, limit: float, age: float) -> bool:
+        """Tell whether an action of this age has waited for one of the limits."""
+        return limit > 0 and age >= min(limit, self.repair_after)
 
 
 @dataclass(frozen=True)
@@ -250,8 +257,7 @@ def decide(seen: Seen, rules: Rules) -> Effect:
             return Wait("Mistral does not know its action")
         return _orphan(child, "its action is deleted", rules)
     if seen.base != ACTION_NAME:
-        # Anybody who may create executions may write any action id into their context.
-        return Wait(f"the action is a {action['name']}, not a {ACTION_NAME}")
+        return _other_kind(action)
     if (other := foreign(action, seen.scope)) is not None:
         return Wait(other.reason, foreign=other)
     if action["state"] in states.MISTRAL_FINAL:
@@ -265,16 +271,20 @@ def decide(seen: Seen, rules: Rules) -> Effect:
 
 def decide_duplicates(
     action: Mapping[str, Any] | None,
+    base: str | None,
     children: Sequence[Mapping[str, Any]] | None,
     scope: Scope | None,
 ) -> tuple[Cancel, ...] | Wait | Look:
     """Decide what to do about the child executions of one action, of which only the first counts.
 
+    :param base: see :attr:`Seen.base`.
     :param children: all of them, the first one first; None if they were not listed yet.
     """
     if action is None and scope is not None:
         # Mistral hides the actions of other projects: a missing one need not be deleted.
         return Wait("Mistral does not know its action, which may belong to another project")
+    if action is not None and base != ACTION_NAME:
+        return _other_kind(action)
     if action is not None and (other := foreign(action, scope)) is not None:
         return Wait(other.reason, foreign=other)
     if children is None:
@@ -284,6 +294,11 @@ def decide_duplicates(
         for child in children[1:]
         if child["status"] not in states.ST2_ENDING
     )
+
+
+def _other_kind(action: Mapping[str, Any]) -> Wait:
+    # Anybody who may create executions may write any action id into their context.
+    return Wait(f"the action is a {action['name']}, not a {ACTION_NAME}")
 
 
 def _with_child(
@@ -314,13 +329,13 @@ def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effec
             reason = f"StackStorm does not know its execution {seen.vanished} any more, and {given_up}."
         return _missing(seen) or Close(action["id"], states.CANCELLED, reason)
     if seen.vanished:
-        if _is_over(seen.age, rules.lost_after):
+        if rules.is_over(rules.lost_after, seen.age):
             reason = f"StackStorm does not know its execution {seen.vanished} any more."
             return _missing(seen) or _lost(action, reason)
         return Wait(f"its execution {seen.vanished} is missing", until=rules.lost_after or None)
-    if _is_over(seen.age, rules.reschedule_after):
+    if rules.is_over(rules.reschedule_after, seen.age):
         return _missing(seen) or _reschedule(seen, action, rules)
-    if _is_over(seen.age, rules.lost_after):
+    if rules.is_over(rules.lost_after, seen.age):
         return _missing(seen) or _lost(action, "It was lost before it reached StackStorm.")
     limits = [limit for limit in (rules.reschedule_after, rules.lost_after) if limit > 0]
     return Wait("it has no execution yet", until=min(limits, default=None))
@@ -352,7 +367,7 @@ def _reschedule(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
         if isinstance(error, OutcomeUnknown) and seen.children is None:
             # StackStorm may have created it all the same.
             return Look.CHILDREN
-    if not _is_over(seen.age, rules.lost_after):
+    if not rules.is_over(rules.lost_after, seen.age):
         return Wait(error.log_text(), error=error, until=rules.lost_after or None)
     return _lost(action, f"It was lost before it reached StackStorm, and cannot be sent: {error}")
 
@@ -376,7 +391,3 @@ def _orphan(child: Mapping[str, Any] | None, reason: str, rules: Rules) -> Cance
 
 def _lost(action: Mapping[str, Any], reason: str) -> Close:
     return Close(action["id"], states.ERROR, reason)
-
-
-def _is_over(age: float, limit: float) -> bool:
-    return 0 < limit <= age

@@ -16,7 +16,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import foreign
-from st2actions_mistral.relay.actions.decide import Rules
+from st2actions_mistral.relay.actions.decide import Place, Rules
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 from st2actions_mistral.relay.foreign import ForeignProjects
@@ -147,7 +147,7 @@ class ActionResync:
         return {action["id"]: action for action in running if action["name"] in ours}
 
     def given_up(self, pending: Collection[Mapping[str, Any]]) -> set[str]:
-        """Return the actions that Mistral seems to have given up. The observer looks closer."""
+        """Return the actions that Mistral has given up, or seems to: the observer looks closer."""
         unfinished = list(with_heartbeat(self._mistral.unfinished_tasks(), self._heartbeat))
         self._observer.learn_tasks(unfinished)
         at_work = {task["id"]: task for task in unfinished}
@@ -167,11 +167,12 @@ class ActionResync:
         found: set[str] = set()
         for id_, actions in of_task.items():
             task = at_work.get(id_)
-            if task is None or workflow_of[id_] in cancelled:
-                found.update(action["id"] for action in actions)
-            elif len(actions) > 1 and not has_items(task):
-                newest = max(str(action["created_at"]) for action in actions)
-                found.update(a["id"] for a in actions if str(a["created_at"]) < newest)
+            state = states.CANCELLED if workflow_of.get(id_) in cancelled else states.RUNNING
+            # Each item would be compared with all others.
+            attempts = () if task is None or has_items(task) else actions
+            for action in actions:
+                if task is None or Place.of(action, task, state, attempts).given_up:
+                    found.add(action["id"])
         return found
 
     def children(self, wanted: Mapping[str, Mapping[str, Any]], *, others: bool = False) -> Children:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -426,25 +427,52 @@ def test_action_of_another_kind_and_project_is_not_reported() -> None:
 # -- duplicates ----------------------------------------------------------------------------------
 
 
+BASE = "st2.action"
+
+
 def test_duplicates_that_are_not_final_are_cancelled() -> None:
-    assert decide_duplicates(ACTION, None, None) is Look.CHILDREN
+    assert decide_duplicates(ACTION, BASE, None, None) is Look.CHILDREN
     statuses = ["running", "succeeded", "running", "canceling"]
     children = [child(status, id=str(number)) for number, status in enumerate(statuses)]
-    effects = decide_duplicates(ACTION, children, None)
+    effects = decide_duplicates(ACTION, BASE, children, None)
     assert isinstance(effects, tuple)
     assert [effect.execution_id for effect in effects] == ["2"]
-    assert decide_duplicates(None, children, None) == effects
-    assert decide_duplicates(ACTION, children[:1], None) == ()
-    assert decide_duplicates(ACTION, [], None) == ()
+    assert decide_duplicates(None, None, children, None) == effects
+    assert decide_duplicates(ACTION, BASE, children[:1], None) == ()
+    assert decide_duplicates(ACTION, BASE, [], None) == ()
 
 
 def test_duplicates_of_an_action_of_another_project_are_not_even_listed() -> None:
-    effect = decide_duplicates({**ACTION, "project_id": "other"}, None, OWN)
+    effect = decide_duplicates({**ACTION, "project_id": "other"}, BASE, None, OWN)
     assert isinstance(effect, Wait)
     assert effect.foreign == OTHER
 
 
 def test_duplicates_of_a_missing_action_are_cancelled_only_without_authentication() -> None:
     """Mistral hides the actions of other projects."""
-    assert decide_duplicates(None, None, None) is Look.CHILDREN
-    assert isinstance(decide_duplicates(None, None, OWN), Wait)
+    assert decide_duplicates(None, None, None, None) is Look.CHILDREN
+    assert isinstance(decide_duplicates(None, None, None, OWN), Wait)
+
+
+def test_executions_that_name_an_action_of_another_kind_are_no_duplicates() -> None:
+    """Anybody who may create executions may write any action id into their context."""
+    other = {**ACTION, "name": "std.async_noop"}
+    children = [child("running", id=str(number)) for number in range(2)]
+    for found in (None, children):
+        assert isinstance(decide_duplicates(other, "std.async_noop", found, None), Wait)
+
+
+# -- repair --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "kind"), [(119, Wait), (120, Close)])
+def test_repair_does_not_wait_for_lost_after(age: float, kind: type) -> None:
+    rules = replace(RULES, repair_after=RULES.reschedule_after)
+    rejection = Answered("POST", POST, 400, "no")
+    assert isinstance(decision(age=age, rejection=rejection, rules=rules), kind)
+
+
+def test_forced_repair_waits_for_nothing() -> None:
+    rules = replace(RULES, repair_after=-math.inf)
+    # The clocks of two hosts differ.
+    assert isinstance(decision(age=-1, rules=rules), Schedule)

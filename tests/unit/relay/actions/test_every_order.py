@@ -320,8 +320,8 @@ class World(RuleBasedStateMachine):
     @rule(which=WHICH)
     def relay_cancels_duplicates(self, which: int) -> None:
         attempt = self.attempt(which)
-        assert decide_duplicates(attempt.shown(), None, None) is Look.CHILDREN
-        effects = decide_duplicates(attempt.shown(), attempt.children, None)
+        assert decide_duplicates(attempt.shown(), "st2.action", None, None) is Look.CHILDREN
+        effects = decide_duplicates(attempt.shown(), "st2.action", attempt.children, None)
         assert isinstance(effects, tuple)
         for effect in effects:
             [child] = [c for c in attempt.children[1:] if c["id"] == effect.execution_id]

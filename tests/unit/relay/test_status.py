@@ -1,0 +1,62 @@
+"""Test what ``status`` says about pending actions: what the relay would decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from support.relay import SETTINGS, TASK_WORKFLOW, Systems, action, child_of, task
+
+from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.project import Scope
+from st2actions_mistral.relay.status import Pending, pending_actions
+
+
+def parse(inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest:
+    return ExecutionRequest("core.noop", {}, ids)
+
+
+def systems() -> Systems:
+    """Return both systems, with one pending action that is an hour old."""
+    found = Systems(workflows=[{"id": TASK_WORKFLOW, "state": "RUNNING"}])
+    found.mistral.add_action(action())
+    found.mistral.add_task(task())
+    found.mistral.time = datetime(2026, 11, 23, 5, 16, 7, tzinfo=timezone.utc)
+    return found
+
+
+def shown(found: Systems, **failing: Any) -> Pending:
+    [row] = pending_actions(
+        found.st2,  # type: ignore[arg-type]
+        found.mistral,  # type: ignore[arg-type]
+        replace(SETTINGS, reschedule_after=120),
+        failing,
+        parse_request=parse,
+    )
+    return row
+
+
+def test_lost_action_is_shown_with_its_last_failure() -> None:
+    row = shown(systems(), a={"error": "no", "times": 2})
+    assert (row.next, row.error, row.failures) == ("reschedule it: it has no execution", "no", 2)
+    assert (row.age, row.execution_id) == (3600, None)
+
+
+def test_duplicates_that_would_be_cancelled_are_named() -> None:
+    found = systems()
+    found.st2.add(*(child_of("a", id_=id_) for id_ in ("first", "second")))
+    row = shown(found)
+    assert row.execution_id == "first"
+    assert row.next == ("nothing: it is running; cancel second: its action execution has first already")
+
+
+def test_action_of_another_project_is_shown_with_the_remedy() -> None:
+    found = systems()
+    found.mistral.token = Scope("own")
+    row = shown(found)
+    assert row.foreign
+    assert row.next.startswith("nothing: it belongs to an unknown project")
+    assert "one relay per project" in str(row.error)
