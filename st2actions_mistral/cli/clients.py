@@ -96,7 +96,8 @@ def require_credential(settings: St2Settings) -> None:
     if not _has_credential(settings):
         raise ConfigError(
             "There is no credential for StackStorm: set [st2] api_key, as 'st2 apikey create -k' prints"
-            " it. (Is this the right --config-file?)"
+            " it (with RBAC, the user who creates it needs the role admin, or a role with"
+            " api_key_create). Is this the right --config-file?"
         )
 
 

@@ -26,6 +26,6 @@ def page_limit(error: Answered) -> int | None:
     return int(found[1]) if found else None
 
 
-def names(error: Answered, parameter: str) -> bool:
-    """Return True if the message is about this parameter of an action."""
-    return parameter in error.message
+def rejects_context(error: Answered) -> bool:
+    """Return True if StackStorm rejects the header ``st2-context``."""
+    return "st2-context" in error.message

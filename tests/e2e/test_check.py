@@ -13,6 +13,8 @@ from support.breaking_servers import BreakingServer, Exchange, answer, forward, 
 from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
+from st2_mistral_sandbox.stackstorm import StackStorm
+
 COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "check"]
 
 Check = Callable[..., dict[str, tuple[str, str]]]
@@ -74,6 +76,25 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
     assert found["StackStorm"][1] == "authenticated as st2admin"
 
 
+def test_without_a_probe_no_execution_is_created(check: Check, checked: Bench) -> None:
+    before = len(checked.stackstorm.executions.all())
+    assert check(status=0)["permissions"] == ("ok", "may list executions and run core.noop")
+    assert len(checked.stackstorm.executions.all()) == before
+
+
+def test_a_probe_that_ran_in_another_stackstorm_fails(check: Check) -> None:
+    with StackStorm() as other:
+        found = check(
+            "--probe",
+            st2=f"api_url = {other.base_url}/api/v1\nstream_url = {other.stream_url}\n"
+            f"api_key = {other.create_api_key()}",
+        )
+    assert found["StackStorm"][0] == "ok"
+    failed, message = found["probe"]
+    assert failed == "failed"
+    assert "is not in the StackStorm of this configuration" in message
+
+
 def test_findings_are_printed_as_a_table(checked: Bench) -> None:
     config = checked.sandbox.folder / "relay.conf"
     done = subprocess.run(
@@ -118,7 +139,7 @@ def test_missing_permissions_are_named(check: Check) -> None:
     no = answer(403, {"faultstring": "User lacks action_execute"})
     with BreakingServer(answer(200, {"username": "reader"}), no) as server:
         found = check(st2=f"api_url = {server.url}")
-    assert "Give it a role with action_execute" in found["permissions"][1]
+    assert "a role with action_view and action_execute" in found["permissions"][1]
     assert "may not list executions" in found["permissions"][1]
 
 
@@ -137,7 +158,7 @@ def test_missing_permission_to_list_executions_is_named(check: Check, checked: B
         )
     failed, message = found["permissions"]
     assert failed == "failed"
-    assert "a role with the permission execution_list" in message
+    assert "a role with execution_list" in message
     assert "action_execute" not in message
     assert found["event stream"][0] == "ok"
 
@@ -176,6 +197,15 @@ def test_an_unreachable_event_stream_fails(check: Check) -> None:
         found = check(st2=f"stream_url = {unreachable}/v1/stream")
     assert found["StackStorm"][0] == "ok"
     assert "no connection" in found["event stream"][1]
+
+
+def test_missing_permission_to_read_the_event_stream_is_named(check: Check, checked: Bench) -> None:
+    no = answer(403, {"faultstring": 'User "reader" doesn\'t have required permission "stream_view"'})
+    with BreakingServer(no) as server:
+        found = check(st2=f"stream_url = {server.url}/stream")
+    failed, message = found["event stream"]
+    assert failed == "failed"
+    assert "a role with stream_view" in message
 
 
 def test_an_empty_event_stream_fails(check: Check) -> None:

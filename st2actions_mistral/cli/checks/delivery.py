@@ -55,8 +55,11 @@ def undelivered_results(st2: St2Client, mistral: MistralClient, site: str) -> st
     return f"{len(pending)} actions pending, no undelivered results"
 
 
-def probe(mistral: MistralClient) -> str:
-    """Run core.noop in StackStorm as an action of Mistral, and wait for its result."""
+def probe(st2: St2Client, mistral: MistralClient, site: str) -> str:
+    """Run core.noop in StackStorm as an action of Mistral, and wait for its result.
+
+    :param st2: must be the StackStorm that has the execution.
+    """
     begun = time.monotonic()
     action = mistral.run_action(ACTION_NAME, {"ref": "core.noop"})
     while action["state"] == states.RUNNING:
@@ -72,7 +75,14 @@ def probe(mistral: MistralClient) -> str:
             f"Action execution {action['id']} (core.noop) is {action['state']}:"
             f" {action.get('output')!s:.500}"
         )
-    return f"core.noop completed in {time.monotonic() - begun:.1f} s"
+    seconds = time.monotonic() - begun
+    if not st2.find_children(action["id"], site):
+        raise CheckFailed(
+            f"Action execution {action['id']} (core.noop) is SUCCESS, but its execution is not in the"
+            " StackStorm of this configuration. Mistral's executors use another one, or another site:"
+            " set [st2] api_url and [st2] site to the same values in mistral.conf on all hosts."
+        )
+    return f"core.noop completed in {seconds:.1f} s"
 
 
 def _with_final_execution(st2: St2Client, pending: dict[str, Any], site: str) -> set[str]:

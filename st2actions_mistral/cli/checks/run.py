@@ -58,4 +58,5 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         ):
             yield find(check, look) if both else skip(check, "both systems")
         if probe:
-            yield find("probe", partial(delivery.probe, mistral_client))
+            run = partial(delivery.probe, st2, mistral_client, site)
+            yield find("probe", run) if both else skip("probe", "both systems")

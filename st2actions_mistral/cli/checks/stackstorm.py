@@ -21,13 +21,14 @@ def permissions(st2: St2Client, site: str) -> str:
     missing = []
     if not _may_list(st2, site):
         missing.append(
-            "The user may not list executions, so that the relay finds no result. Give it a role with"
-            " the permission execution_list, which is for no resource in particular."
+            "The user may not list executions, so that the relay finds no result. Use the key of an"
+            " admin, or give the user a role with execution_list and stream_view (permissions for no"
+            " resource in particular)."
         )
     if not st2.may_run("core.noop"):
         missing.append(
-            "The user may not run core.noop. Give it a role with action_execute for the actions that"
-            " workflows use."
+            "The user may not run core.noop. Use the key of an admin, or give the user a role with"
+            " action_view and action_execute on the packs whose actions workflows use."
         )
     if missing:
         raise CheckFailed(" ".join(missing))
@@ -41,12 +42,21 @@ def permissions(st2: St2Client, site: str) -> str:
 
 def event_stream(settings: St2Settings) -> str:
     """Check that the event stream opens and stays open."""
-    with EventStream(settings) as stream:
-        if next(stream.events(), "ended") is not None:
-            raise CheckFailed(
-                f"{settings.stream()} ends at once: is st2stream running? If it is elsewhere, set [st2]"
-                " stream_url."
-            )
+    try:
+        with EventStream(settings) as stream:
+            ended = next(stream.events(), "ended") is not None
+    except Answered as error:
+        if error.status != 403:
+            raise
+        raise CheckFailed(
+            "The user may not read the event stream, so that results arrive late. Use the key of an"
+            " admin, or give the user a role with stream_view."
+        ) from error
+    if ended:
+        raise CheckFailed(
+            f"{settings.stream()} ends at once: is st2stream running? If it is elsewhere, set [st2]"
+            " stream_url."
+        )
     return settings.stream()
 
 

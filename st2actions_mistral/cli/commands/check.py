@@ -17,8 +17,9 @@ event stream), Mistral (actions, project of the relay's token), size limit,
 clocks, and results that no relay delivers.
 
 Run it in Mistral's virtualenv, on the hosts of the executors and of the
-relay. It changes nothing, except that --probe runs core.noop in StackStorm
-as an action of Mistral, and waits for its result.
+relay. It changes nothing and runs nothing in StackStorm, except that --probe
+runs core.noop as an action of Mistral, waits for its result, and checks that
+the execution is in the StackStorm of this configuration.
 
   st2-mistral check --config-file /etc/mistral/mistral.conf --probe
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from st2actions_mistral.client.st2_messages import judge, names, page_limit
+from st2actions_mistral.client.st2_messages import judge, page_limit, rejects_context
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 
 TOO_LARGE = "Failed to store: document too large"
@@ -40,7 +40,7 @@ def test_page_limit_reads_the_allowed_page_size(message: str, limit: int | None)
     assert page_limit(Answered("GET", URL, 403, message)) == limit
 
 
-def test_names_searches_the_message_for_the_parameter() -> None:
-    error = Answered("POST", URL, 400, "Additional properties ('check' was unexpected)")
-    assert names(error, "check")
-    assert not names(error, "other")
+def test_rejects_context_reads_the_message_about_the_header() -> None:
+    message = "Unable to convert st2-context from the headers into JSON (was <class 'str'>)."
+    assert rejects_context(Answered("POST", URL, 400, message))
+    assert not rejects_context(Answered("POST", URL, 400, 'Action "core.noop" cannot be found.'))
