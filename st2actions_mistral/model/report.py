@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,20 +12,13 @@ from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.links import WorkflowRef
 from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.model.result import parent_result, truncate
+from st2actions_mistral.model.tracebacks import without_tracebacks
 
 # Bytes of JSON. StackStorm's documents may have 16 MB and hold a result once. A listing with results
 # should not take too long.
 _LARGEST_TASK: Final = 16 * 1024
 _ALL_TASKS: Final = 1024 * 1024
 _LARGEST_OUTPUT: Final = 4 * 1024 * 1024
-
-# After the reason of a failure Mistral puts the traceback of its own code. The reasons of other failed
-# tasks may follow.
-_TRACEBACK: Final = re.compile(
-    r":?\nTraceback \(most recent call last\):\n.*?"
-    r"(?=\n+  [^\n]* \[task_ex_id=|\n+    \[(?:action|wf)_ex_id=|\Z)",
-    re.DOTALL,
-)
 
 MAX_TASKS: Final = 1000
 """Later tasks are only counted."""
@@ -51,7 +43,8 @@ class Task:
             ``workflow_execution_ids`` of its sub-workflows; with ``state_info`` in ERROR.
         """
         several = has_items(self.shown)
-        result = decoded(self.shown.get("result"))
+        # Before anything is truncated: a part of a traceback could not be recognized.
+        result = without_tracebacks(decoded(self.shown.get("result")))
         if result == [] and not several and self.shown.get("state") != states.SUCCESS:
             # Mistral shows an empty list if no action is final, after a timeout for example.
             result = None
@@ -63,7 +56,7 @@ class Task:
         entry |= _named("execution_id", self._children(result, several), several)
         entry |= _named("workflow_execution_id", list(self.started), several)
         if self.shown.get("state") == states.ERROR and self.shown.get("state_info"):
-            entry["state_info"] = truncate(_reason(self.shown["state_info"]))
+            entry["state_info"] = truncate(without_tracebacks(self.shown["state_info"]))
         return entry
 
     def _children(self, result: Any, several: bool) -> list[str]:
@@ -152,17 +145,14 @@ def workflow_report(
     omitted += len(tasks) - len(entries)
     if omitted:
         truncated.append(f"{omitted} tasks")
-    info = workflow.get("state_info")
-    output = decoded(workflow.get("output"))
-    # The default output that Mistral gives a failed workflow.
-    if info and isinstance(output, Mapping) and output.get("result") == info:
-        output = {**output, "result": _reason(info)}
+    info = without_tracebacks(workflow.get("state_info"))
+    output = without_tracebacks(decoded(workflow.get("output")))
     if _size(output) > _LARGEST_OUTPUT:
         truncated.append(f"the output above {_LARGEST_OUTPUT // 2**20} MiB")
         output = _truncate(output, _LARGEST_OUTPUT)
     extra: dict[str, Any] = {}
     if info:
-        extra["state_info"] = truncate(_reason(info))
+        extra["state_info"] = truncate(info)
     if truncated:
         extra["truncated"] = {
             "message": f"Omitted: {', '.join(truncated)}."
@@ -178,11 +168,6 @@ def lost_report(ref: WorkflowRef, reason: str) -> dict[str, Any]:
 
 def _ids(ref: WorkflowRef) -> MistralIds:
     return MistralIds(ref.site, workflow_execution_id=ref.execution_id, workflow_name=ref.workflow_name)
-
-
-def _reason(info: Any) -> Any:
-    """Return Mistral's reason for a failure without tracebacks."""
-    return _TRACEBACK.sub("", info) if isinstance(info, str) else info
 
 
 def _followed(task: Mapping[str, Any]) -> list[str]:

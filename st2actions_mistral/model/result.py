@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from st2actions_mistral.model import json_values
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.tracebacks import without_tracebacks
 
 # Bytes that are kept of one value when a result is truncated: enough to recognize it, and small against
 # any sensible limit.
@@ -97,13 +98,13 @@ def parent_result(
     :param extra: further keys of ``mistral``.
     :param tasks: see ``model.report``.
     :return: ``{"output", "state", "mistral": {"workflow_execution_id", "workflow_name", …}}``, and
-        ``tasks`` where they are given. Values that StackStorm or JSON does not have are replaced.
-        ``mistral`` then has the key ``replaced``.
+        ``tasks`` where they are given. It has no tracebacks of Mistral. Values that StackStorm or JSON
+        does not have are replaced. ``mistral`` then has the key ``replaced``.
     """
     whole = {"output": output, "state": state, "mistral": {**ids.as_dict(), **(extra or {})}}
     if tasks is not None:
         whole["tasks"] = [dict(task) for task in tasks]
-    report, replaced = json_values.sanitize(whole, integer_bits=_ST2_INTEGER_BITS)
+    report, replaced = json_values.sanitize(without_tracebacks(whole), integer_bits=_ST2_INTEGER_BITS)
     assert isinstance(report, dict)
     if replaced:
         report["mistral"]["replaced"] = replaced

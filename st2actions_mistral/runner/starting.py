@@ -23,6 +23,7 @@ from st2actions_mistral.errors import (
 )
 from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.mistral_fields import decoded, has_items
+from st2actions_mistral.model.tracebacks import without_tracebacks
 from st2actions_mistral.runner import checks, rerun
 from st2actions_mistral.runner.environment import environment, is_from_us
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
@@ -59,7 +60,7 @@ def failure(error: St2MistralError, execution_id: str) -> dict[str, Any]:
     :return: as ``errors.as_result`` makes it. If the outcome of the start is unknown, ``mistral.start``
         is ``"unknown"``, and the relay cancels a workflow that may have started.
     """
-    result = as_result(error)
+    result: dict[str, Any] = without_tracebacks(as_result(error))
     if isinstance(error, StartUnknown):
         ids = {"workflow_execution_id": workflow_execution_id(execution_id), "start": "unknown"}
         result["mistral"] = ids

@@ -337,3 +337,13 @@ def test_repr_and_log_show_no_result_and_no_credential(
     assert repr(callback) == "<st2.callback 'SUCCESS'>"
     assert "st2.callback" in caplog.text
     assert "hush" not in repr(callback) + str(callback) + caplog.text + repr(result)
+
+
+def test_reported_result_has_no_traceback_of_mistral(
+    st2: StackStorm, parent: str, make_context: MakeContext
+) -> None:
+    frame = '  File "/x/mistral/engine/tasks.py", line 1, in run'
+    traceback = f"Traceback (most recent call last):\n{frame}\n    run()\nKeyError: 'x'\n"
+    failed = {"result": f"no such key:\n{traceback}"}
+    assert callback_for(parent, "ERROR", [failed]).run(make_context()).is_success()
+    assert st2.executions.get(parent)["result"]["output"] == [{"result": "no such key"}]

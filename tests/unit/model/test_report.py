@@ -256,21 +256,17 @@ def test_state_info_has_no_traceback() -> None:
     assert report["output"] == {"result": REASON}
 
 
-def test_state_info_keeps_the_reason_of_each_task() -> None:
-    info = (
-        "Failure caused by error in tasks: a, b\n\n"
-        f"  a [task_ex_id=1] -> {REASON}:\n{TRACEBACK}\n"
-        f"    [wf_ex_id=2, idx=0]: {REASON}:\n{TRACEBACK}\n"
-        "  b [task_ex_id=3] -> another reason\n"
-    )
-    report = workflow_report(workflow(state="ERROR", state_info=info), [], REF)
-    found = report["mistral"]["state_info"]
-    assert "Traceback" not in found
-    assert found.count(REASON) == 2
-    assert "b [task_ex_id=3] -> another reason" in found
+def test_results_and_outputs_have_no_traceback() -> None:
+    info = f"{REASON}:\n{TRACEBACK}"
+    called = task({"result": info}, state="ERROR", state_info=info)
+    items = task([{"result": info}], runtime_context={"with_items": {"count": 1}})
+    shown = workflow(output=json.dumps({"published": {"result": info}, "other": 1}))
+    report = workflow_report(shown, [Task(called), Task(items)], REF)
+    assert [entry["result"] for entry in report["tasks"]] == [{"result": REASON}, [{"result": REASON}]]
+    assert report["output"] == {"published": {"result": REASON}, "other": 1}
 
 
-def test_output_of_the_author_keeps_its_text() -> None:
-    output = {"result": f"mine:\n{TRACEBACK}", "other": 1}
-    shown = workflow(state="ERROR", state_info=REASON, output=json.dumps(output))
-    assert workflow_report(shown, [], REF)["output"] == output
+def test_a_long_traceback_is_removed_before_the_result_is_truncated() -> None:
+    frames = TRACEBACK.replace("    task.run(first_run)\n", "    task.run(first_run)\n" * 2000)
+    report = workflow_report(workflow(), [Task(task({"result": f"{REASON}:\n{frames}"}))], REF)
+    assert report["tasks"][0]["result"] == {"result": REASON}

@@ -1,0 +1,69 @@
+"""Small workflows of old packs, run as StackStorm actions. Their files are in tests/data/cases."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from support.mistral_bench import Bench
+from support.waiting import eventually
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+
+
+def register(bench: Bench, name: str, *, text: str | None = None, **parameters: Any) -> str:
+    """Register a case as the action ``examples.NAME``, and return this name.
+
+    :param text: the workbook; by default the one of the case.
+    """
+    packs = bench.sandbox.packs
+    assert packs is not None
+    workbook = packs / "examples" / "actions" / "workflows" / f"{name}.yaml"
+    workbook.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        shutil.copy(CASES / workbook.name, workbook)
+    else:
+        workbook.write_text(text)
+    bench.stackstorm.register_action(
+        {
+            "pack": "examples",
+            "name": name,
+            "runner_type": "mistral-v2",
+            "entry_point": f"workflows/{name}.yaml",
+            "enabled": True,
+            "parameters": parameters,
+        }
+    )
+    return f"examples.{name}"
+
+
+def run(bench: Bench, ref: str, **parameters: Any) -> dict[str, Any]:
+    """Run an action until it has finished, and return its execution."""
+    id_ = bench.st2.create_execution(ref, parameters)["id"]
+
+    def ended() -> dict[str, Any] | None:
+        found = bench.st2.get_execution(id_)
+        return found if found and found["status"] in ("succeeded", "failed") else None
+
+    execution: dict[str, Any] = eventually(ended, f"{ref} ends")
+    return execution
+
+
+def test_no_traceback_of_a_sub_workflow_reaches_stackstorm(bench: Bench) -> None:
+    main = {"workflow": {"type": "string", "default": "examples.subtrace.main", "immutable": True}}
+    done = run(bench, register(bench, "subtrace", **main))
+    assert done["status"] == "failed"
+    said = json.dumps(done["result"])
+    assert "Traceback" not in said
+    assert "site-packages" not in said
+    one, many = done["result"]["tasks"]
+    reason = (
+        "Failed to handle action completion [error=Can not evaluate YAQL expression [expression=$.nope,"
+        " error='nope'], wf=examples.subtrace.inner, task=a, action=std.noop]"
+    )
+    assert one["result"] == {"result": reason}
+    assert one["state_info"] == reason
+    assert many["result"] == [{"result": reason}] * 2
+    assert reason in done["result"]["mistral"]["state_info"]
