@@ -46,15 +46,16 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks; return 1 if one failed, else 0."""
+    findings = []
+    # Reading the options imports keystoneauth.
     with require_extra("relay"):
         from st2actions_mistral.cli.checks.finding import FAILED
         from st2actions_mistral.cli.checks.run import run_checks
 
-    findings = []
-    for finding in run_checks(config.read_files(args.config_file), probe=args.probe):
-        findings.append(finding)
-        if not args.json:
-            print(f"{finding.result:<8} {finding.check:<13} {finding.detail}", flush=True)
+        for finding in run_checks(config.read_files(args.config_file), probe=args.probe):
+            findings.append(finding)
+            if not args.json:
+                print(f"{finding.result:<8} {finding.check:<13} {finding.detail}", flush=True)
     if args.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     return 1 if any(finding.result == FAILED for finding in findings) else 0
