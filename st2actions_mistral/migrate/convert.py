@@ -22,6 +22,9 @@ from st2actions_mistral.migrate.scope import Scope, called_action, in_output
 from st2actions_mistral.migrate.translate import Resolve
 from st2actions_mistral.migrate.yaml_edit import YamlEdit
 
+# Keys that a workflow or an action must have. Mistral reports them if they have no value.
+_REQUIRED: Final = frozenset(("name", "version", "tasks", "base"))
+
 # Top-level keys of DSL v1.
 _DSL_V1_KEYS: Final = frozenset(
     ("Version", "Namespaces", "Workflow", "Workflows", "Actions", "Services", "services", "Triggers")
@@ -119,6 +122,8 @@ class _Conversion:
 
     def converted(self) -> Converted:
         self._expressions.report_anchors(self._edit.root)
+        if self._definition.kind is Kind.WORKBOOK:
+            self._drop_empty(self._edit.root)
         for key, value in _pairs(self._edit.root):
             if key.value == "version":
                 if isinstance(value, yaml.ScalarNode) and not value.tag.endswith(":str"):
@@ -148,6 +153,7 @@ class _Conversion:
             return
         scope = Scope.of(data, self._actions)
         context: Resolve = scope.in_context
+        self._drop_empty(spec)
         self._rename(spec)
         self._report_unknown(spec, _WORKFLOW_KEYS, "a workflow")
         for key, value in _pairs(spec):
@@ -162,6 +168,8 @@ class _Conversion:
 
     def _ad_hoc(self, spec: yaml.Node, data: Mapping[str, Any]) -> None:
         self._expressions.report_outdated(spec, ())
+        # Today an output may be null.
+        self._drop_empty(spec, but=frozenset(("output",)))
         self._rename(spec)
         self._report_unknown(spec, _ACTION_KEYS, "an action")
         context = Scope(any_name=True).in_context
@@ -176,8 +184,13 @@ class _Conversion:
 
     def _task(self, spec: yaml.Node, scope: Scope, task: str | None) -> None:
         """Convert a task, or the task-defaults, which have no name."""
+        self._drop_empty(spec)
         self._hoist(spec)
         self._rename(spec)
+        if task is not None and _is_empty(spec):
+            self._report(
+                _line(spec), f"the task {task} has no keys: give it an action, such as std.noop"
+            )
         self._report_unknown(spec, _TASK_KEYS, "a task")
         items = frozenset(filter(None, map(variable_of, _items(spec))))
         self._expressions.report_outdated(spec, scope.only_tasks - items)
@@ -201,7 +214,9 @@ class _Conversion:
             elif key.value == "with-items":
                 for item in _items(spec):
                     self._expressions.with_items(item, context)
-            elif key.value in _POLICIES or key.value in _TRANSITIONS:
+            elif key.value in _TRANSITIONS:
+                self._expressions.conditions(self._transitions(value), context)
+            elif key.value in _POLICIES:
                 self._expressions.conditions(value, context)
             elif key.value == "retry" and isinstance(value, yaml.ScalarNode):
                 self._expressions.line(value, context, result(None))
@@ -223,14 +238,31 @@ class _Conversion:
                 )
             elif not isinstance(spec, yaml.MappingNode):
                 return
-            elif not inner.value or inner.tag.endswith(":null"):
-                self._edit.drop(spec, at)
-                return
             elif isinstance(inner, yaml.MappingNode):
                 self._edit.hoist(spec, at)
                 return
             else:
                 self._report(_line(key), "policies is not a mapping: move each policy up into the task")
+
+    def _drop_empty(self, spec: yaml.Node | None, but: frozenset[str] = frozenset()) -> None:
+        """Remove keys without a value, which meant nothing in 2014 and which Mistral rejects today."""
+        if not isinstance(spec, yaml.MappingNode):
+            return
+        for key, value in _pairs(spec):
+            if key.value in ("policies", "retry", "task-defaults"):
+                self._drop_empty(value)
+        kept = _REQUIRED | but
+        for at, (key, value) in reversed(list(enumerate(spec.value))):
+            if isinstance(key, yaml.ScalarNode) and key.value not in kept and _is_empty(value):
+                self._edit.drop(spec, at)
+
+    def _transitions(self, clause: yaml.Node) -> yaml.Node:
+        """Remove the colon of ``- b:``, a next task without a condition. Return the new clause."""
+        if isinstance(clause, yaml.SequenceNode):
+            clause.value[:] = [
+                self._edit.bare(item) if _is_bare(item) else item for item in clause.value
+            ]
+        return clause
 
     def _rename(self, spec: yaml.Node) -> None:
         present = {key.value for key, _ in _pairs(spec)}
@@ -257,6 +289,16 @@ def _pairs(node: yaml.Node | None) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     """Return the pairs of a mapping whose keys are scalars, or none for any other node."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return [(key, value) for key, value in pairs if isinstance(key, yaml.ScalarNode)]
+
+
+def _is_empty(value: yaml.Node) -> bool:
+    return not value.value or value.tag.endswith(":null")
+
+
+def _is_bare(item: yaml.Node) -> bool:
+    """Return True for a mapping of one key without a value."""
+    pairs = _pairs(item)
+    return len(pairs) == 1 and _is_empty(pairs[0][1])
 
 
 def _items(task: yaml.Node) -> list[yaml.Node]:

@@ -74,6 +74,16 @@ class YamlEdit:
                 start, end = line, below
             self._drop(start, end, "")
 
+    def bare(self, node: yaml.MappingNode) -> yaml.ScalarNode:
+        """Replace a mapping of one key, a scalar without a value, with this key, and return the key."""
+        key, value = node.value[0]
+        if node.flow_style:
+            self._drop(node.start_mark.index, key.start_mark.index, "")
+            self._drop(key.end_mark.index, node.end_mark.index, "")
+        else:
+            self._drop(key.end_mark.index, value.end_mark.index, "")
+        return key
+
     def finish(self) -> tuple[str, bool]:
         """Return the edited text, and True if its layout was kept."""
         if not self._edits:
@@ -86,9 +96,12 @@ class YamlEdit:
 
     def _edited(self) -> str | None:
         done, at = [], 0
-        for start, end, new in sorted(self._edits):
+        # Of those that start together an insertion comes first, then the longest.
+        for start, end, new in sorted(
+            self._edits, key=lambda edit: (edit[0], edit[0] != edit[1], -edit[1])
+        ):
             if start < end <= at:
-                continue  # the indent of a line within a scalar that was replaced as a whole
+                continue  # within a text that is replaced or removed as a whole
             if start < at:
                 return None
             done += [self.text[at:start], new]

@@ -125,7 +125,19 @@ def body(converted: Converted) -> str:
         ("join: all\npolicies: {}", "join: all"),
         ("join: all\npolicies: {\n  }\ntimeout: $.x", "join: all\ntimeout: <% $.x %>"),
         ("join: all\npolicies:  # why\ntimeout: 1", "join: all\n  # why\ntimeout: 1"),
-        ("policies:", "{}"),
+        ("join: all\npolicies:\n  retry:\n  timeout: 5", "join: all\ntimeout: 5"),
+        ("join: all\npolicies:\n  retry:\n  timeout: ~", "join: all"),
+        # Keys with nothing behind them.
+        ("publish:\njoin: all", "join: all"),
+        ("join: all\ninput: {}\non-success: []\non-error:\npublish: ~\ndescription: ''", "join: all"),
+        ("{join: all, publish: , input: {}}", "{join: all}"),
+        ("join: all\npublish:  # why", "join: all\n  # why"),
+        ("retry: {count: 1, delay: 1, break-on: }", "retry: {count: 1, delay: 1 }"),
+        ("publish: {a: }\ninput: {b: null}", "publish: {a: }\ninput: {b: null}"),
+        # Transitions with nothing behind them.
+        ("on-success:\n  - other:\n  - next: $.x", "on-success:\n  - other\n  - next: <% $.x %>"),
+        ("on-success:\n  - other: ~  # why\n", "on-success:\n  - other  # why"),
+        ("on-finish: [other: , {next: null}, last]", "on-complete: [other, next, last]"),
         ("retry: {count: 1, delay: 2}\npolicies: ''", "retry: {count: 1, delay: 2}"),
         ("policies: {timeout: 5, concurrency: 2}", "timeout: 5\nconcurrency: 2"),
         ("policies:\n  retry:\n    count: $.x\n    delay: 1", "retry:\n  count: <% $.x %>\n  delay: 1"),
@@ -171,6 +183,8 @@ def test_convert_translates_constructs_of_2014(old: str, new: str) -> None:
             "$.x was read as the variable",
         ),
         ("policies: [1]", None, 1, "policies is not a mapping"),
+        ("policies:", "{}", 1, "the task own-task has no keys"),
+        ("publish:\n", "{}", 1, "the task own-task has no keys"),
         ("timeout: *t", None, 1, "reads *t as text"),
         ("timeout: &t 5", None, 1, "reads &t 5 as text"),
         ("policies: {timeout: 1}\ntimeout: 2", None, 1, "timeout is in policies and in the task"),
@@ -359,7 +373,59 @@ def test_a_variable_that_task_defaults_publish_is_not_read_as_a_task() -> None:
 )
 def test_empty_policies_are_removed(old: str, new: str) -> None:
     start = HEAD.rstrip("\n")
-    assert convert(f"{start} {old}\n", "file") == Converted(f"{start} {new}\n", [])
+    assert convert(f"{start} {old}\n", "file").text == f"{start} {new}\n"
+
+
+def test_empty_tasks_are_reported() -> None:
+    converted = convert(HEAD, "file")
+    assert converted.text == HEAD
+    ((_, message),) = undecided(converted)
+    assert message == "the task own-task has no keys: give it an action, such as std.noop"
+
+
+def test_empty_keys_of_workflows_and_actions_are_removed() -> None:
+    old = """\
+name: p.a
+version: '2.0'
+description:
+actions:
+  mine: {base: std.noop, input: , output: }
+workflows:
+  main:
+    parameters: []
+    output:
+    vars: {}
+    task-defaults:
+      on-error:
+    tasks:
+      one: {action: mine}
+"""
+    new = """\
+name: p.a
+version: '2.0'
+actions:
+  mine: {base: std.noop, output: }
+workflows:
+  main:
+    tasks:
+      one: {action: mine}
+"""
+    assert convert(old, "file") == Converted(new, [])
+
+
+def test_case_nullcond_is_valid_today() -> None:
+    text = (ROOT / "tests" / "data" / "cases" / "nullcond.yaml").read_text()
+    converted = convert(text, "nullcond.yaml")
+    assert converted == Converted(
+        text[: text.index("        policies:")]
+        + """\
+        on-success:
+          - b
+      b:
+        action: std.noop
+""",
+        [],
+    )
 
 
 @pytest.mark.parametrize("key", ["stdout", "result.a"])
