@@ -18,6 +18,7 @@ from st2actions_mistral.dsl.definition import Definition, Kind
 from st2actions_mistral.dsl.mistral_yaml import load
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.migrate.expressions import Expressions, variable_of
+from st2actions_mistral.migrate.results import Runner, unknown
 from st2actions_mistral.migrate.scope import Scope, called_action, in_output
 from st2actions_mistral.migrate.translate import Resolve
 from st2actions_mistral.migrate.yaml_edit import YamlEdit
@@ -92,10 +93,11 @@ class Converted:
     """Sorted by line."""
 
 
-def convert(text: str, where: str) -> Converted:
+def convert(text: str, where: str, runner: Runner = unknown) -> Converted:
     """Convert a workbook or a workflow of 2014. Text in today's language is not changed.
 
     :param where: the name of the file, for errors.
+    :param runner: tells the runner types of StackStorm actions.
     :raises InputError: the text is not valid YAML, or not DSL v2.
     """
     data = load(text, where)
@@ -105,14 +107,15 @@ def convert(text: str, where: str) -> Converted:
             f"is written in DSL v1, as it has {', '.join(found)}. That cannot be converted: write the"
             " workflow again in DSL v2.",
         )
-    conversion = _Conversion(Definition.parse(text, where, numeric_version=True))
+    conversion = _Conversion(Definition.parse(text, where, numeric_version=True), runner)
     return conversion.converted()
 
 
 class _Conversion:
     """One conversion of a definition."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, runner: Runner) -> None:
+        self._runner = runner
         self._definition = definition
         self._edit = YamlEdit(definition.text)
         self._undecided: set[Undecided] = set()
@@ -151,14 +154,14 @@ class _Conversion:
     def _workflow(self, spec: yaml.Node, data: object) -> None:
         if not isinstance(data, Mapping):
             return
-        scope = Scope.of(data, self._actions)
+        scope = Scope.of(data, self._actions, self._runner)
         context: Resolve = scope.in_context
         self._drop_empty(spec)
         self._rename(spec)
         self._report_unknown(spec, _WORKFLOW_KEYS, "a workflow")
         for key, value in _pairs(spec):
             if key.value in ("output", "output-on-error", "vars"):
-                self._expressions.report_outdated(value, scope.only_tasks)
+                self._expressions.report_outdated(value, scope.only_tasks, scope.of_mistral)
                 self._expressions.value(value, context, alone=key.value != "vars")
             elif key.value == "task-defaults":
                 self._task(value, scope, None)
@@ -173,7 +176,8 @@ class _Conversion:
         self._rename(spec)
         self._report_unknown(spec, _ACTION_KEYS, "an action")
         context = Scope(any_name=True).in_context
-        result: Resolve = partial(in_output, called_action(data, self._actions, base=True))
+        base = called_action(data, self._actions, base=True)
+        result: Resolve = partial(in_output, base, runner=self._runner)
         for key, value in _pairs(spec):
             if key.value == "base":
                 self._expressions.line(value, context)
@@ -193,7 +197,7 @@ class _Conversion:
             )
         self._report_unknown(spec, _TASK_KEYS, "a task")
         items = frozenset(filter(None, map(variable_of, _items(spec))))
-        self._expressions.report_outdated(spec, scope.only_tasks - items)
+        self._expressions.report_outdated(spec, scope.only_tasks - items, scope.of_mistral, task)
         context: Resolve = partial(scope.in_context, also=items)
 
         def result(publishes: str | None) -> Resolve:

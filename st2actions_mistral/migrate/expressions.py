@@ -11,6 +11,7 @@ import yaml
 
 from st2actions_mistral.dsl.lines import scalars
 from st2actions_mistral.dsl.shorthand import is_expression
+from st2actions_mistral.migrate.gone import find_gone, find_moved_results
 from st2actions_mistral.migrate.outdated import find_outdated
 from st2actions_mistral.migrate.translate import Resolve, UnreadableError, translate
 from st2actions_mistral.migrate.yaml_edit import YamlEdit
@@ -26,6 +27,7 @@ _BREAK_LENGTH: Final = len("continue-on='")
 _ANCHOR: Final = re.compile(r"[&*]\w")
 _ITEMS: Final = re.compile(r"(\s*(\w+)\s+in\s+)(\S.*)", re.DOTALL)
 _OF_2015: Final = re.compile(r"<%((?:(?!<%).)*?)%>", re.DOTALL)
+_JINJA: Final = re.compile(r"\{([{%])((?:(?!\{[{%]).)*?)[}%]\}", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
 _OF_TODAY: Final = re.compile(r"<%|\{\{\s*(_\b|task\(|tasks\(|env\(|execution\()")
 
@@ -90,14 +92,27 @@ class Expressions:
             )
             self._report(scalar, message)
 
-    def report_outdated(self, node: yaml.Node, tasks: Collection[str]) -> None:
-        """Report outdated syntax between ``<%`` and ``%>``.
+    def report_outdated(
+        self,
+        node: yaml.Node,
+        tasks: Collection[str],
+        of_mistral: Collection[str] = (),
+        own: str | None = None,
+    ) -> None:
+        """Report outdated syntax in expressions of today's form.
 
         :param tasks: names of tasks that are not names of variables.
+        :param of_mistral: tasks that call ``mistral-v2`` actions.
+        :param own: the name of the task that the node belongs to.
         """
         for scalar in scalars(node):
             for match in _OF_2015.finditer(scalar.value):
-                for message in find_outdated(match[1], tasks):
+                messages = [*find_outdated(match[1], tasks), *find_gone(match[1], is_yaql=True)]
+                for message in [*messages, *find_moved_results(match[1], of_mistral, own)]:
+                    self._report(scalar, message, match.start())
+            for match in _JINJA.finditer(scalar.value):
+                messages = find_gone(match[2], is_yaql=False)
+                for message in [*messages, *find_moved_results(match[2], of_mistral, own)]:
                     self._report(scalar, message, match.start())
 
     def with_items(self, node: yaml.Node, resolve: Resolve) -> None:

@@ -14,28 +14,9 @@ from typing import Any, Final
 from st2actions_mistral.dsl import shorthand
 from st2actions_mistral.dsl.calls import ST2_ACTION, ST2_CALLBACK
 from st2actions_mistral.dsl.definition import inputs_of, tasks_of
+from st2actions_mistral.migrate.gone import HIDDEN_CREDENTIALS
+from st2actions_mistral.migrate.results import MISTRAL_RUNNERS, Runner, unknown, within
 from st2actions_mistral.migrate.translate import Start
-
-# Keys of the results of shell commands, Python actions and core.http in StackStorm.
-_RESULT_KEYS: Final = frozenset(
-    [
-        "stdout",
-        "stderr",
-        "return_code",
-        "succeeded",
-        "failed",
-        "exit_code",
-        "result",
-        "status_code",
-        "body",
-        "headers",
-        "parsed",
-    ]
-)
-# These are not Python actions: their results have no key 'result'.
-_NOT_PYTHON: Final = frozenset(
-    f"core.{name}" for name in ("local", "local_sudo", "remote", "remote_sudo", "http")
-)
 
 # Keys of execution() in Mistral 20 to 23.
 _EXECUTION_KEYS: Final = frozenset(
@@ -93,12 +74,19 @@ class Scope:
     """Tasks with with-items: their result is a list."""
     any_name: bool = False
     """True if ``$`` is not the context of a workflow, so that any name may be valid."""
+    runner: Runner = unknown
 
     @classmethod
-    def of(cls, workflow: Mapping[str, Any], ad_hoc: Mapping[str, Mapping[str, Any]]) -> Scope:
+    def of(
+        cls,
+        workflow: Mapping[str, Any],
+        ad_hoc: Mapping[str, Mapping[str, Any]],
+        runner: Runner = unknown,
+    ) -> Scope:
         """Collect the names of a workflow.
 
         :param ad_hoc: the ad-hoc actions of the workbook, by each name that a task may use.
+        :param runner: tells the runner types of StackStorm actions.
         """
         declared = {"input": workflow.get("input", workflow.get("parameters"))}
         constants = workflow.get("vars")
@@ -113,12 +101,19 @@ class Scope:
                 publishers[variable] = publishers.get(variable, frozenset()) | {name}
         refs = {name: called_action(task, ad_hoc) for name, task in tasks.items()}
         loops = frozenset(name for name, task in tasks.items() if "with-items" in task)
-        return cls(frozenset(map(str, given)), publishers, refs, loops)
+        return cls(frozenset(map(str, given)), publishers, refs, loops, runner=runner)
 
     @property
     def only_tasks(self) -> frozenset[str]:
         """Names of tasks that are not names of variables."""
         return frozenset(self.refs) - self.given - self.publishers.keys()
+
+    @property
+    def of_mistral(self) -> frozenset[str]:
+        """Names of tasks that call ``mistral-v2`` actions."""
+        return frozenset(
+            name for name, ref in self.refs.items() if ref and self.runner(ref) in MISTRAL_RUNNERS
+        )
 
     def in_context(self, names: Sequence[str], also: frozenset[str] = frozenset()) -> Start:
         """Resolve a path where ``$`` is the context.
@@ -195,24 +190,11 @@ class Scope:
         if task is None:
             doubt = f"{key} was read from the result of each task: check that all of them have it"
             return Start("task().result", doubt)
-        start = _within(f"task('{task}').result", self.refs.get(task), key)
+        start = within(f"task('{task}').result", self.refs.get(task), key, self.runner)
         if task in self.loops:
             doubt = f"{start.text} is read from a list today, with the result of each item"
             return start._replace(doubt=doubt)
         return start
-
-
-def _within(text: str, ref: str | None, key: str | None) -> Start:
-    """Resolve a key in the result of a StackStorm action."""
-    if ref is None or ref in _NOT_PYTHON or key in _RESULT_KEYS:
-        return Start(text)
-    if key is None:
-        return Start(text, f"{text} is StackStorm's: a Python action's own result is below 'result'")
-    doubt = (
-        f"{key} was read as the result of a Python action: write {text}.{key} if"
-        f" {ref or 'the action'} is not one"
-    )
-    return Start(f"{text}.result", doubt)
 
 
 def _published_by(task: Mapping[str, Any]) -> Iterator[str]:
@@ -234,20 +216,24 @@ def _added(names: Sequence[str]) -> Start | None:
         key = names[1] if len(names) > 1 else None
         known = key is None or key in _EXECUTION_KEYS
         return Start("execution()", None if known else f"execution() has no {key} today")
-    if first.startswith("__") or first == "openstack":
+    if first == "openstack":
+        is_hidden = "auth_token" in names[1:2] or "service_catalog" in names[1:2]
+        return Start("$.openstack", HIDDEN_CREDENTIALS if is_hidden else None)
+    if first.startswith("__"):
         here = f"$.{first}"
         return Start(here, f"{here}: use env() or execution() for what Mistral adds to a context")
     return None
 
 
-def in_output(ref: str | None, names: Sequence[str]) -> Start:
+def in_output(ref: str | None, names: Sequence[str], runner: Runner = unknown) -> Start:
     """Resolve a path in the output of an ad-hoc action, where ``$`` is the result of its base.
 
     :param ref: the StackStorm action that is its base, see :func:`called_action`.
+    :param runner: tells the runner types of StackStorm actions.
     """
     if not names:
-        return _within("$", ref, None)
-    start = _within("$", ref, names[0])
+        return within("$", ref, None, runner)
+    start = within("$", ref, names[0], runner)
     return Start(f"{start.text}.{names[0]}", start.doubt)
 
 

@@ -76,6 +76,7 @@ class YamlEdit:
 
     def bare(self, node: yaml.MappingNode) -> yaml.ScalarNode:
         """Replace a mapping of one key, a scalar without a value, with this key, and return the key."""
+        key: yaml.ScalarNode
         key, value = node.value[0]
         if node.flow_style:
             self._drop(node.start_mark.index, key.start_mark.index, "")

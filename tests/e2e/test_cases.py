@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,31 @@ def test_no_traceback_of_a_sub_workflow_reaches_stackstorm(bench: Bench) -> None
     assert one["state_info"] == reason
     assert many["result"] == [{"result": reason}] * 2
     assert reason in done["result"]["mistral"]["state_info"]
+
+
+def convert(file: Path, *words: str) -> str:
+    """Convert a workbook as its user does, and return what the command printed."""
+    command = [sys.executable, "-m", "st2actions_mistral.cli.main", "convert", "-w", str(file), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_converted_caller_reads_the_output_of_a_child_workflow(bench: Bench) -> None:
+    register(bench, "child", who={"type": "string", "required": True})
+    ref = register(bench, "caller14")
+    assert bench.sandbox.packs is not None
+    actions = bench.sandbox.packs / "examples" / "actions"
+    metadata = {"pack": "examples", "name": "child", "runner_type": "mistral-v2"}
+    (actions / "child.json").write_text(json.dumps(metadata))
+    convert(actions / "workflows" / "caller14.yaml")
+    done = run(bench, ref)
+    assert done["status"] == "succeeded", done["result"]
+    assert done["result"]["output"] == {"said": "Hi Ada"}
+
+
+def test_converted_workflow_with_empty_keys_runs(bench: Bench) -> None:
+    ref = register(bench, "nullcond")
+    assert bench.sandbox.packs is not None
+    convert(bench.sandbox.packs / "examples" / "actions" / "workflows" / "nullcond.yaml")
+    done = run(bench, ref)
+    assert done["status"] == "succeeded", done["result"]
+    assert [task["name"] for task in done["result"]["tasks"]] == ["a", "b"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.migrate.convert import convert
+from st2actions_mistral.migrate.packs import Packs
 
 _DESCRIPTION = """\
 Convert a workbook in Mistral's DSL v2 of 2014 to today's language.
@@ -23,6 +24,12 @@ Convert a workbook in Mistral's DSL v2 of 2014 to today's language.
 The changes are printed as a diff, followed by the places that only you can decide, with their lines:
 
   st2-mistral convert rolling-upgrade.yaml
+
+What the result of a StackStorm action looks like depends on its runner. Runners are read from the
+metadata of the pack that FILE is in (PACK/actions), of the packs beside it, and of those in the folders
+that --packs names:
+
+  st2-mistral convert --packs /opt/stackstorm/packs rolling-upgrade.yaml
 
 Nothing is written without -w. With -w the original is kept as FILE.orig, and the lines are those of
 FILE.orig. Text in today's language is not changed. Validate the result with
@@ -44,6 +51,14 @@ def add_to(commands: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a workbook or a workflow, as YAML")
     parser.add_argument(
         "-w", "--write", action="store_true", help="write FILE, and keep the original as FILE.orig"
+    )
+    parser.add_argument(
+        "--packs",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of StackStorm packs, for the runners of their actions; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
@@ -68,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     file: Path = args.file
     old = _read(file)
-    converted = convert(old, str(file))
+    converted = convert(old, str(file), Packs(file, *args.packs).runner)
     changed = converted.text != old
     original = file.with_name(f"{file.name}.orig")
     if changed and args.write:

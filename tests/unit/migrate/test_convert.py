@@ -376,6 +376,74 @@ def test_empty_policies_are_removed(old: str, new: str) -> None:
     assert convert(f"{start} {old}\n", "file").text == f"{start} {new}\n"
 
 
+RUNNERS = {"p.flow": "mistral-v2", "p.code": "python-script", "p.shell": "remote-shell-script"}
+
+
+@pytest.mark.parametrize(
+    ("action", "publish", "resolved", "words"),
+    [
+        ("p.flow", "$.a", "task('own-task').result.output.a", None),
+        ("st2.action ref='p.flow'", "$.a.b", "task('own-task').result.output.a.b", None),
+        ("p.flow", "$.stdout", "task('own-task').result.output.stdout", None),
+        ("p.flow", "$.tasks", "task('own-task').result.tasks", None),
+        ("p.flow", "$.extra.state", "task('own-task').result.extra.state", ".result.state"),
+        ("p.flow", "$", "task('own-task').result", "the output of the workflow is below 'output'"),
+        ("p.code", "$.a", "task('own-task').result.result.a", None),
+        ("p.code", "$.stdout", "task('own-task').result.stdout", None),
+        ("p.shell", "$.a", "task('own-task').result.a", None),
+        ("p.shell", "$", "task('own-task').result", None),
+        ("mine", "$.a", "task('own-task').result.output.a", None),
+    ],
+)
+def test_result_has_the_shape_of_the_runner(
+    action: str, publish: str, resolved: str, words: str | None
+) -> None:
+    head = HEAD.replace("workflows:", "actions:\n  mine: {base: p.flow}\nworkflows:")
+    old = f"{head}        action: {action}\n        publish: {{v: {publish}}}\n"
+    converted = convert(old, "file", RUNNERS.get)
+    assert converted.text.endswith(f"publish: {{v: <% {resolved} %>}}\n")
+    assert len(converted.undecided) == (words is not None)
+    assert words is None or words in converted.undecided[0].message
+
+
+def test_ad_hoc_output_has_the_shape_of_the_runner() -> None:
+    old = HEAD.replace("workflows:", "actions:\n  mine: {base: p.flow, output: $.a}\nworkflows:")
+    converted = convert(f"{old}        action: mine\n        publish: {{v: $}}\n", "file", RUNNERS.get)
+    assert "output: <% $.output.a %>" in converted.text
+    assert "publish: {v: <% task('own-task').result %>}" in converted.text
+    assert not converted.undecided
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "<% task(own-task).result.a %>",
+        "is {{ task().result.a }}",
+        "{{ _.x }}{% if task('own-task').result.a %}1{% endif %}",
+        "<% json_pp($.x) %>",
+        "{{ _.x | json_pp }}",
+        "<% $.openstack.auth_token %>",
+        "$.openstack.auth_token",
+    ],
+)
+def test_moved_results_and_functions_that_are_gone_are_reported(value: str) -> None:
+    old = f'{HEAD}        action: p.flow\n        publish: {{v: "{value}"}}\n'
+    converted = convert(old, "file", RUNNERS.get)
+    assert [one.line for one in converted.undecided] == [FIRST + 1]
+
+
+def test_case_caller14_reads_the_output_of_a_workflow() -> None:
+    text = (ROOT / "tests" / "data" / "cases" / "caller14.yaml").read_text()
+    converted = convert(text, "caller14.yaml", {"examples.child": "mistral-v2"}.get)
+    assert not converted.undecided
+    assert "said: <% task('ask').result.output.greeting %>" in converted.text
+
+
+def test_case_child_is_valid_today() -> None:
+    text = (ROOT / "tests" / "data" / "cases" / "child.yaml").read_text()
+    assert convert(text, "child.yaml") == Converted(text, [])
+
+
 def test_empty_tasks_are_reported() -> None:
     converted = convert(HEAD, "file")
     assert converted.text == HEAD
