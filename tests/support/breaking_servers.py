@@ -260,6 +260,11 @@ class BreakingServer:
         """Return the requests so far as ``METHOD /path``, without queries."""
         return [f"{request.method} {urlsplit(request.path).path}" for request in self.requests]
 
+    def open_connections(self) -> int:
+        """Return how many connections this server has not closed yet."""
+        with self._lock:
+            return len(self._open)
+
     def refuse(self, seconds: float | None = None) -> None:
         """Refuse new connections, for some seconds or for ever. Open connections stay."""
         with self._lock:
@@ -369,9 +374,9 @@ class BreakingServer:
             # The client disconnected, or rejected the certificate.
             pass
         finally:
+            sock.close()
             with self._lock:
                 self._open -= {plain, sock}
-            sock.close()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -23,10 +23,11 @@ from support.breaking_servers import (
     reset,
     stall,
 )
+from support.waiting import TIMEOUT
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.api import Api
-from st2actions_mistral.client.auth import Anonymous, St2Credential
+from st2actions_mistral.client.auth import Anonymous, HeaderSource, St2Credential
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import (
     Credential,
@@ -195,16 +196,21 @@ class TokenServer(BreakingServer):
     def __init__(self) -> None:
         super().__init__(self._reply)
         self.issued = 0
+        self.before_login: Callable[[], object] = lambda: None
+        """Called before a token is issued."""
+        self.before_rejection: Callable[[], object] = lambda: None
+        """Called before a token is rejected."""
         self._counting = threading.Lock()
 
     def _reply(self, exchange: Any) -> bool:
         request = exchange.request
         if request.path == "/tokens":
-            time.sleep(0.05)
+            self.before_login()
             with self._counting:
                 self.issued += 1
             return answer(201, {"token": f"t{self.issued}"})(exchange)
         if request.headers.get("x-auth-token") != f"t{self.issued}":
+            self.before_rejection()
             return answer(401, {"faultstring": "Unauthorized"})(exchange)
         return answer(200, [])(exchange)
 
@@ -227,18 +233,54 @@ def test_rejected_token_is_renewed_once_and_the_request_repeated() -> None:
         ]
 
 
+class CountingCredential:
+    """Counts the calls that ask for headers, also those that still wait for a token."""
+
+    def __init__(self, credential: HeaderSource) -> None:
+        self._credential = credential
+        self._changed = threading.Condition()
+        self._calls = 0
+
+    def wait_for(self, calls: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls >= calls, TIMEOUT)
+
+    def headers(self) -> dict[str, str]:
+        with self._changed:
+            self._calls += 1
+            self._changed.notify_all()
+        return self._credential.headers()
+
+    def renew(self, rejected: dict[str, str]) -> bool:
+        return self._credential.renew(rejected)
+
+    def hint(self) -> str:
+        return self._credential.hint()
+
+
 def test_threads_with_a_rejected_token_renew_it_once() -> None:
-    timeouts = Timeouts(5, 5, 10)
-    with TokenServer() as server, api(server.url, password(server.url), timeouts) as (client, *_):
-        with ThreadPoolExecutor(24) as pool:
+    threads, timeouts = 24, Timeouts(TIMEOUT, TIMEOUT, 10)
+    with (
+        TokenServer() as server,
+        contextlib.closing(new_session(Tls())) as session,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        settings = St2Settings(server.url, password(server.url), timeouts=timeouts)
+        credential = CountingCredential(St2Credential(settings, session))
+        client = Api(server.url, session, credential, timeouts)
 
-            def ask(_: int) -> Any:
-                return client.once("GET", "/executions", expect=list)
+        def ask(_: int) -> Any:
+            return client.once("GET", "/executions", expect=list)
 
-            assert list(pool.map(ask, range(24))) == [[]] * 24
-            assert server.issued == 1
-            server.forget()
-            assert list(pool.map(ask, range(24))) == [[]] * 24
+        # All of them ask before there is a token.
+        server.before_login = lambda: credential.wait_for(threads)
+        assert list(pool.map(ask, range(threads))) == [[]] * threads
+        assert server.issued == 1
+        server.forget()
+        # All of them have used the old token before one is rejected, and ask before there is a new one.
+        server.before_rejection = threading.Barrier(threads, timeout=TIMEOUT).wait
+        server.before_login = lambda: credential.wait_for(3 * threads)
+        assert list(pool.map(ask, range(threads))) == [[]] * threads
         assert server.calls().count("POST /tokens") == 2
 
 

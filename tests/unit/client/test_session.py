@@ -37,6 +37,7 @@ from support.breaking_servers import (
     stall_in_body,
 )
 from support.certificates import Certificates
+from support.waiting import eventually
 
 from st2actions_mistral.client.session import check_shape, json_body, new_session, send
 from st2actions_mistral.client.settings import Timeouts, Tls
@@ -223,7 +224,7 @@ def test_closed_connection_is_replaced(
     once = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", then=hang_up())
     with BreakingServer(once, answer(200, {"id": "2"})) as server:
         post(session, server.url)
-        time.sleep(0.1)
+        eventually(lambda: server.open_connections() == 0, "the server closes the connection")
         assert post(session, server.url).json() == {"id": "2"}
         assert server.connections == 2
 

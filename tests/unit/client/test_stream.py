@@ -20,6 +20,7 @@ from support.breaking_servers import (
     refusing,
     reset,
 )
+from support.waiting import eventually
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.limits import DEFAULT, Limits
@@ -284,9 +285,14 @@ def test_invalid_utf8_raises() -> None:
 def test_interrupt_ends_a_stream_that_another_thread_reads() -> None:
     seen: list[Event | None] = []
     with BreakingServer(raw(HEAD, b"\n")) as server, EventStream(settings(server.url)) as stream:
-        reader = threading.Thread(target=lambda: seen.extend(stream.events()))
+
+        def read_all() -> None:
+            for event in stream.events():
+                seen.append(event)
+
+        reader = threading.Thread(target=read_all)
         reader.start()
-        time.sleep(0.1)
+        eventually(lambda: seen, "the stream is open")
         stream.interrupt()
         reader.join(5)
         assert not reader.is_alive()
