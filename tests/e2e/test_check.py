@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from support.breaking_servers import BreakingServer, Exchange, answer, forward, refusing
+from support.command_line import run_command
 from support.mistral_bench import Bench, new_bench
 from support.waiting import eventually
 
 from st2_mistral_sandbox.stackstorm import StackStorm
-
-COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "check"]
+from st2actions_mistral.cli.checks.delivery import undelivered_results
+from st2actions_mistral.cli.checks.finding import CheckFailed
 
 Check = Callable[..., dict[str, tuple[str, str]]]
 
@@ -41,13 +42,7 @@ def check(checked: Bench, tmp_path: Path) -> Check:
             f"connect_timeout = 2\nread_timeout = 5\n{st2}\n"
             f"[st2_relay]\nmistral_url = {checked.mistral_url}\n{relay}\n{more}\n"
         )
-        done = subprocess.run(
-            [*COMMAND, "--config-file", str(file), "--json", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        done = run_command("check", "--config-file", file, "--json", *arguments)
         assert done.returncode == status, done.stdout + done.stderr
         assert str(settings.credential.api_key) not in done.stdout + done.stderr
         return {row["check"]: (row["result"], row["detail"]) for row in json.loads(done.stdout)}
@@ -97,9 +92,7 @@ def test_a_probe_that_ran_in_another_stackstorm_fails(check: Check) -> None:
 
 def test_findings_are_printed_as_a_table(checked: Bench) -> None:
     config = checked.sandbox.folder / "relay.conf"
-    done = subprocess.run(
-        [*COMMAND, "--config-file", str(config)], capture_output=True, text=True, check=False
-    )
+    done = run_command("check", "--config-file", config)
     assert done.returncode == 0, done.stderr
     assert "ok       StackStorm    authenticated as st2admin" in done.stdout.splitlines()
 
@@ -252,7 +245,7 @@ def test_a_wrong_clock_fails(check: Check) -> None:
     assert "StackStorm's clock differs" in found["clocks"][1]
 
 
-def test_undelivered_results_fail(checked: Bench, check: Check) -> None:
+def test_undelivered_results_fail(checked: Bench) -> None:
     checked.sandbox.relay.stop()
     try:
         workflow = checked.workbook("say: {action: st2.action, input: {ref: core.noop}}")
@@ -265,8 +258,8 @@ def test_undelivered_results_fail(checked: Bench, check: Check) -> None:
             ),
             "the child ends",
         )
-        found = check()
-        assert "1 results are in StackStorm and not in Mistral" in found["relay"][1]
+        with pytest.raises(CheckFailed, match="1 results are in StackStorm and not in Mistral"):
+            undelivered_results(checked.st2, checked.mistral, "mistral", sleep=lambda _: None)
     finally:
         checked.sandbox.relay.start()
     checked.wait(started)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_line import run_command
 from support.mistral_bench import Bench, Run, new_bench
 from support.waiting import eventually
 
-COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "convert"]
 OF_2014 = Path(__file__).parents[1] / "data" / "2014"
 
 
@@ -31,9 +30,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def convert(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=180, check=False
-    )
+    return run_command("convert", *words)
 
 
 def run(bench: Bench, file: Path, workflow: str, **given: Any) -> Run:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 from pytest_httpserver import HTTPServer
+from support.command_line import run_command
 from support.identity import Identity, keystone_options
 from support.mistral_bench import Bench, new_bench
 from support.ports import own_port
@@ -50,14 +50,7 @@ class Installation:
         self.relay = ChildProcess("The relay", args, folder / "relay.log")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "st2actions_mistral.cli.main", *arguments]
-        return subprocess.run(
-            [*command, "--config-file", str(self.config)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_command(*arguments, "--config-file", self.config)
 
     def log(self) -> str:
         return "\n".join(self.relay.tail(10_000))

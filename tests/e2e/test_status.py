@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 from support.breaking_servers import BreakingServer, Exchange, answer, forward, refusing
+from support.command_line import run_command
 from support.mistral_bench import Bench, new_bench
 from support.ports import own_port
-from support.waiting import TIMEOUT, eventually
+from support.waiting import eventually
 
 from st2_mistral_sandbox.process import ChildProcess
 from st2actions_mistral.bridge.request import ExecutionRequest
@@ -32,22 +32,13 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield from new_bench(tmp_path_factory.mktemp("quiet"), relay=False)
 
 
-def run_command(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            str(Path(sys.executable).with_name("st2-mistral")),
-            *arguments,
-            *(() if "--config-file" in arguments else ("--config-file", bench.sandbox.relay.args[-1])),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+def run(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:
+    given = () if "--config-file" in arguments else ("--config-file", bench.sandbox.relay.args[-1])
+    return run_command(*arguments, *given)
 
 
 def rows(bench: Bench) -> list[dict[str, Any]]:
-    done = run_command(bench, "status", "--json")
+    done = run(bench, "status", "--json")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -68,7 +59,7 @@ def child_of(bench: Bench, workflow: str) -> dict[str, Any]:
 
 
 def test_status_without_pending_actions(quiet: Bench) -> None:
-    done = run_command(quiet, "status")
+    done = run(quiet, "status")
     assert (done.returncode, done.stdout) == (0, "No pending actions.\n")
     assert rows(quiet) == []
 
@@ -91,15 +82,15 @@ def test_status_shows_a_pending_action_and_repair_completes_it(quiet: Bench) -> 
         "project_id": None,
         "foreign": False,
     }
-    done = run_command(quiet, "repair", action)
+    done = run(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")
 
     quiet.st2.finish(child["id"], "succeeded", {"output": "home"})
-    table = run_command(quiet, "status").stdout
+    table = run(quiet, "status").stdout
     assert re.search(
         rf"^{action}  \d+ s +{child['id']}  succeeded  complete it as SUCCESS$", table, re.M
     )
-    done = run_command(quiet, "repair", action)
+    done = run(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: complete it as SUCCESS\n")
     assert quiet.wait(workflow).result("wait")["output"] == "home"
     assert rows(quiet) == []
@@ -112,20 +103,20 @@ def test_repair_reschedules_an_action_without_an_execution(quiet: Bench) -> None
     quiet.stackstorm.executions.remove(child["id"])
     (row,) = rows(quiet)
     assert (row["execution_id"], row["next"]) == (None, "nothing: it has no execution yet")
-    done = run_command(quiet, "repair", action)
+    done = run(quiet, "repair", action)
     assert done.returncode == 1
     assert re.search(rf"{action}: it has no execution yet.* until the action is 120 s", done.stderr)
-    done = run_command(quiet, "repair", action, "--force")
+    done = run(quiet, "repair", action, "--force")
     assert (done.returncode, done.stdout) == (0, f"{action}: reschedule it: it has no execution\n")
     again = child_of(quiet, workflow)
     assert again["id"] != child["id"]
     quiet.st2.finish(again["id"], "failed", {"error": "no"})
-    assert run_command(quiet, "repair", action).returncode == 0
+    assert run(quiet, "repair", action).returncode == 0
     assert quiet.wait(workflow).execution["state"] == "ERROR"
 
 
 def test_repair_of_an_unknown_action_names_it(quiet: Bench) -> None:
-    done = run_command(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
+    done = run(quiet, "repair", "4b4f5be9-0000-0000-0000-000000000000")
     assert done.returncode == 1
     assert "4b4f5be9-0000-0000-0000-000000000000: Mistral does not know this" in done.stderr
 
@@ -251,7 +242,7 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
             eventually(lambda: metric(port, "retries_total") >= 1, "that is counted")
             assert metric(port, "lag_seconds") > 0
             assert metric(port, "completed_total") == 0
-            done = run_command(quiet, "status", "--json", "--config-file", relay.args[-1])
+            done = run(quiet, "status", "--json", "--config-file", relay.args[-1])
         finally:
             relay.stop()
     (row,) = json.loads(done.stdout)
@@ -261,7 +252,7 @@ def test_status_shows_why_the_relay_failed(quiet: Bench, tmp_path: Path) -> None
     assert done.returncode == 1
     (row,) = rows(quiet)
     assert row["error"] is None
-    assert run_command(quiet, "repair", row["action_execution_id"]).returncode == 0
+    assert run(quiet, "repair", row["action_execution_id"]).returncode == 0
     assert quiet.wait(workflow).execution["state"] == "SUCCESS"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import textwrap
 import uuid
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from support.breaking_servers import refusing
+from support.command_line import run_command
 from support.mistral_bench import Bench
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -21,7 +21,6 @@ from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 
-COMMAND = [sys.executable, "-m", "st2actions_mistral.cli.main", "validate"]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "actions" / "workflows"
 
 Validate = Callable[..., subprocess.CompletedProcess[str]]
@@ -86,13 +85,7 @@ def validate(bench: Bench) -> Validate:
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         config = bench.sandbox.folder / "relay.conf"
-        return subprocess.run(
-            [*COMMAND, "--config-file", str(config), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return run_command("validate", "--config-file", config, *arguments)
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -38,14 +39,19 @@ def clocks(st2: St2Client, mistral: MistralClient) -> str:
     return "StackStorm, Mistral and this host agree"
 
 
-def undelivered_results(st2: St2Client, mistral: MistralClient, site: str) -> str:
-    """Check that no result stays in StackStorm that a pending action needs."""
+def undelivered_results(
+    st2: St2Client, mistral: MistralClient, site: str, sleep: Callable[[float], None] = time.sleep
+) -> str:
+    """Check that no result stays in StackStorm that a pending action needs.
+
+    :param sleep: gives a relay the time to deliver a result.
+    """
     pending = pending_actions(mistral)
     if not pending:
         return "no pending actions; use --probe to test delivery"
     late = _with_final_execution(st2, pending, site)
     if late:
-        time.sleep(_UNDELIVERED_AFTER)
+        sleep(_UNDELIVERED_AFTER)
         late &= set(pending_actions(mistral))
     if late:
         raise CheckFailed(
