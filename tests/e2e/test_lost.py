@@ -40,7 +40,8 @@ each:
 """
 
 # So short that every action looks its execution up first, and that a lost action is closed soon.
-OPTIONS = "resync_interval = 0.5\nreschedule_after = 3\nlost_after = 6"
+RESCHEDULE_AFTER, LOST_AFTER = 3, 4
+OPTIONS = f"resync_interval = 0.5\nreschedule_after = {RESCHEDULE_AFTER}\nlost_after = {LOST_AFTER}"
 
 
 def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
@@ -265,7 +266,6 @@ def test_vanished_execution_is_an_error_and_is_not_recreated(lossy: LossyBench) 
 
 
 def test_no_action_is_lost_while_stackstorm_does_not_respond(lossy: LossyBench) -> None:
-    # For longer than reschedule_after and lost_after together.
     workflow = lossy.start(lossy.workbook("wait: {action: st2.action, input: {ref: tests.job}}"))
 
     def runs() -> list[dict[str, Any]]:
@@ -274,12 +274,13 @@ def test_no_action_is_lost_while_stackstorm_does_not_respond(lossy: LossyBench) 
     (child,) = eventually(runs, "the execution runs")
     lossy.way.all_vanish.set()
     try:
-        time.sleep(10)
+        time.sleep(RESCHEDULE_AFTER + LOST_AFTER)
+        lossy.resyncs.wait_for_resync()
     finally:
         lossy.way.all_vanish.clear()
     action = child["context"]["mistral"]["action_execution_id"]
     assert lossy.action_state(action) == "RUNNING"
-    time.sleep(2)
+    lossy.resyncs.wait_for_resync()
     assert lossy.action_state(action) == "RUNNING"
     lossy.st2.finish(child["id"], "succeeded", {"output": "at last"})
     assert lossy.wait(workflow).result("wait")["output"] == "at last"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.breaking_servers import BreakingServer, forward
+from support.breaking_servers import BreakingServer, Exchange, forward, hang_up
 from support.certificates import Certificates
 from support.mistral_bench import Bench, new_bench
-from support.waiting import eventually
+from support.waiting import TIMEOUT, eventually
 
 from st2_mistral_sandbox.process import ChildProcess
 
@@ -141,9 +142,10 @@ def test_mistral_away_and_back(quiet: Bench, relay: ChildProcess) -> None:
     )
     (child,) = eventually(lambda: children(quiet, started), "the execution is created")
     quiet.sandbox.mistral_server.stop()
+    since = relay.log_path.stat().st_size if relay.log_path.exists() else 0
     relay.start()
     quiet.stackstorm.executions.wait(child["id"])
-    time.sleep(1)
+    eventually(lambda: b"no connection" in relay.log_path.read_bytes()[since:], "the relay reports it")
     assert relay.poll() is None
     quiet.sandbox.mistral_server.start()
     assert quiet.wait(started).execution["state"] == "SUCCESS"
@@ -194,32 +196,50 @@ def test_mistral_over_tls(quiet: Bench, relay: ChildProcess, tmp_path: Path) -> 
     assert "PUT" in {request.method for request in balancer.requests}
 
 
-def test_second_signal_ends_the_relay_at_once(quiet: Bench, relay: ChildProcess) -> None:
-    # Mistral stands still, so that what is in flight cannot be finished.
-    # The log is that of the tests before, too: only what this relay says counts.
-    before = relay.log_path.stat().st_size if relay.log_path.exists() else 0
-    relay.start()
-    eventually(lambda: b"Following" in relay.log_path.read_bytes()[before:], "the relay watches")
-    mistral = quiet.sandbox.mistral_server.pid
-    assert mistral is not None
-    assert relay.pid is not None
-    started = quiet.start(
-        quiet.workbook(
-            "say: {action: st2.action, input: {ref: sandbox.sleep, parameters: {seconds: 1}}}"
+def test_second_signal_ends_the_relay_at_once(
+    quiet: Bench, relay: ChildProcess, tmp_path: Path
+) -> None:
+    completes, release = threading.Event(), threading.Event()
+    root = quiet.mistral_url.removesuffix("/v2")
+
+    def hold_completions(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        if exchange.request.method == "PUT":
+            completes.set()
+            release.wait(TIMEOUT)
+            return hang_up()(exchange)
+        return forward(root)(exchange)
+
+    started = quiet.start(quiet.workbook("say: {action: st2.action, input: {ref: core.noop}}"))
+    with (
+        BreakingServer(hold_completions) as mistral,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service_manager,
+    ):
+        service_manager.bind(str(tmp_path / "notify"))
+        service_manager.settimeout(TIMEOUT)
+        config = tmp_path / "held.conf"
+        text = Path(relay.args[-1]).read_text(encoding="utf-8").replace(root, mistral.url)
+        config.write_text(text, encoding="utf-8")
+        held = ChildProcess(
+            "held",
+            [*relay.args[:-1], str(config)],
+            tmp_path / "held.log",
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
         )
-    )
-    (child,) = eventually(lambda: children(quiet, started), "the execution is created")
-    os.kill(mistral, signal.SIGSTOP)
-    try:
-        quiet.stackstorm.executions.wait(child["id"])
-        time.sleep(0.5)
-        os.kill(relay.pid, signal.SIGTERM)
-        time.sleep(0.5)
-        assert relay.poll() is None
-        os.kill(relay.pid, signal.SIGTERM)
-        eventually(lambda: relay.poll() is not None, "the relay ends", timeout=5)
-        assert relay.poll() == 1
-    finally:
-        os.kill(mistral, signal.SIGCONT)
+        held.start()
+        try:
+            assert completes.wait(TIMEOUT)
+            assert held.pid is not None
+            os.kill(held.pid, signal.SIGTERM)
+            # Two signals that arrive together are one.
+            while b"STOPPING=1" not in service_manager.recv(4096):
+                pass
+            assert held.poll() is None
+            os.kill(held.pid, signal.SIGTERM)
+            eventually(lambda: held.poll() is not None, "the relay ends", timeout=5)
+            assert held.poll() == 1
+        finally:
+            release.set()
+            held.stop()
     relay.start()
     assert quiet.wait(started).execution["state"] == "SUCCESS"

@@ -155,12 +155,13 @@ class Bench:
         return self.sandbox.mistral_settings.url
 
     def children_of(self, action_execution_id: str) -> list[dict[str, Any]]:
-        """Return all StackStorm executions for an action."""
-        return [
+        """Return all StackStorm executions for an action, in StackStorm's order."""
+        found = [
             execution
             for execution in self.stackstorm.executions.all()
             if execution["context"].get("mistral", {}).get("action_execution_id") == action_execution_id
         ]
+        return sorted(found, key=lambda execution: str(execution["start_timestamp"]))
 
     def action_state(self, action_execution_id: str) -> str:
         action = self.mistral.get_action(action_execution_id)
