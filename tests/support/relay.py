@@ -63,6 +63,8 @@ class St2(Recorded):
         """Executions that were cancelled."""
         self.asks_runner = False
         """True: a parent that is to be canceled becomes canceling first."""
+        self.time: datetime | None = None
+        """StackStorm's time; None: it does not say."""
 
     def add(self, *executions: dict[str, Any]) -> None:
         self.executions.update((execution["id"], execution) for execution in executions)
@@ -119,6 +121,10 @@ class St2(Recorded):
         """The newest come first, as StackStorm lists them."""
         self.asked("children_since", site, since)
         return reversed([row for row in self.executions.values() if action_of(row, site)])
+
+    def clock(self) -> datetime | None:
+        self.asked("clock")
+        return self.time
 
     def retrying(self, **_: Any) -> Callable[[Callable[[], Any]], Any]:
         return lambda attempt: attempt()

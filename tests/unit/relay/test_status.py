@@ -10,6 +10,7 @@ from typing import Any
 from support.relay import SETTINGS, TASK_WORKFLOW, Systems, action, child_of, task
 
 from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.status import Pending, pending_actions
@@ -28,14 +29,20 @@ def systems() -> Systems:
     return found
 
 
-def shown(found: Systems, **failing: Any) -> Pending:
-    [row] = pending_actions(
-        found.st2,  # type: ignore[arg-type]
-        found.mistral,  # type: ignore[arg-type]
-        replace(SETTINGS, reschedule_after=120),
-        failing,
-        parse_request=parse,
+def all_shown(found: Systems, **failing: Any) -> list[Pending]:
+    return list(
+        pending_actions(
+            found.st2,  # type: ignore[arg-type]
+            found.mistral,  # type: ignore[arg-type]
+            replace(SETTINGS, reschedule_after=120),
+            failing,
+            parse_request=parse,
+        )
     )
+
+
+def shown(found: Systems, **failing: Any) -> Pending:
+    [row] = all_shown(found, **failing)
     return row
 
 
@@ -60,3 +67,34 @@ def test_action_of_another_project_is_shown_with_the_remedy() -> None:
     assert row.foreign
     assert row.next.startswith("nothing: it belongs to an unknown project")
     assert "one relay per project" in str(row.error)
+
+
+def test_oldest_action_is_first() -> None:
+    found = systems()
+    found.mistral.add_action(action("older", created_at="2026-11-23 04:16:01"))
+    assert [row.action_execution_id for row in all_shown(found)] == ["older", "a"]
+
+
+def test_result_that_could_be_delivered_is_not() -> None:
+    found = systems()
+    found.st2.add(child_of("a", "succeeded"))
+    assert shown(found).next == "complete it as SUCCESS"
+    assert found.mistral.completed == []
+
+
+def test_action_that_cannot_be_observed_does_not_hide_the_others() -> None:
+    found = systems()
+    found.mistral.add_action(action("b", task="other"))
+    found.mistral.add_task(task("other"))
+
+    def fail(id_: str, *_: Any) -> None:
+        if id_ == "a":
+            raise OutcomeUnknown("GET", "http://mistral", "503 later")
+
+    found.mistral.hooks["find_action"] = found.mistral.hooks["get_action"] = fail
+    rows = {row.action_execution_id: row for row in all_shown(found)}
+    assert (rows["a"].next, rows["a"].error) == (
+        "it cannot be observed",
+        "GET http://mistral: 503 later",
+    )
+    assert rows["b"].error is None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from st2actions_mistral import config
 from st2actions_mistral.cli.checks import host
-from st2actions_mistral.cli.checks.finding import FAILED, OK, CheckFailed, Finding, find
+from st2actions_mistral.cli.checks.finding import OK, CheckFailed, Finding, find
 
 
 def test_entry_points_that_do_not_load_belong_into_mistrals_virtualenv() -> None:
@@ -30,8 +32,26 @@ def test_entry_points_of_this_installation_load() -> None:
     )
 
 
-def test_find_reports_an_error_of_the_package_as_failed() -> None:
-    def look() -> str:
-        raise CheckFailed("Synchronize both with NTP.")
-
-    assert find("clocks", look) == Finding("clocks", FAILED, "Synchronize both with NTP.")
+@pytest.mark.parametrize(
+    ("relay", "engine", "fits"),
+    [
+        (1024, 1024, True),
+        (512, 1024, True),
+        (-1, -1, True),
+        (2048, -1, True),
+        (1025, 1024, False),
+        (-1, 1024, False),
+    ],
+)
+def test_size_limit_must_not_exceed_mistrals(
+    tmp_path: Path, relay: int, engine: int, fits: bool
+) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text(
+        f"[st2_relay]\nfield_size_limit_kb = {relay}\n"
+        f"[engine]\nexecution_field_size_limit_kb = {engine}\n"
+    )
+    conf = config.read_files([str(file)])
+    found = find("size limit", lambda: host.size_limit(conf, config.load_settings(conf)))
+    assert (found.result == OK) is fits, found.detail
+    assert str(relay) in found.detail

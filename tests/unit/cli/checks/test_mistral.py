@@ -1,0 +1,117 @@
+"""The checks of Mistral, against servers that answer as Mistral does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from support.breaking_servers import Behaviour, BreakingServer, answer
+
+from st2actions_mistral.cli.checks import mistral
+from st2actions_mistral.cli.checks.finding import CheckFailed
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import MistralSettings, Timeouts
+from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.model.project import Scope
+
+UNKNOWN = answer(404, {"faultstring": "Action not found"})
+KNOWN = answer(200, {"id": "1", "name": "st2.action"})
+
+
+class Token:
+    """A credential of one project."""
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._scope = scope
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def renew(self, rejected: dict[str, str]) -> bool:
+        return False
+
+    def hint(self) -> str:
+        return ""
+
+    def scope(self) -> Scope | None:
+        return self._scope
+
+
+@contextmanager
+def client(*script: Behaviour, scope: Scope | None = None) -> Iterator[MistralClient]:
+    with BreakingServer(*script) as server:
+        settings = MistralSettings(f"{server.url}/v2", timeouts=Timeouts(5, 5, 0))
+        with closing(MistralClient(settings, credential=Token(scope))) as made:
+            yield made
+
+
+def running(*projects: str | None) -> Behaviour:
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"a{number}",
+            "name": "st2.action",
+            "state": "RUNNING",
+            "created_at": "2026-11-25 06:00:00",
+            "project_id": project,
+        }
+        for number, project in enumerate(projects)
+    ]
+    rows.append({**rows[0], "id": "other", "name": "std.async_noop", "project_id": "theirs"})
+    return answer(200, {"action_executions": rows})
+
+
+def is_mistral() -> None:
+    pass
+
+
+def is_not_mistral() -> None:
+    raise ConfigError("It is not Mistral.")
+
+
+def test_both_actions_are_known() -> None:
+    with client(KNOWN) as found:
+        assert mistral.actions(found, is_not_mistral) == "has st2.action and st2.callback"
+
+
+def test_missing_action_is_named() -> None:
+    with client(KNOWN, UNKNOWN) as found, pytest.raises(CheckFailed, match=r"no action st2\.callback"):
+        mistral.actions(found, is_mistral)
+
+
+def test_server_that_is_not_mistral_is_reported_as_that() -> None:
+    with client(UNKNOWN) as found, pytest.raises(ConfigError, match="not Mistral"):
+        mistral.actions(found, is_not_mistral)
+
+
+def test_project_is_irrelevant_without_authentication() -> None:
+    with client(UNKNOWN) as found:
+        assert mistral.project(found) == "Mistral has no authentication"
+
+
+def test_token_without_a_project_fails() -> None:
+    with (
+        client(UNKNOWN, scope=Scope(None)) as found,
+        pytest.raises(CheckFailed, match="has no project"),
+    ):
+        mistral.project(found)
+
+
+def test_actions_of_other_projects_fail() -> None:
+    # Only actions named st2.action count.
+    with (
+        client(running("ours", "theirs"), scope=Scope("ours")) as found,
+        pytest.raises(CheckFailed, match=r"does not complete 1 pending actions.*'theirs'"),
+    ):
+        mistral.project(found)
+
+
+def test_actions_of_the_own_project_pass() -> None:
+    with client(running("ours", "ours"), scope=Scope("ours")) as found:
+        assert mistral.project(found) == "the relay completes actions of project ours only"
+
+
+def test_pending_actions_are_those_that_the_relay_may_complete() -> None:
+    with client(running("theirs", "ours", None), scope=Scope("ours")) as found:
+        assert list(mistral.pending_actions(found)) == ["a1"]
