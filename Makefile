@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+ST2CLIENT := .venv-st2client
 BIN := $(VENV)/bin
 
 # Child executions of the long fault run.
@@ -13,15 +14,15 @@ VERSIONS := 23.0.0 20.2.0
 
 .PHONY: demo sandbox test lint docs faults soak e2e e2e-all bench clean
 
-demo: $(VENV)/.sandbox $(VENV)-st2client/.made
-	@$(BIN)/st2-mistral demo --st2 $(VENV)-st2client/bin/st2 examples.mistral-basic cmd=date
+demo: $(VENV)/.sandbox $(ST2CLIENT)/.made
+	@$(BIN)/st2-mistral demo --st2 $(ST2CLIENT)/bin/st2 examples.mistral-basic cmd=date
 
-sandbox: $(VENV)/.sandbox $(VENV)-st2client/.made
+sandbox: $(VENV)/.sandbox $(ST2CLIENT)/.made
 	@$(BIN)/st2-mistral sandbox
 
 # The tests of a file share a sandbox. They often wait: three files at once use two processors. The long ones
 # are first.
-test: lint $(VENV)-st2client/.made
+test: lint $(ST2CLIENT)/.made
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 	@echo "Not run: the tests with real processes. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."
 
@@ -54,7 +55,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.with_items
 
 clean:
-	rm -rf $(VENV) $(VENV)-st2client .e2e build dist *.egg-info sandbox/build sandbox/dist sandbox/*.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ST2CLIENT) .e2e build dist *.egg-info sandbox/build sandbox/dist sandbox/*.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -73,8 +74,8 @@ $(VENV)/.docs: $(VENV)/.test
 	@touch $@
 
 # It needs a virtualenv of its own: its pins conflict with Mistral's.
-$(VENV)-st2client/.made:
-	@echo "Installing StackStorm's command line into $(VENV)-st2client."
-	@$(PYTHON) -m venv $(VENV)-st2client
-	@$(VENV)-st2client/bin/pip install --quiet --disable-pip-version-check st2client==3.9.0 'setuptools<81'
+$(ST2CLIENT)/.made:
+	@echo "Installing StackStorm's command line into $(ST2CLIENT)."
+	@$(PYTHON) -m venv $(ST2CLIENT)
+	@$(ST2CLIENT)/bin/pip install --quiet --disable-pip-version-check st2client==3.9.0 'setuptools<81'
 	@touch $@
