@@ -99,7 +99,9 @@ class ParentController:
         """Handle an event: an execution was created or has changed."""
         final = execution["status"] in states.ST2_FINAL
         parent_id = decide.parent_of(execution)
-        if parent_id and not final and action_of(execution, self._rules.site):
+        if parent_id and final:
+            self._polling.child_ended(parent_id, execution["id"])
+        elif parent_id and action_of(execution, self._rules.site):
             self._polling.child_started(parent_id, execution["id"])
         if not decide.may_be_parent(execution, self._rules.site):
             return
@@ -111,7 +113,8 @@ class ParentController:
             self._poll_in(execution["id"], self._polling.parent_changed(execution["id"]))
 
     def on_streaming(self, streaming: bool) -> None:
-        """Do nothing: after a gap in the events, the next resync finds what was missed."""
+        """Handle that all events arrive from now on, or that some may be lost."""
+        self._polling.forget_children()
 
     def on_child_completed(self, child: Mapping[str, Any]) -> None:
         """Handle a result that has reached Mistral: the workflow of the child may end now."""

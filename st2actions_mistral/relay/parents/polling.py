@@ -6,6 +6,7 @@ the last running child, then less and less often. Workflows that take longer are
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -25,6 +26,10 @@ _FACTOR: Final = 3.3
 # a workflow with many results whose running children are not known.
 _EARLY_POLLS: Final = 20
 _EARLY_POLLS_PER_SECOND: Final = 2.0
+
+# Seconds in which the result of a child usually reaches Mistral. That of a duplicate never does, for
+# example.
+_COMPLETED_IN: Final = 5.0
 
 # As many as docs/concepts/guarantees.md promises to handle at once. They take about 2 MB.
 _CHILDREN: Final = 10_000
@@ -68,19 +73,27 @@ class PollSchedule:
         self._lock = threading.Lock()
         self._polls: dict[str, _Poll] = {}
         self._budgets: dict[str, _Budget] = {}
-        self._running: dict[str, set[str]] = {}
+        # By parent: its children whose results are expected, each until this time.
+        self._expected: dict[str, dict[str, float]] = {}
         self._children = 0
 
     def child_started(self, parent_id: str, child_id: str) -> None:
         """Record a running child. A workflow rarely ends before its children."""
         with self._lock:
             if self._children < self._most_children:
-                running = self._running.setdefault(parent_id, set())
-                self._children += child_id not in running
-                running.add(child_id)
+                expected = self._expected.setdefault(parent_id, {})
+                self._children += child_id not in expected
+                expected.setdefault(child_id, math.inf)
             poll = self._polls.get(parent_id)
             if poll and poll.step < len(_EARLY):
                 self._plan(parent_id, len(_EARLY))
+
+    def child_ended(self, parent_id: str, child_id: str) -> None:
+        """Record that a child is final. Its result is expected to reach Mistral soon."""
+        with self._lock:
+            expected = self._expected.get(parent_id, {})
+            if child_id in expected:
+                expected[child_id] = min(expected[child_id], self._clock() + _COMPLETED_IN)
 
     def child_completed(self, parent_id: str, child_id: str) -> float:
         """Record that the result of a child has reached Mistral.
@@ -88,12 +101,17 @@ class PollSchedule:
         :return: seconds until the next poll.
         """
         with self._lock:
-            running = self._running.get(parent_id, set())
-            self._children -= child_id in running
-            running.discard(child_id)
-            if not running:
-                self._running.pop(parent_id, None)
-            return self._plan(parent_id, len(_EARLY) if running else self._first_step(parent_id))
+            now = self._clock()
+            expected = self._expected.get(parent_id, {})
+            self._children -= expected.pop(child_id, None) is not None
+            more = any(until > now for until in expected.values())
+            return self._plan(parent_id, len(_EARLY) if more else self._first_step(parent_id))
+
+    def forget_children(self) -> None:
+        """Forget all running children: their ends may be missed."""
+        with self._lock:
+            self._expected.clear()
+            self._children = 0
 
     def parent_changed(self, parent_id: str) -> float:
         """Record an event of the parent.
@@ -156,15 +174,21 @@ class PollSchedule:
         with self._lock:
             self._polls.pop(parent_id, None)
             self._budgets.pop(parent_id, None)
-            self._children -= len(self._running.pop(parent_id, ()))
+            self._children -= len(self._expected.pop(parent_id, ()))
 
     def keep(self, parents: Collection[str]) -> None:
-        """Forget the running children and the early polls of all other parents."""
+        """Forget all other parents, and the children whose results are overdue."""
         with self._lock:
-            for known in (self._running.keys(), self._budgets.keys()):
-                for parent_id in known - set(parents):
-                    self._children -= len(self._running.pop(parent_id, ()))
-                    self._budgets.pop(parent_id, None)
+            now = self._clock()
+            for parent_id in self._budgets.keys() - set(parents):
+                del self._budgets[parent_id]
+            for parent_id, children in list(self._expected.items()):
+                kept = {id_: until for id_, until in children.items() if until > now}
+                if kept and parent_id in parents:
+                    self._expected[parent_id] = kept
+                else:
+                    del self._expected[parent_id]
+            self._children = sum(map(len, self._expected.values()))
 
     def _plan(self, parent_id: str, step: int) -> float:
         pause = _pause(step)

@@ -396,6 +396,26 @@ def test_workflow_with_running_child_is_polled_less() -> None:
     assert polls(bench) == 4
 
 
+def test_duplicate_that_was_cancelled_does_not_delay_the_parent(bench: Bench) -> None:
+    bench.controller.on_execution_event(child("first"))
+    bench.controller.on_execution_event(child("second"))
+    bench.controller.on_execution_event({**child("second"), "status": "canceled"})
+    bench.after(10)
+    bench.workflow["state"] = states.SUCCESS
+    bench.controller.on_child_completed(child("first"))
+    bench.after(0.03)
+    assert bench.parent["status"] == "succeeded"
+
+
+def test_children_that_may_have_ended_in_a_gap_do_not_delay_the_parent(bench: Bench) -> None:
+    bench.controller.on_execution_event(child("first"))
+    bench.controller.on_streaming(False)
+    bench.workflow["state"] = states.SUCCESS
+    bench.controller.on_child_completed(child("second"))
+    bench.after(0.03)
+    assert bench.parent["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("pause", [0.01, 0.1, 0.25, 1.0])
 def test_burst_of_known_children_causes_no_poll_per_result(bench: Bench, pause: float) -> None:
     children = [child(f"c{number}") for number in range(300)]

@@ -112,6 +112,41 @@ def test_keep_forgets_children_of_other_parents(polling: PollSchedule) -> None:
     assert polling.child_completed("other", "a") == 0.02
 
 
+def test_child_that_ended_is_expected_to_be_completed_soon(polling: PollSchedule, clock: Clock) -> None:
+    polling.child_started(PARENT, "a")
+    polling.child_started(PARENT, "b")
+    for child in ("a", "b", "unknown"):
+        polling.child_ended(PARENT, child)
+    assert polling.child_completed(PARENT, "a") == 0.3
+    # The result of a duplicate is never completed.
+    clock.advance(5)
+    polling.child_ended(PARENT, "b")
+    polling.child_started(PARENT, "b")
+    assert polling.child_completed(PARENT, "a") == 0.02
+
+
+def test_keep_makes_room_of_overdue_children(clock: Clock) -> None:
+    polling = PollSchedule(30, clock, most_children=2)
+    polling.child_started(PARENT, "a")
+    polling.child_started(PARENT, "b")
+    polling.child_ended(PARENT, "b")
+    clock.advance(5)
+    polling.keep([PARENT])
+    polling.child_started(PARENT, "c")
+    assert polling.child_completed(PARENT, "a") == 0.3
+    assert polling.child_completed(PARENT, "c") == 0.02
+
+
+def test_forget_children_forgets_those_of_all_parents(clock: Clock) -> None:
+    polling = PollSchedule(30, clock, most_children=2)
+    polling.child_started(PARENT, "a")
+    polling.child_started("other", "a")
+    polling.forget_children()
+    assert polling.child_completed(PARENT, "b") == 0.02
+    polling.child_started(PARENT, "c")
+    assert polling.child_completed(PARENT, "b") == 0.3
+
+
 def test_number_of_remembered_children_is_bounded(clock: Clock) -> None:
     polling = PollSchedule(30, clock, most_children=3)
     for number in range(4):
