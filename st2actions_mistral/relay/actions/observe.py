@@ -199,6 +199,8 @@ class ActionObserver:
         if not isinstance(task_id, str) or workflow_id is None:
             return None
         task = self._tasks.get(workflow_id, _TASK_IS_FRESH).get(task_id)
+        # It may be newer than the listing.
+        task = task or self._tasks.get(workflow_id, self._clock() - begun).get(task_id)
         if task is None or task["state"] != states.RUNNING:
             return None
         if has_items(task):

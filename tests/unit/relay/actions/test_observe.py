@@ -44,12 +44,14 @@ class Bench:
         self.parsed.append((inputs, ids))
         return ExecutionRequest(str(inputs.get("ref", "core.noop")), {}, ids)
 
-    def deliver(self, *actions: str) -> list[Seen]:
+    def deliver(self, *actions: str, task: str = "t") -> list[Seen]:
         """Observe actions whose final child an event has brought."""
         self.mistral.requests.clear()
         self.st2.requests.clear()
         self.clock.advance(0.001)
-        return [self.observer.observe(id_, child=child_of(id_, "succeeded")) for id_ in actions]
+        return [
+            self.observer.observe(id_, child=child_of(id_, "succeeded", task=task)) for id_ in actions
+        ]
 
 
 @pytest.fixture
@@ -68,6 +70,17 @@ def test_result_of_a_single_action_takes_two_listings(bench: Bench) -> None:
     assert seen.place == Place("RUNNING", "RUNNING")
     assert bench.mistral.requests == {"tasks_of": 1, "attempts": 1}
     assert not bench.st2.requests
+
+
+def test_result_of_a_task_that_is_newer_than_the_listing_takes_no_more(bench: Bench) -> None:
+    bench.mistral.add_action(action())
+    bench.mistral.add_task(task())
+    bench.deliver("a")
+    bench.mistral.add_action(action("b", "u"))
+    bench.mistral.add_task(task("u"))
+    [seen] = bench.deliver("b", task="u")
+    assert seen.action == action("b", "u")
+    assert bench.mistral.requests == {"tasks_of": 1, "attempts": 1}
 
 
 def test_results_of_many_items_share_two_listings(bench: Bench) -> None:
