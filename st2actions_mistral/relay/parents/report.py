@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ LOG: Final = logging.getLogger(__name__)
 
 # Rows read from one listing of a workflow's children.
 _MOST_CHILDREN: Final = 10_000
+
+# Tasks read at once: five tasks take 45 ms instead of 65 (sandbox, 2 cores).
+_AT_ONCE: Final = 3
 
 _TOO_LARGE: Final = "(too large to be fetched from Mistral)"
 
@@ -41,7 +45,8 @@ class Reporter:
         """
         ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
         listed = report.in_order(self._mistral.tasks(workflow["id"]), self._required(workflow))
-        tasks = [self._task(task["id"]) or task for task in listed[: report.MAX_TASKS]]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="report") as pool:
+            tasks = list(pool.map(self._task, listed[: report.MAX_TASKS]))
         children = self._children(workflow, tasks)
         shown = []
         for task in tasks:
@@ -113,12 +118,13 @@ class Reporter:
         # After a re-run the children are below several executions.
         return self._st2.children_of(workflow["id"], since=created_at(workflow))
 
-    def _task(self, id_: str) -> dict[str, Any] | None:
+    def _task(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
+        id_ = listed["id"]
         try:
-            return self._mistral.get_task(id_)
+            return self._mistral.get_task(id_) or listed
         except OutcomeUnknown as error:
             if error.status is not None:
                 raise
             # The result may be too large to read: a task has the results of all its items together.
             task = self._mistral.task_summary(id_)
-            return {**task, "result": json.dumps(_TOO_LARGE)} if task else None
+            return {**task, "result": json.dumps(_TOO_LARGE)} if task else listed

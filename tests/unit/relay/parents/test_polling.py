@@ -33,8 +33,8 @@ def pauses(polling: PollSchedule, clock: Clock) -> list[float]:
 
 
 def test_polls_after_last_result_begin_early(polling: PollSchedule, clock: Clock) -> None:
-    assert polling.child_completed(PARENT, "c") == 0.02
-    assert pauses(polling, clock) == pytest.approx([0.02, 0.05, 0.12, *LATER])
+    assert polling.child_completed(PARENT, "c") == 0.012
+    assert pauses(polling, clock) == pytest.approx([0.012, 0.055, 0.12, *LATER])
 
 
 def test_polls_after_event_of_parent_begin_later(polling: PollSchedule, clock: Clock) -> None:
@@ -44,7 +44,7 @@ def test_polls_after_event_of_parent_begin_later(polling: PollSchedule, clock: C
 
 def test_event_of_parent_does_not_delay_early_poll(polling: PollSchedule) -> None:
     polling.child_completed(PARENT, "c")
-    assert polling.parent_changed(PARENT) == pytest.approx(0.02)
+    assert polling.parent_changed(PARENT) == pytest.approx(0.012)
 
 
 def test_first_poll_may_be_later_than_resync(clock: Clock) -> None:
@@ -57,7 +57,7 @@ def test_result_while_other_child_runs_is_not_urgent(polling: PollSchedule) -> N
     polling.child_started(PARENT, "a")
     polling.child_started(PARENT, "b")
     assert polling.child_completed(PARENT, "a") == 0.3
-    assert polling.child_completed(PARENT, "b") == 0.02
+    assert polling.child_completed(PARENT, "b") == 0.012
 
 
 def test_started_child_delays_early_poll(polling: PollSchedule) -> None:
@@ -75,7 +75,7 @@ def test_event_during_poll_restarts_the_pauses(polling: PollSchedule, clock: Clo
     polling.parent_changed(PARENT)
     clock.advance(0.31)
     polling.child_completed(PARENT, "c")
-    assert polling.still_running(PARENT) == pytest.approx(0.02)
+    assert polling.still_running(PARENT) == pytest.approx(0.012)
 
 
 def test_early_polls_get_later_and_come_back(polling: PollSchedule, clock: Clock) -> None:
@@ -86,14 +86,14 @@ def test_early_polls_get_later_and_come_back(polling: PollSchedule, clock: Clock
         polling.still_running(PARENT)
         return pause
 
-    assert [first_pause() for _ in range(11)] == [0.02] * 11
+    assert [first_pause() for _ in range(11)] == [0.012] * 11
     pauses = [first_pause() for _ in range(20)]
     assert pauses[:11] == [0.12] * 11
     assert pauses[-1] == 0.3
     clock.advance(1)
     assert first_pause() == 0.12
     clock.advance(10)
-    assert first_pause() == 0.02
+    assert first_pause() == 0.012
 
 
 def test_forgotten_parent_is_not_polled(polling: PollSchedule) -> None:
@@ -109,7 +109,7 @@ def test_keep_forgets_children_of_other_parents(polling: PollSchedule) -> None:
         polling.child_started(parent, "b")
     polling.keep([PARENT])
     assert polling.child_completed(PARENT, "a") == 0.3
-    assert polling.child_completed("other", "a") == 0.02
+    assert polling.child_completed("other", "a") == 0.012
 
 
 def test_child_that_ended_is_expected_to_be_completed_soon(polling: PollSchedule, clock: Clock) -> None:
@@ -122,7 +122,7 @@ def test_child_that_ended_is_expected_to_be_completed_soon(polling: PollSchedule
     clock.advance(5)
     polling.child_ended(PARENT, "b")
     polling.child_started(PARENT, "b")
-    assert polling.child_completed(PARENT, "a") == 0.02
+    assert polling.child_completed(PARENT, "a") == 0.012
 
 
 def test_keep_makes_room_of_overdue_children(clock: Clock) -> None:
@@ -134,7 +134,7 @@ def test_keep_makes_room_of_overdue_children(clock: Clock) -> None:
     polling.keep([PARENT])
     polling.child_started(PARENT, "c")
     assert polling.child_completed(PARENT, "a") == 0.3
-    assert polling.child_completed(PARENT, "c") == 0.02
+    assert polling.child_completed(PARENT, "c") == 0.012
 
 
 def test_forget_children_forgets_those_of_all_parents(clock: Clock) -> None:
@@ -142,7 +142,7 @@ def test_forget_children_forgets_those_of_all_parents(clock: Clock) -> None:
     polling.child_started(PARENT, "a")
     polling.child_started("other", "a")
     polling.forget_children()
-    assert polling.child_completed(PARENT, "b") == 0.02
+    assert polling.child_completed(PARENT, "b") == 0.012
     polling.child_started(PARENT, "c")
     assert polling.child_completed(PARENT, "b") == 0.3
 
@@ -154,7 +154,7 @@ def test_number_of_remembered_children_is_bounded(clock: Clock) -> None:
         polling.child_started(f"{number}", "a")
         polling.child_started(f"{number}", "b")
     assert polling.child_completed("0", "a") == 0.3
-    assert polling.child_completed("3", "a") == 0.02
+    assert polling.child_completed("3", "a") == 0.012
     # There is room again for what was forgotten.
     polling.forget("0")
     polling.child_started("3", "c")
@@ -167,4 +167,4 @@ def test_stopped_parent_is_polled_after_the_next_result(polling: PollSchedule) -
     polling.stop(PARENT)
     assert polling.take(PARENT) is None
     assert polling.child_completed(PARENT, "b") == 0.3
-    assert polling.child_completed(PARENT, "a") == 0.02
+    assert polling.child_completed(PARENT, "a") == 0.012

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import datetime, timezone
 from typing import Any
 
@@ -50,6 +51,15 @@ def report(systems: Systems, **given: Any) -> dict[str, Any]:
 def made_for(number: int, action: Any, site: str = SITE) -> dict[str, Any]:
     ids = {"action_execution_id": action, "workflow_execution_id": WORKFLOW}
     return child(f"c-{number}", PARENT, "canceled", site, **ids)
+
+
+def test_three_tasks_are_read_at_once_and_keep_their_order() -> None:
+    systems = Systems()
+    names = [str(number) for number in range(6)]
+    systems.mistral.tasks_by_workflow[WORKFLOW] = [task(name, name) for name in names]
+    at_once = threading.Barrier(3)
+    systems.mistral.hooks["get_task"] = lambda _: at_once.wait(10) and None
+    assert [entry["name"] for entry in report(systems)["tasks"]] == names
 
 
 def test_report_has_output_and_sub_workflows() -> None:
