@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,34 +10,18 @@ from support.breaking_servers import (
     answer,
     hang_up,
 )
+from support.clients import ONE_TRY, action_row, to_mistral
 
 from st2actions_mistral.bridge.complete_action import complete_action
-from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, RemoteError
-
-ONE_TRY = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=0)
-# The sleeps are short, so a long deadline means many retries.
-RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
-
-
-@contextlib.contextmanager
-def client(url: str, timeouts: Timeouts = RETRYING, **more: Any) -> Iterator[MistralClient]:
-    def sleep(_: float) -> None:
-        time.sleep(0.01)
-
-    made = MistralClient(MistralSettings(f"{url}/v2", timeouts=timeouts), sleep=sleep, **more)
-    with contextlib.closing(made):
-        yield made
-
-
-def action(state: str = "RUNNING", action_id: str = "a") -> dict[str, Any]:
-    return {"id": action_id, "name": "st2.action", "state": state}
 
 
 def test_rejected_output_is_raised_if_it_cannot_be_truncated_further() -> None:
     output = {"stdout": "x", "st2": {"execution_id": "e"}}
-    with BreakingServer(answer(400, {"faultstring": "bad"})) as server, client(server.url) as mistral:
+    with (
+        BreakingServer(answer(400, {"faultstring": "bad"})) as server,
+        to_mistral(server.url) as mistral,
+    ):
         with pytest.raises(Answered, match="bad"):
             complete_action(mistral, "a", "SUCCESS", {})
         assert len(server.requests) == 1
@@ -52,8 +33,8 @@ def test_rejected_output_is_raised_if_it_cannot_be_truncated_further() -> None:
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_rejected_output_is_truncated_to_its_link(status: int) -> None:
     output = {"stdout": "x", "st2": {"execution_id": "e", "status": "failed", "web_url": None}}
-    script = [answer(status), answer(200, action("ERROR"))]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    script = [answer(status), answer(200, action_row("ERROR"))]
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert complete_action(mistral, "a", "ERROR", output)
         full, truncated = [request.json() for request in server.requests]
     assert full == {"state": "ERROR", "output": output}
@@ -78,10 +59,10 @@ def test_output_that_never_arrives_is_truncated_after_retries(
     def respond(exchange: Exchange) -> bool:
         assert exchange.request is not None
         if exchange.request.method == "GET" or "truncated" in exchange.request.json()["output"]["st2"]:
-            return answer(200, action())(exchange)
+            return answer(200, action_row())(exchange)
         return rejection(exchange)
 
-    with BreakingServer(respond) as server, client(server.url, ONE_TRY) as mistral:
+    with BreakingServer(respond) as server, to_mistral(server.url, ONE_TRY) as mistral:
         with pytest.raises(RemoteError):
             complete_action(mistral, "a", "SUCCESS", output)
         assert complete_action(mistral, "a", "SUCCESS", output, retries_exhausted=True)
@@ -103,9 +84,9 @@ def test_other_errors_do_not_truncate_the_output(rejection: Behaviour, output: d
     def respond(exchange: Exchange) -> bool:
         assert exchange.request is not None
         get = exchange.request.method == "GET"
-        return (answer(200, action()) if get else rejection)(exchange)
+        return (answer(200, action_row()) if get else rejection)(exchange)
 
-    with BreakingServer(respond) as server, client(server.url, ONE_TRY) as mistral:
+    with BreakingServer(respond) as server, to_mistral(server.url, ONE_TRY) as mistral:
         with pytest.raises(RemoteError):
             complete_action(mistral, "a", "SUCCESS", output, retries_exhausted=True)
         puts = [request for request in server.requests if request.method == "PUT"]

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -25,60 +24,15 @@ from support.breaking_servers import (
     stall,
     stall_in_body,
 )
+from support.clients import EXECUTION, FAST, IDS, RETRYING, Pauses, child_row, to_st2
 
-from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
-
-FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-# The sleeps are short, so a long deadline means many retries.
-RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
-IDS = MistralIds("mistral", "w", "wf", "t", "a1")
-EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
-
-
-def row(action_execution_id: str = "a1", execution_id: str = "e1") -> dict[str, Any]:
-    context = {"mistral": {"site": "mistral", "action_execution_id": action_execution_id}}
-    return {"id": execution_id, "status": "running", "context": context}
-
-
-def stays_running(request: RunRequest) -> RunResult:
-    return RunResult("running", {"note": "started"})
-
-
-@pytest.fixture(scope="module")
-def st2() -> Iterator[StackStorm]:
-    with StackStorm(runners={"asynchronous": stays_running}) as running:
-        running.register_action({"pack": "test", "name": "job", "runner_type": "asynchronous"})
-        yield running
-
-
-@pytest.fixture(scope="module")
-def key(st2: StackStorm) -> str:
-    return st2.create_api_key()
-
-
-class Pauses(list[float]):
-    """Stands in for time.sleep: records the pauses and sleeps 0.01 s."""
-
-    def __call__(self, seconds: float) -> None:
-        self.append(seconds)
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def client(
-    url: str, key: str = "k", timeouts: Timeouts = RETRYING, pauses: Pauses | None = None
-) -> Iterator[St2Client]:
-    settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
-    # Not `or`: an empty list is false.
-    sleep = Pauses() if pauses is None else pauses
-    with contextlib.closing(St2Client(settings, sleep=sleep)) as made:
-        yield made
 
 
 def request_for(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
@@ -97,7 +51,7 @@ def executions_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, A
 
 
 def test_post_has_action_parameters_and_context() -> None:
-    with BreakingServer(answer(201, EXECUTION)) as server, client(server.url) as st2client:
+    with BreakingServer(answer(201, EXECUTION)) as server, to_st2(server.url) as st2client:
         made = schedule(
             st2client,
             request_for(
@@ -123,7 +77,7 @@ def test_post_has_action_parameters_and_context() -> None:
 
 def test_parameters_arrive_unchanged(st2: StackStorm, key: str) -> None:
     parameters = {"cmd": "printf %s '{% raw %}{{ st2kv.system.x }}{% endraw %} 😀'"}
-    with client(st2.api_url, key) as st2client:
+    with to_st2(st2.api_url, key) as st2client:
         made = schedule(
             st2client,
             request_for(
@@ -149,7 +103,7 @@ def test_chain_is_omitted_after_a_500_so_that_the_reason_is_seen() -> None:
     named = request_for(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
     with (
         BreakingServer(*script) as server,
-        client(server.url) as st2client,
+        to_st2(server.url) as st2client,
         pytest.raises(Answered, match="No trace found") as caught,
     ):
         schedule(st2client, named)
@@ -161,7 +115,7 @@ def test_chain_is_omitted_after_a_500_so_that_the_reason_is_seen() -> None:
 def test_chain_is_kept_after_other_failures() -> None:
     script = [reset(), answer(200, []), answer(503), answer(200, []), answer(201, EXECUTION)]
     named = request_for(replace(IDS, task_name="say"), parent=Parent("6b03c160746e6986596007f7"))
-    with BreakingServer(*script) as server, client(server.url) as st2client:
+    with BreakingServer(*script) as server, to_st2(server.url) as st2client:
         assert schedule(st2client, named) == EXECUTION
     assert ["chain" in r.headers["st2-context"] for r in server.requests if r.method == "POST"] == [
         True
@@ -195,7 +149,7 @@ def test_refused_connection_is_not_sent_after_the_deadline() -> None:
     pauses = Pauses()
     with (
         refusing() as url,
-        client(url, "k", FAST, pauses) as st2client,
+        to_st2(url, "k", FAST, pauses) as st2client,
         pytest.raises(NotSent, match=f"POST {url}/executions"),
     ):
         schedule(st2client, request_for())
@@ -206,7 +160,7 @@ def test_connect_timeout_is_not_sent_after_the_deadline() -> None:
     begun = time.monotonic()
     with (
         not_accepting() as url,
-        client(url, "k", FAST, pauses := Pauses()) as st2client,
+        to_st2(url, "k", FAST, pauses := Pauses()) as st2client,
         pytest.raises(NotSent, match="no connection within"),
     ):
         schedule(st2client, request_for())
@@ -242,7 +196,7 @@ def test_execution_is_found_after_a_lost_response(
 ) -> None:
     mine = f"stored-{request.node.callspec.id}"
     with BreakingServer(forward(st2.base_url, lost), forward(st2.base_url)) as server:
-        with client(f"{server.url}/api/v1", key, enough_for(lost)) as st2client:
+        with to_st2(f"{server.url}/api/v1", key, enough_for(lost)) as st2client:
             made = schedule(st2client, request_for(MistralIds("mistral", action_execution_id=mine)))
         assert server.calls() == ["POST /api/v1/executions", "GET /api/v1/executions"]
     assert [execution["id"] for execution in executions_of(st2, mine)] == [made["id"]]
@@ -254,7 +208,7 @@ def test_execution_is_created_after_a_lost_request(
 ) -> None:
     mine = f"unstored-{request.node.callspec.id}"
     with BreakingServer(lost, forward(st2.base_url)) as server:
-        with client(f"{server.url}/api/v1", key, enough_for(lost)) as st2client:
+        with to_st2(f"{server.url}/api/v1", key, enough_for(lost)) as st2client:
             made = schedule(st2client, request_for(MistralIds("mistral", action_execution_id=mine)))
         assert [call.split()[0] for call in server.calls()] == ["POST", "GET", "POST"]
     assert [execution["id"] for execution in executions_of(st2, mine)] == [made["id"]]
@@ -268,7 +222,7 @@ def test_response_that_is_lost_on_a_later_attempt_is_looked_up(
     look = forward(st2.base_url)
     script = [step for _ in range(attempts - 1) for step in (reset(), look)]
     with BreakingServer(*script, forward(st2.base_url, reset()), look) as server:
-        with client(f"{server.url}/api/v1", key) as st2client:
+        with to_st2(f"{server.url}/api/v1", key) as st2client:
             made = schedule(st2client, request_for(MistralIds("mistral", action_execution_id=mine)))
         assert server.calls().count("POST /api/v1/executions") == attempts
     assert [execution["id"] for execution in executions_of(st2, mine)] == [made["id"]]
@@ -287,15 +241,15 @@ def test_response_that_is_lost_on_a_later_attempt_is_looked_up(
         answer(200, {}),
         answer(200, [5]),
         answer(200, [{"id": "x"}]),
-        answer(200, [row("another")]),
-        answer(200, [row(), row("another")]),
+        answer(200, [child_row("another")]),
+        answer(200, [child_row(), child_row("another")]),
         answer(200, [{"id": "x", "status": "running"}]),
         answer(200, [{"id": "x", "status": "running", "context": {"mistral": None}}]),
     ],
 )
 def test_failed_lookup_prevents_a_second_post(look: Behaviour) -> None:
     pauses = Pauses()
-    with BreakingServer(reset(), look) as server, client(server.url, "k", FAST, pauses) as st2client:
+    with BreakingServer(reset(), look) as server, to_st2(server.url, "k", FAST, pauses) as st2client:
         with pytest.raises(OutcomeUnknown):
             schedule(st2client, request_for())
         assert server.calls().count("POST /executions") == 1
@@ -309,7 +263,7 @@ def test_lookup_that_is_not_sent_leaves_the_outcome_unknown() -> None:
         server.refuse()
         return reset()(exchange)
 
-    with BreakingServer(last) as server, client(server.url, "k", FAST) as st2client:
+    with BreakingServer(last) as server, to_st2(server.url, "k", FAST) as st2client:
         with pytest.raises(OutcomeUnknown, match="look-up"):
             schedule(st2client, request_for())
         assert server.calls() == ["POST /executions"]
@@ -365,7 +319,7 @@ def test_error_of_the_second_post_may_quote_the_first_and_is_not_logged(
 
     with (
         BreakingServer(answer(503), later) as server,
-        client(server.url, timeouts=Timeouts(5, 5, 5)) as st2client,
+        to_st2(server.url, timeouts=Timeouts(5, 5, 5)) as st2client,
         pytest.raises(OutcomeUnknown) as caught,
     ):
         schedule(st2client, request_for(parameters={"password": "hush"}))
@@ -379,7 +333,7 @@ def test_permanent_error_of_the_second_post_counts_for_the_first(status: int) ->
     rejection = answer(status, {"faultstring": "no"})
     with (
         BreakingServer(reset(), NOTHING, rejection) as server,
-        client(server.url, "k") as st2client,
+        to_st2(server.url, "k") as st2client,
         pytest.raises(Answered, match=str(status)),
     ):
         schedule(st2client, request_for())
@@ -391,15 +345,15 @@ def test_permanent_error_of_the_second_post_counts_for_the_first(status: int) ->
 def test_lookup_waits_as_long_as_retry_after(look: Behaviour) -> None:
     pauses = Pauses()
     with (
-        BreakingServer(reset(), look, answer(200, [row()])) as server,
-        client(server.url, pauses=pauses) as st2client,
+        BreakingServer(reset(), look, answer(200, [child_row()])) as server,
+        to_st2(server.url, pauses=pauses) as st2client,
     ):
         assert schedule(st2client, request_for())["id"] == "e1"
     assert pauses[1] == 17
 
 
 def test_lookup_filters_by_action_and_by_time() -> None:
-    with BreakingServer(reset(), answer(200, [row()])) as server, client(server.url) as st2client:
+    with BreakingServer(reset(), answer(200, [child_row()])) as server, to_st2(server.url) as st2client:
         schedule(st2client, request_for())
         query = parse_qs(urlsplit(server.requests[1].path).query)
     assert query["filter"] == ["context.mistral.action_execution_id:a1"]
@@ -410,8 +364,8 @@ def test_lookup_filters_by_action_and_by_time() -> None:
 
 def test_oldest_of_two_executions_is_returned_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     with (
-        BreakingServer(reset(), answer(200, [row("a1", "e1"), row("a1", "e2")])) as server,
-        client(server.url) as st2client,
+        BreakingServer(reset(), answer(200, [child_row("a1", "e1"), child_row("a1", "e2")])) as server,
+        to_st2(server.url) as st2client,
     ):
         assert schedule(st2client, request_for())["id"] == "e1"
     assert "'e1' and 'e2'" in caplog.text
@@ -419,7 +373,7 @@ def test_oldest_of_two_executions_is_returned_and_logged(caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("lost", LOST)
 def test_unknown_outcome_without_an_id_is_not_retried(lost: Behaviour) -> None:
-    with BreakingServer(lost) as server, client(server.url, "k", enough_for(lost)) as st2client:
+    with BreakingServer(lost) as server, to_st2(server.url, "k", enough_for(lost)) as st2client:
         with pytest.raises(OutcomeUnknown):
             schedule(st2client, request_for(MistralIds("mistral")))
         assert server.calls() == ["POST /executions"]
@@ -427,7 +381,7 @@ def test_unknown_outcome_without_an_id_is_not_retried(lost: Behaviour) -> None:
 
 def test_not_sent_without_an_id_is_retried() -> None:
     pauses = Pauses()
-    with refusing() as url, client(url, "k", FAST, pauses) as st2client, pytest.raises(NotSent):
+    with refusing() as url, to_st2(url, "k", FAST, pauses) as st2client, pytest.raises(NotSent):
         schedule(st2client, request_for(MistralIds("mistral")))
     assert len(pauses) >= 2
 
@@ -449,7 +403,7 @@ def test_rejected_request_is_not_retried_and_has_stackstorms_message(
 ) -> None:
     pauses = Pauses()
     with (
-        client(st2.api_url, key, pauses=pauses) as st2client,
+        to_st2(st2.api_url, key, pauses=pauses) as st2client,
         pytest.raises(Answered, match=words) as caught,
     ):
         schedule(st2client, request_for(**wanted))
@@ -461,7 +415,7 @@ def test_429_is_retried_after_retry_after() -> None:
     pauses = Pauses()
     busy = answer(429, b"", {"Retry-After": "18"})
     with BreakingServer(busy, answer(201, EXECUTION)) as server:
-        with client(server.url, pauses=pauses) as st2client:
+        with to_st2(server.url, pauses=pauses) as st2client:
             assert schedule(st2client, request_for()) == EXECUTION
         # A 429 created nothing, so no look-up is needed.
         assert server.calls() == ["POST /executions"] * 2
@@ -474,7 +428,7 @@ def test_error_and_log_show_no_credential_and_no_parameter(
     caplog.set_level(logging.DEBUG)
     shown = ""
     script = [reset(), answer(500), answer(400, b"no")]
-    with BreakingServer(*script) as server, client(server.url, "hush-key", FAST) as st2client:
+    with BreakingServer(*script) as server, to_st2(server.url, "hush-key", FAST) as st2client:
         for _ in range(2):
             try:
                 schedule(st2client, request_for(parameters={"password": "hush"}))
@@ -487,7 +441,7 @@ def test_error_and_log_show_no_credential_and_no_parameter(
 
 def test_lookup_first_finds_an_existing_execution(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="look-first")
-    with client(st2.api_url, key) as st2client:
+    with to_st2(st2.api_url, key) as st2client:
         made = schedule(st2client, request_for(ids), lookup_first_after=0)
         assert schedule(st2client, request_for(ids), lookup_first_after=0)["id"] == made["id"]
         # The look-up ignores what is a day older than the action.
@@ -508,8 +462,8 @@ def test_late_attempt_looks_up_first() -> None:
         return bool(answer(429, {"faultstring": "later"})(exchange))
 
     with (
-        BreakingServer(reject_late, answer(200, [row("late", "e1")])) as server,
-        client(server.url) as st2client,
+        BreakingServer(reject_late, answer(200, [child_row("late", "e1")])) as server,
+        to_st2(server.url) as st2client,
     ):
         ids = MistralIds("mistral", action_execution_id="late")
         assert schedule(st2client, request_for(ids), lookup_first_after=0.5)["id"] == "e1"
@@ -517,11 +471,11 @@ def test_late_attempt_looks_up_first() -> None:
 
 
 def test_failed_first_lookup_is_not_an_unknown_outcome() -> None:
-    with refusing() as url, client(url, "k", FAST, Pauses()) as st2client, pytest.raises(NotSent):
+    with refusing() as url, to_st2(url, "k", FAST, Pauses()) as st2client, pytest.raises(NotSent):
         schedule(st2client, request_for(), lookup_first_after=0)
     with (
         BreakingServer(answer(401, {"faultstring": "who?"})) as server,
-        client(server.url, "k", FAST, Pauses()) as st2client,
+        to_st2(server.url, "k", FAST, Pauses()) as st2client,
     ):
         with pytest.raises(Answered, match="401"):
             schedule(st2client, request_for(), lookup_first_after=0)
@@ -532,7 +486,7 @@ def test_too_large_parameters_are_rejected_without_a_retry(st2: StackStorm, key:
     large = request_for(ref="core.local", parameters={"cmd": "x" * 10_000_000})
     pauses = Pauses()
     with (
-        client(st2.api_url, key, Timeouts(read_timeout=30), pauses) as api,
+        to_st2(st2.api_url, key, Timeouts(read_timeout=30), pauses) as api,
         pytest.raises(Answered, match="document too large") as caught,
     ):
         schedule(api, large)

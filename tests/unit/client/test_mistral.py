@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -22,15 +19,11 @@ from support.breaking_servers import (
     reset,
     stall,
 )
+from support.clients import FAST, ONE_TRY, RETRYING, action_row, to_mistral
 
-from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.settings import MistralSettings, Timeouts
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 
-FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-ONE_TRY = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=0)
-# The tests inject a sleep that returns at once, so that a long deadline allows many retries.
-RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
 COMPLETED = answer(500, {"faultstring": "Action execution is already completed"})
 SILENT = stall()
 LOST = [SILENT, reset(), hang_up(), break_in_body(), answer(502), answer(200, b"<html>")]
@@ -41,26 +34,12 @@ def timeouts_for(lost: Behaviour) -> Timeouts:
     return Timeouts(5, 1, 60) if lost is SILENT else RETRYING
 
 
-@contextlib.contextmanager
-def client(url: str, timeouts: Timeouts = RETRYING, **more: Any) -> Iterator[MistralClient]:
-    def sleep(_: float) -> None:
-        time.sleep(0.01)
-
-    made = MistralClient(MistralSettings(f"{url}/v2", timeouts=timeouts), sleep=sleep, **more)
-    with contextlib.closing(made):
-        yield made
-
-
-def action(state: str = "RUNNING", action_id: str = "a") -> dict[str, Any]:
-    return {"id": action_id, "name": "st2.action", "state": state}
-
-
 def test_running_actions_reads_all_pages() -> None:
     pages = [
-        answer(200, {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}),
-        answer(200, {"action_executions": [action(action_id="c")]}),
+        answer(200, {"action_executions": [action_row(action_id=i) for i in "ab"], "next": "http://…"}),
+        answer(200, {"action_executions": [action_row(action_id="c")]}),
     ]
-    with BreakingServer(*pages) as server, client(server.url) as mistral:
+    with BreakingServer(*pages) as server, to_mistral(server.url) as mistral:
         assert [row["id"] for row in mistral.running_actions()] == ["a", "b", "c"]
         first, second = (parse_qs(urlsplit(request.path).query) for request in server.requests)
     assert first["state"] == ["RUNNING"]
@@ -71,16 +50,16 @@ def test_running_actions_reads_all_pages() -> None:
 
 def test_listing_ends_with_an_empty_page() -> None:
     with BreakingServer(answer(200, {"action_executions": [], "next": "http://…"})) as server:
-        with client(server.url) as mistral:
+        with to_mistral(server.url) as mistral:
             assert list(mistral.running_actions()) == []
         assert len(server.requests) == 1
 
 
 def test_endless_listing_is_an_error() -> None:
-    page = {"action_executions": [action(action_id=i) for i in "ab"], "next": "http://…"}
+    page = {"action_executions": [action_row(action_id=i) for i in "ab"], "next": "http://…"}
     with BreakingServer(answer(200, page)) as server:
         with (
-            client(server.url) as mistral,
+            to_mistral(server.url) as mistral,
             pytest.raises(OutcomeUnknown, match=r"GET .*/action_executions: .*without a new row"),
         ):
             list(mistral.running_actions())
@@ -88,14 +67,20 @@ def test_endless_listing_is_an_error() -> None:
 
 
 def test_get_action_returns_none_for_an_unknown_one() -> None:
-    with BreakingServer(answer(200, action()), answer(404)) as server, client(server.url) as mistral:
-        assert mistral.get_action("a/../b") == action()
+    with (
+        BreakingServer(answer(200, action_row()), answer(404)) as server,
+        to_mistral(server.url) as mistral,
+    ):
+        assert mistral.get_action("a/../b") == action_row()
         assert mistral.get_action("a") is None
         assert server.requests[0].path == "/v2/action_executions/a%2F..%2Fb"
 
 
 def test_complete_action_sends_state_and_output() -> None:
-    with BreakingServer(answer(200, action("SUCCESS"))) as server, client(server.url) as mistral:
+    with (
+        BreakingServer(answer(200, action_row("SUCCESS"))) as server,
+        to_mistral(server.url) as mistral,
+    ):
         assert mistral.complete_action("a", "SUCCESS", {"stdout": "é"})
         [request] = server.requests
     assert (request.method, request.path) == ("PUT", "/v2/action_executions/a")
@@ -106,16 +91,16 @@ def test_complete_action_sends_state_and_output() -> None:
 @pytest.mark.parametrize("lost", [COMPLETED, *LOST])
 def test_complete_action_leaves_a_final_action_alone(lost: Behaviour, state: str) -> None:
     with (
-        BreakingServer(lost, answer(200, action(state))) as server,
-        client(server.url, timeouts_for(lost)) as mistral,
+        BreakingServer(lost, answer(200, action_row(state))) as server,
+        to_mistral(server.url, timeouts_for(lost)) as mistral,
     ):
         assert not mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET"]
 
 
 def test_complete_action_looks_up_no_input_and_no_output() -> None:
-    with BreakingServer(reset(), answer(200, action("SUCCESS"))) as server:
-        with client(server.url) as mistral:
+    with BreakingServer(reset(), answer(200, action_row("SUCCESS"))) as server:
+        with to_mistral(server.url) as mistral:
             assert not mistral.complete_action("a", "SUCCESS", {})
         assert server.requests[1].path == "/v2/action_executions/a?fields=id,state"
 
@@ -124,7 +109,7 @@ def test_complete_action_looks_up_no_input_and_no_output() -> None:
 def test_complete_action_raises_the_error_of_the_put_if_the_look_up_fails(lookup: Behaviour) -> None:
     with (
         BreakingServer(answer(500), lookup) as server,
-        client(server.url, replace(timeouts_for(lookup), retry_deadline=0)) as mistral,
+        to_mistral(server.url, replace(timeouts_for(lookup), retry_deadline=0)) as mistral,
     ):
         with pytest.raises(OutcomeUnknown) as raised:
             mistral.complete_action("a", "SUCCESS", {})
@@ -133,35 +118,35 @@ def test_complete_action_raises_the_error_of_the_put_if_the_look_up_fails(lookup
 
 
 def test_complete_action_retries_if_the_look_up_fails() -> None:
-    script = [reset(), answer(401), answer(200, action("SUCCESS"))]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    script = [reset(), answer(401), answer(200, action_row("SUCCESS"))]
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
 
 
 def test_complete_action_returns_false_for_an_unknown_action() -> None:
     script = [answer(500, {"faultstring": "not found"}), answer(404)]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert not mistral.complete_action("a", "SUCCESS", {})
 
 
 @pytest.mark.parametrize("lost", LOST)
 def test_complete_action_retries_while_the_action_runs(lost: Behaviour) -> None:
-    script = [lost, answer(200, action()), answer(200, action("SUCCESS"))]
-    with BreakingServer(*script) as server, client(server.url, timeouts_for(lost)) as mistral:
+    script = [lost, answer(200, action_row()), answer(200, action_row("SUCCESS"))]
+    with BreakingServer(*script) as server, to_mistral(server.url, timeouts_for(lost)) as mistral:
         assert mistral.complete_action("a", "SUCCESS", {})
         assert [request.method for request in server.requests] == ["PUT", "GET", "PUT"]
 
 
 def test_complete_action_is_unknown_while_mistral_answers_500() -> None:
-    with BreakingServer(answer(500)) as server, client(server.url, FAST) as mistral:
+    with BreakingServer(answer(500)) as server, to_mistral(server.url, FAST) as mistral:
         with pytest.raises(OutcomeUnknown):
             mistral.complete_action("a", "SUCCESS", {})
         assert len(server.requests) > 3
 
 
 def test_unreachable_mistral_is_not_sent() -> None:
-    with refusing() as url, client(url, FAST) as mistral, pytest.raises(NotSent):
+    with refusing() as url, to_mistral(url, FAST) as mistral, pytest.raises(NotSent):
         mistral.complete_action("a", "SUCCESS", {})
 
 
@@ -176,7 +161,7 @@ def test_unreachable_mistral_is_not_sent() -> None:
     ],
 )
 def test_response_of_another_shape_is_unknown(body: Any) -> None:
-    with BreakingServer(answer(200, body)) as server, client(server.url, ONE_TRY) as mistral:
+    with BreakingServer(answer(200, body)) as server, to_mistral(server.url, ONE_TRY) as mistral:
         for read in (
             lambda: list(mistral.running_actions()),
             lambda: mistral.get_action("a"),
@@ -193,20 +178,20 @@ def test_look_up_of_another_shape_leaves_the_outcome_unknown() -> None:
     script = [reset(), answer(200, {"state": None, "id": "a"})]
     with (
         BreakingServer(*script) as server,
-        client(server.url, ONE_TRY) as mistral,
+        to_mistral(server.url, ONE_TRY) as mistral,
         pytest.raises(OutcomeUnknown),
     ):
         mistral.complete_action("a", "SUCCESS", {})
 
 
 def test_save_definition_creates_or_replaces() -> None:
-    with BreakingServer(answer(201, {"name": "w"})) as server, client(server.url) as mistral:
+    with BreakingServer(answer(201, {"name": "w"})) as server, to_mistral(server.url) as mistral:
         assert mistral.save_definition("name: é") is None
         [request] = server.requests
     assert request.body == "name: é".encode()
     assert request.headers["content-type"] == "text/plain"
     script = [reset(), answer(409), answer(200, {"name": "w"})]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.save_definition("name: w") is None
         assert [request.method for request in server.requests] == ["POST", "POST", "PUT"]
 
@@ -218,10 +203,10 @@ def complains(of: str) -> Behaviour:
 def test_validate_asks_twice_before_it_reports_an_error() -> None:
     """Two definitions that Mistral parses at the same moment can spoil each other."""
     script = [complains("Parse error"), answer(200, {"valid": True})]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.validate("name: w") is None
     script = [answer(400, {"faultstring": "Parse error"}), answer(409), answer(200, {"name": "w"})]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         mistral.save_definition("name: w")
         assert [request.method for request in server.requests] == ["POST", "POST", "PUT"]
 
@@ -229,7 +214,7 @@ def test_validate_asks_twice_before_it_reports_an_error() -> None:
 @pytest.mark.parametrize("kind", ["workbook", "workflow"])
 def test_validate_returns_mistrals_message(kind: str) -> None:
     script = [answer(200, {"valid": True}), complains("no tasks")]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.validate("name: é", kind) is None
         assert mistral.validate("name: é", kind) == "no tasks"
         assert server.calls()[0] == f"POST /v2/{kind}s/validate"
@@ -241,13 +226,13 @@ def test_validate_returns_mistrals_message(kind: str) -> None:
     "found", [{}, {"valid": "true"}, {"valid": False}, {"valid": False, "error": ""}]
 )
 def test_validate_without_a_verdict_is_invalid(found: dict[str, Any]) -> None:
-    with BreakingServer(answer(200, found)) as server, client(server.url) as mistral:
+    with BreakingServer(answer(200, found)) as server, to_mistral(server.url) as mistral:
         assert mistral.validate("name: w") == "It is invalid."
 
 
 def test_definition_is_none_for_an_unknown_one() -> None:
     script = [answer(200, {"definition": "name: w"}), answer(404)]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.definition("a/b") == "name: w"
         assert mistral.definition("a") is None
         assert server.requests[0].path == "/v2/workbooks/a%2Fb"
@@ -256,14 +241,14 @@ def test_definition_is_none_for_an_unknown_one() -> None:
 def test_save_definition_raises_mistrals_message() -> None:
     with (
         BreakingServer(answer(400, {"faultstring": "Invalid DSL"})) as server,
-        client(server.url) as mistral,
+        to_mistral(server.url) as mistral,
         pytest.raises(Answered, match="Invalid DSL"),
     ):
         mistral.save_definition("name: w")
 
 
 def test_start_workflow_does_not_evaluate_the_environment() -> None:
-    with BreakingServer(answer(201, action())) as server, client(server.url) as mistral:
+    with BreakingServer(answer(201, action_row())) as server, to_mistral(server.url) as mistral:
         mistral.start_workflow("wf", {"a": 1}, env={"e": "<% 1 %>"}, description="d", execution_id="u")
         [request] = server.requests
     assert request.json() == {
@@ -278,14 +263,14 @@ def test_start_workflow_does_not_evaluate_the_environment() -> None:
 @pytest.mark.parametrize("lost", LOST)
 def test_start_workflow_retries_an_unknown_outcome_only_with_an_id(lost: Behaviour) -> None:
     with (
-        BreakingServer(lost, answer(201, action())) as server,
-        client(server.url, timeouts_for(lost)) as mistral,
+        BreakingServer(lost, answer(201, action_row())) as server,
+        to_mistral(server.url, timeouts_for(lost)) as mistral,
     ):
-        assert mistral.start_workflow("wf", {}, execution_id="u") == action()
+        assert mistral.start_workflow("wf", {}, execution_id="u") == action_row()
         assert len(server.requests) == 2
     with (
-        BreakingServer(lost, answer(201, action())) as server,
-        client(server.url, timeouts_for(lost)) as mistral,
+        BreakingServer(lost, answer(201, action_row())) as server,
+        to_mistral(server.url, timeouts_for(lost)) as mistral,
     ):
         with pytest.raises(OutcomeUnknown):
             mistral.start_workflow("wf", {})
@@ -293,10 +278,10 @@ def test_start_workflow_retries_an_unknown_outcome_only_with_an_id(lost: Behavio
 
 
 def test_tasks_and_get_execution() -> None:
-    script = [answer(200, {"tasks": [{"id": "t"}]}), answer(200, action()), answer(404)]
-    with BreakingServer(*script) as server, client(server.url) as mistral:
+    script = [answer(200, {"tasks": [{"id": "t"}]}), answer(200, action_row()), answer(404)]
+    with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
         assert mistral.tasks("w") == [{"id": "t"}]
-        assert mistral.get_execution("w") == action()
+        assert mistral.get_execution("w") == action_row()
         assert mistral.get_execution("w") is None
         assert server.requests[0].path.startswith("/v2/tasks?workflow_execution_id=w&")
 
@@ -304,7 +289,7 @@ def test_tasks_and_get_execution() -> None:
 def test_mistral_with_authentication_answers_401_with_a_hint() -> None:
     with (
         BreakingServer(answer(401)) as server,
-        client(server.url) as mistral,
+        to_mistral(server.url) as mistral,
         pytest.raises(Answered, match="requires authentication"),
     ):
         mistral.get_action("a")
@@ -313,7 +298,7 @@ def test_mistral_with_authentication_answers_401_with_a_hint() -> None:
 def test_stop_ends_the_retries() -> None:
     stop = threading.Event()
     stop.set()
-    with BreakingServer(answer(503)) as server, client(server.url, stop=stop) as mistral:
+    with BreakingServer(answer(503)) as server, to_mistral(server.url, stop=stop) as mistral:
         with pytest.raises(OutcomeUnknown):
             mistral.get_action("a")
         assert len(server.requests) == 1
@@ -321,7 +306,7 @@ def test_stop_ends_the_retries() -> None:
 
 def test_unfinished_executions_are_listed() -> None:
     rows = [{"id": "w", "state": "RUNNING", "description": "x", "root_execution_id": None}]
-    with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
+    with BreakingServer(answer(200, {"executions": rows})) as server, to_mistral(server.url) as mistral:
         assert list(mistral.unfinished_executions()) == rows
         query = parse_qs(urlsplit(server.requests[0].path).query)
         assert query["state"] == ["in:RUNNING,PAUSED,IDLE"]
@@ -330,7 +315,7 @@ def test_unfinished_executions_are_listed() -> None:
 
 def test_execution_state_asks_for_the_state_only() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED"})
-    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
+    with BreakingServer(found, answer(404)) as server, to_mistral(server.url) as mistral:
         assert mistral.execution_state("../w") == "PAUSED"
         assert server.requests[0].path == "/v2/executions/..%2Fw?fields=id,state"
         assert mistral.execution_state("w") is None
@@ -338,7 +323,7 @@ def test_execution_state_asks_for_the_state_only() -> None:
 
 def test_execution_summary_asks_for_no_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
-    with BreakingServer(found, answer(404)) as server, client(server.url) as mistral:
+    with BreakingServer(found, answer(404)) as server, to_mistral(server.url) as mistral:
         assert mistral.execution_summary("../w")
         path = "/v2/executions/..%2Fw?fields=id,state,description,params,project_id"
         assert server.requests[0].path == path
@@ -347,7 +332,7 @@ def test_execution_summary_asks_for_no_output() -> None:
 
 def test_sub_executions_of_a_task() -> None:
     rows = [{"id": "w", "state": "SUCCESS"}]
-    with BreakingServer(answer(200, {"executions": rows})) as server, client(server.url) as mistral:
+    with BreakingServer(answer(200, {"executions": rows})) as server, to_mistral(server.url) as mistral:
         assert mistral.sub_executions("t") == rows
         assert server.requests[0].path.startswith("/v2/tasks/t/workflow_executions?")
 
@@ -357,7 +342,7 @@ def test_start_workflow_stays_unknown_after_a_lost_response() -> None:
     for after in (answer(401), answer(403, {"faultstring": "no"})):
         with (
             BreakingServer(reset(), after) as server,
-            client(server.url, FAST) as mistral,
+            to_mistral(server.url, FAST) as mistral,
             pytest.raises(OutcomeUnknown),
         ):
             mistral.start_workflow("wf", {}, execution_id="u")
@@ -367,7 +352,7 @@ def test_start_workflow_tells_an_unknown_workflow_from_a_500() -> None:
     missing = answer(500, {"faultstring": "404: Workflow not found"})
     with (
         BreakingServer(missing, answer(404)) as server,
-        client(server.url) as mistral,
+        to_mistral(server.url) as mistral,
         pytest.raises(Answered, match="There is no workflow wf") as caught,
     ):
         mistral.start_workflow("wf", {}, execution_id="u")
@@ -375,7 +360,7 @@ def test_start_workflow_tells_an_unknown_workflow_from_a_500() -> None:
     there = answer(200, {"name": "wf"})
     started = answer(201, {"id": "u", "state": "RUNNING"})
     for look in (there, answer(502)):
-        with BreakingServer(missing, look, started) as server, client(server.url) as mistral:
+        with BreakingServer(missing, look, started) as server, to_mistral(server.url) as mistral:
             assert mistral.start_workflow("wf", {}, execution_id="u")["id"] == "u"
 
 
@@ -390,12 +375,12 @@ def test_rerun_task_runs_once_after_a_lost_response() -> None:
         # Mistral did process the first request, and the look-up failed.
         [reset(), answer(502), refused, running],
     ):
-        with BreakingServer(*script) as server, client(server.url) as mistral:
+        with BreakingServer(*script) as server, to_mistral(server.url) as mistral:
             mistral.rerun_task("t", reset=True)
             assert len(server.requests) == len(script)
     with (
         BreakingServer(refused) as server,
-        client(server.url) as mistral,
+        to_mistral(server.url) as mistral,
         pytest.raises(Answered, match="must be in ERROR"),
     ):
         mistral.rerun_task("t", reset=True)
@@ -416,13 +401,13 @@ def test_log_text_of_a_later_rejection_quotes_nothing(
     timeouts = Timeouts(5, 5, 5)
     with (
         BreakingServer(answer(503), quoting) as server,
-        client(server.url, timeouts) as mistral,
+        to_mistral(server.url, timeouts) as mistral,
         pytest.raises(OutcomeUnknown) as started,
     ):
         mistral.start_workflow("w", {"password": "hush"}, execution_id="e")
     with (
         BreakingServer(answer(503), in_error) as server,
-        client(server.url, timeouts) as mistral,
+        to_mistral(server.url, timeouts) as mistral,
         pytest.raises(OutcomeUnknown) as run,
     ):
         mistral.rerun_task("t", reset=True, env={"password": "hush"})
@@ -435,7 +420,7 @@ def test_clock_asks_for_what_a_relay_may_list() -> None:
     """The documented policy of a relay has no rule for workbooks, for example."""
     date = {"Date": "Mon, 23 Nov 2026 04:47:03 GMT"}
     with BreakingServer(answer(200, {"action_executions": []}, date)) as server:
-        with client(server.url) as mistral:
+        with to_mistral(server.url) as mistral:
             now = mistral.clock()
         [request] = server.requests
     assert request.path == "/v2/action_executions?limit=1&fields=id"

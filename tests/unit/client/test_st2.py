@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,66 +20,17 @@ from support.breaking_servers import (
     stall,
     stall_in_body,
 )
+from support.clients import EXECUTION, FAST, IDS, RETRYING, Pauses, child_row, to_st2
 
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.client.limits import DEFAULT, Limits
-from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
+from st2actions_mistral.client.limits import Limits
+from st2actions_mistral.client.settings import Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.links import WorkflowRef
-
-FAST = Timeouts(connect_timeout=0.3, read_timeout=0.3, retry_deadline=1)
-# The tests inject a sleep that returns at once, so that a long deadline allows many retries.
-RETRYING = Timeouts(connect_timeout=5, read_timeout=5, retry_deadline=60)
-IDS = MistralIds("mistral", "w", "wf", "t", "a1")
-EXECUTION = {"id": "6b03c160746e6986596007f7", "status": "requested"}
-
-
-def row(action_execution_id: str = "a1", execution_id: str = "e1") -> dict[str, Any]:
-    context = {"mistral": {"site": "mistral", "action_execution_id": action_execution_id}}
-    return {"id": execution_id, "status": "running", "context": context}
-
-
-def stays_running(request: RunRequest) -> RunResult:
-    return RunResult("running", {"note": "started"})
-
-
-@pytest.fixture(scope="module")
-def st2() -> Iterator[StackStorm]:
-    with StackStorm(runners={"asynchronous": stays_running}) as running:
-        running.register_action({"pack": "test", "name": "job", "runner_type": "asynchronous"})
-        yield running
-
-
-@pytest.fixture(scope="module")
-def key(st2: StackStorm) -> str:
-    return st2.create_api_key()
-
-
-class Pauses(list[float]):
-    """Replace time.sleep: record the pauses and sleep for a moment only."""
-
-    def __call__(self, seconds: float) -> None:
-        self.append(seconds)
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def client(
-    url: str,
-    key: str = "k",
-    timeouts: Timeouts = RETRYING,
-    pauses: Pauses | None = None,
-    bounds: Limits = DEFAULT,
-) -> Iterator[St2Client]:
-    settings = St2Settings(url, Credential(api_key=key), timeouts=timeouts)
-    # Not `or`: an empty list is false.
-    sleep = Pauses() if pauses is None else pauses
-    with contextlib.closing(St2Client(settings, sleep=sleep, bounds=bounds)) as made:
-        yield made
 
 
 def child(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
@@ -97,7 +46,7 @@ def children_of(st2: StackStorm, action_execution_id: str) -> list[dict[str, Any
 
 
 def test_create_execution_is_not_repeated() -> None:
-    with BreakingServer(reset()) as server, client(server.url) as st2_client:
+    with BreakingServer(reset()) as server, to_st2(server.url) as st2_client:
         with pytest.raises(OutcomeUnknown):
             st2_client.create_execution("core.noop", {})
         assert len(server.requests) == 1
@@ -108,7 +57,7 @@ def test_create_execution_is_not_repeated() -> None:
 
 def test_find_children_by_action(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="find-me")
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         assert st2_client.find_children("find-me", "finder") == []
         made = schedule(st2_client, child(ids))
         [found] = st2_client.find_children("find-me", "finder")
@@ -117,8 +66,8 @@ def test_find_children_by_action(st2: StackStorm, key: str) -> None:
 
 
 def test_log_escapes_ids_from_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
-    twice = [row("a\nb", "e1\nFAKE"), row("a\nb", "e2\nFAKE")]
-    with BreakingServer(answer(200, twice)) as server, client(server.url) as st2_client:
+    twice = [child_row("a\nb", "e1\nFAKE"), child_row("a\nb", "e2\nFAKE")]
+    with BreakingServer(answer(200, twice)) as server, to_st2(server.url) as st2_client:
         assert len(st2_client.find_children("a\nb", "mistral")) == 2
     assert "has two executions" in caplog.text
     assert "\nFAKE" not in caplog.text
@@ -126,7 +75,7 @@ def test_log_escapes_ids_from_elsewhere(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_find_children_ignores_other_sites(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         theirs = schedule(st2_client, child(MistralIds("original", action_execution_id="copied")))
         assert st2_client.find_children("copied", "copy") == []
         ours = schedule(
@@ -138,7 +87,7 @@ def test_find_children_ignores_other_sites(st2: StackStorm, key: str) -> None:
 
 def test_cancel_leaves_a_final_execution_alone(st2: StackStorm, key: str) -> None:
     ids = MistralIds("finder", action_execution_id="cancel")
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         made = schedule(st2_client, child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
         st2.executions.wait(made["id"], {"running"})
         assert st2_client.cancel(made["id"])
@@ -153,7 +102,7 @@ def test_parents_of_a_site() -> None:
 
     with StackStorm(runners={"mistral-v2": workflow}) as st2:
         st2.register_action({"pack": "test", "name": "wf", "runner_type": "mistral-v2"})
-        with client(st2.api_url, st2.create_api_key()) as st2_client:
+        with to_st2(st2.api_url, st2.create_api_key()) as st2_client:
             made = [st2_client.create_execution("test.wf", {})["id"] for _ in range(2)]
             while not all("mistral_workflow" in st2.executions.get(id_)["context"] for id_ in made):
                 time.sleep(0.01)
@@ -163,7 +112,7 @@ def test_parents_of_a_site() -> None:
 
 
 def test_children_since_reads_all_pages(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key, Timeouts(5, 5, 10)) as st2_client:
+    with to_st2(st2.api_url, key, Timeouts(5, 5, 10)) as st2_client:
         made = [
             schedule(st2_client, child(MistralIds(site, action_execution_id=f"{site}{i}")))["id"]
             for site in ("one", "other")
@@ -183,7 +132,7 @@ def test_children_since_reads_all_pages(st2: StackStorm, key: str) -> None:
 
 
 def test_children_of_a_workflow(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         above = [st2_client.create_execution("core.noop", {})["id"] for _ in range(2)]
         made = [
             schedule(
@@ -222,9 +171,9 @@ def _small_pages(rows: list[dict[str, Any]], largest: int, status: int) -> Behav
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize("largest", [1, 7, 50, 99])
 def test_page_size_adapts_to_max_page_size(largest: int, status: int) -> None:
-    rows = [row("a1", f"{n:024x}") for n in range(120)]
+    rows = [child_row("a1", f"{n:024x}") for n in range(120)]
     script = _small_pages(rows, largest, status)
-    with BreakingServer(script) as server, client(server.url) as st2:
+    with BreakingServer(script) as server, to_st2(server.url) as st2:
         assert [found["id"] for found in st2.find_children("a1", "mistral")] == [
             e["id"] for e in rows[:largest]
         ]
@@ -240,7 +189,7 @@ def test_page_size_adapts_to_max_page_size(largest: int, status: int) -> None:
 def test_useless_page_size_is_raised(allowed: str) -> None:
     message = f'Limit "100" specified, maximum value is "{allowed}"'
     with BreakingServer(answer(403, {"faultstring": message})) as server:
-        with client(server.url) as st2, pytest.raises(Answered, match="maximum value"):
+        with to_st2(server.url) as st2, pytest.raises(Answered, match="maximum value"):
             list(st2.parents("here"))
         assert len(server.requests) == 1
 
@@ -251,7 +200,7 @@ def _page(first: int, length: int = 100) -> Behaviour:
 
 def test_endless_listing_is_an_error() -> None:
     with BreakingServer(_page(0)) as server:
-        with client(server.url) as st2, pytest.raises(OutcomeUnknown, match="without a new row"):
+        with to_st2(server.url) as st2, pytest.raises(OutcomeUnknown, match="without a new row"):
             list(st2.parents("here"))
         assert len(server.requests) == 4
 
@@ -260,7 +209,7 @@ def test_repeating_listing_is_an_error() -> None:
     script = [_page(0), _page(100)] * 10
     with (
         BreakingServer(*script) as server,
-        client(server.url) as st2,
+        to_st2(server.url) as st2,
         pytest.raises(OutcomeUnknown, match="without a new row"),
     ):
         list(st2.children_since("here", datetime.now(timezone.utc)))
@@ -269,7 +218,7 @@ def test_repeating_listing_is_an_error() -> None:
 def test_shifting_listing_ends() -> None:
     """Executions that are created at its front shift its rows, at worst by whole pages."""
     script = [_page(0), _page(95), _page(95), _page(95), _page(195), _page(195, 5)]
-    with BreakingServer(*script) as server, client(server.url) as st2:
+    with BreakingServer(*script) as server, to_st2(server.url) as st2:
         rows = st2.children_since("here", datetime.now(timezone.utc))
         assert {row["id"] for row in rows} == {str(n) for n in range(295)}
 
@@ -278,7 +227,7 @@ def test_statuses_ignores_invalid_ids() -> None:
     """StackStorm rejects the whole request for one invalid id."""
     id_ = "6b03c160746e6986596007f7"
     rows = [{"id": id_, "status": "running"}]
-    with BreakingServer(answer(200, rows)) as server, client(server.url) as st2_client:
+    with BreakingServer(answer(200, rows)) as server, to_st2(server.url) as st2_client:
         strange = ["x" * 70_000, "last", id_, f"{id_},{id_}"]
         assert dict(st2_client.statuses(strange)) == {id_: "running"}
         assert dict(st2_client.statuses(["x"])) == {}
@@ -290,7 +239,7 @@ def test_statuses_ignores_invalid_ids() -> None:
 def test_listing_of_another_shape_is_unknown(body: Any) -> None:
     with (
         BreakingServer(answer(200, body)) as server,
-        client(server.url, timeouts=Timeouts(1, 1, 0)) as st2_client,
+        to_st2(server.url, timeouts=Timeouts(1, 1, 0)) as st2_client,
     ):
         for read in (
             lambda: list(st2_client.children_since("s", datetime.now(timezone.utc))),
@@ -305,7 +254,7 @@ def test_listing_of_another_shape_is_unknown(body: Any) -> None:
 
 
 def test_get_execution_leaves_out_a_result_above_max_result_size(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         id_ = _ended_with(st2_client, "x" * 5_000)
         small = st2_client.get_execution(id_, max_result_size=10_000)
         large = st2_client.get_execution(id_, max_result_size=1_000)
@@ -318,9 +267,9 @@ def test_get_execution_leaves_out_a_result_above_max_result_size(st2: StackStorm
 
 def test_get_execution_leaves_out_a_result_that_exceeds_the_limits(st2: StackStorm, key: str) -> None:
     pauses = Pauses()
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         id_ = _ended_with(st2_client, "x" * 50_000)
-    with client(st2.api_url, key, pauses=pauses, bounds=Limits(response_bytes=20_000)) as st2_client:
+    with to_st2(st2.api_url, key, pauses=pauses, bounds=Limits(response_bytes=20_000)) as st2_client:
         found = st2_client.get_execution(id_)
     assert found is not None
     assert (found["status"], found["result_size"] > 50_000) == ("succeeded", True)
@@ -335,7 +284,7 @@ def test_message_about_size_does_not_drop_the_result() -> None:
         BreakingServer(
             rejecting, answer(200, {"id": "e1", "status": "succeeded", "result": 1})
         ) as server,
-        client(server.url, "k", FAST, Pauses()) as st2_client,
+        to_st2(server.url, "k", FAST, Pauses()) as st2_client,
     ):
         found = st2_client.get_execution("e1")
         assert found is not None
@@ -350,7 +299,7 @@ def _ended_with(st2_client: St2Client, output: str) -> str:
 
 
 def test_get_execution_returns_none_for_an_unknown_one(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         made = st2_client.create_execution("core.noop", {})
         st2.executions.wait(made["id"])
         found = st2_client.get_execution(made["id"])
@@ -363,7 +312,7 @@ def test_get_execution_returns_none_for_an_unknown_one(st2: StackStorm, key: str
 def test_get_execution_raises_a_403() -> None:
     with (
         BreakingServer(answer(403)) as server,
-        client(server.url) as st2_client,
+        to_st2(server.url) as st2_client,
         pytest.raises(Answered) as caught,
     ):
         st2_client.get_execution("x")
@@ -371,13 +320,13 @@ def test_get_execution_raises_a_403() -> None:
 
 
 def test_id_cannot_reach_another_path() -> None:
-    with BreakingServer(answer(404)) as server, client(server.url) as st2_client:
+    with BreakingServer(answer(404)) as server, to_st2(server.url) as st2_client:
         assert st2_client.get_execution("../keys/x?decrypt=true") is None
         assert server.requests[0].path == "/executions/..%2Fkeys%2Fx%3Fdecrypt%3Dtrue"
 
 
 def test_children_of_an_execution(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         parent = st2_client.create_execution("test.job", {})
         made = schedule(
             st2_client, child(MistralIds("m", action_execution_id="c"), parent=Parent(parent["id"]))
@@ -413,7 +362,7 @@ def timeouts_for(lost: Behaviour) -> Timeouts:
 
 @pytest.fixture
 def parent(st2: StackStorm, key: str) -> str:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         made = st2_client.create_execution("test.job", {})
     # Before its runner has set it to running, StackStorm may overwrite the status.
     while st2.executions.get(made["id"]).get("result") != {"note": "started"}:
@@ -423,7 +372,7 @@ def parent(st2: StackStorm, key: str) -> str:
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "timeout", "abandoned"])
 def test_finish_sets_status_and_result(st2: StackStorm, key: str, parent: str, status: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         finished = st2_client.finish(parent, status, {"output": 5})
     assert finished["status"] == status
     assert st2.executions.get(parent)["status"] == status
@@ -431,7 +380,7 @@ def test_finish_sets_status_and_result(st2: StackStorm, key: str, parent: str, s
 
 
 def test_finish_with_canceled_passes_canceling(st2: StackStorm, key: str, parent: str) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         assert st2_client.finish(parent, "canceled", {"output": 5})["status"] == "canceling"
         assert st2.executions.wait(parent)["status"] == "canceled"
         assert st2_client.finish(parent, "canceled", {"output": 5})["status"] == "canceled"
@@ -442,7 +391,7 @@ def test_finish_accepts_a_canceling_execution(
     st2: StackStorm, key: str, parent: str, status: str
 ) -> None:
     st2.executions.set_status(parent, "canceling")
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         assert st2_client.finish(parent, status, {"output": 5})["status"] == status
     assert st2.executions.get(parent)["result"] == {"output": 5}
 
@@ -453,7 +402,7 @@ def test_finish_is_idempotent_after_a_lost_response(
 ) -> None:
     with (
         BreakingServer(forward(st2.base_url, lost), forward(st2.base_url)) as server,
-        client(f"{server.url}/api/v1", key, timeouts_for(lost)) as st2_client,
+        to_st2(f"{server.url}/api/v1", key, timeouts_for(lost)) as st2_client,
     ):
         finished = st2_client.finish(parent, "succeeded", {"output": 5})
     assert finished["status"] == "succeeded"
@@ -464,7 +413,7 @@ def test_finish_is_idempotent_after_a_lost_response(
 def test_finish_leaves_a_final_execution_alone(
     st2: StackStorm, key: str, parent: str, again: str
 ) -> None:
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         st2_client.finish(parent, "succeeded", {"output": "first"})
         finished = st2_client.finish(parent, again, {"output": "second"})
     assert finished["status"] == "succeeded"
@@ -472,7 +421,7 @@ def test_finish_leaves_a_final_execution_alone(
 
 
 def test_finish_raises_404_for_an_unknown_execution(st2: StackStorm, key: str) -> None:
-    with client(st2.api_url, key) as st2_client, pytest.raises(Answered) as caught:
+    with to_st2(st2.api_url, key) as st2_client, pytest.raises(Answered) as caught:
         st2_client.finish("0" * 24, "succeeded", {})
     assert caught.value.status == 404
 
@@ -481,14 +430,14 @@ def test_finish_raises_404_for_an_unknown_execution(st2: StackStorm, key: str) -
 def test_finish_raises_a_400_for_an_unfinished_execution(current: Behaviour) -> None:
     with (
         BreakingServer(answer(400, {"faultstring": "Bad."}), current) as server,
-        client(server.url) as st2_client,
+        to_st2(server.url) as st2_client,
         pytest.raises(Answered, match="Bad"),
     ):
         st2_client.finish("x", "succeeded", {})
 
 
 def test_finish_is_not_sent_to_an_unreachable_stackstorm() -> None:
-    with refusing() as url, client(url, "k", FAST) as st2_client, pytest.raises(NotSent):
+    with refusing() as url, to_st2(url, "k", FAST) as st2_client, pytest.raises(NotSent):
         st2_client.finish("x", "succeeded", {})
 
 
@@ -501,7 +450,7 @@ def test_get_execution_reads_a_result_that_python_cannot() -> None:
         b"9" * 5000,
         deep,
     )
-    with BreakingServer(answer(200, body)) as server, client(server.url) as st2:
+    with BreakingServer(answer(200, body)) as server, to_st2(server.url) as st2:
         execution = st2.get_execution("e")
     assert execution is not None
     assert (execution["id"], execution["status"]) == ("e", "failed")
@@ -512,7 +461,7 @@ def test_get_execution_reads_a_result_that_python_cannot() -> None:
 def test_action_parameters_are_returned() -> None:
     parameters = {"cmd": {"type": "string", "required": True}, "other": None}
     script = [answer(200, {"ref": "core.local", "parameters": parameters}), answer(404)]
-    with BreakingServer(*script) as server, client(server.url) as st2:
+    with BreakingServer(*script) as server, to_st2(server.url) as st2:
         assert st2.action_parameters("core.local") == {"cmd": parameters["cmd"], "other": {}}
         assert st2.action_parameters("a/../b") is None
         assert server.calls() == [
@@ -525,12 +474,12 @@ def test_action_parameters_are_returned() -> None:
 def test_action_parameters_of_another_shape_are_unknown(found: dict[str, Any]) -> None:
     with (
         BreakingServer(answer(200, found)) as server,
-        client(server.url, timeouts=Timeouts(5, 5, 0)) as st2,
+        to_st2(server.url, timeouts=Timeouts(5, 5, 0)) as st2,
         pytest.raises(OutcomeUnknown),
     ):
         st2.action_parameters("core.local")
 
 
 def test_action_parameters_raise_a_403() -> None:
-    with BreakingServer(answer(403)) as server, client(server.url) as st2, pytest.raises(Answered):
+    with BreakingServer(answer(403)) as server, to_st2(server.url) as st2, pytest.raises(Answered):
         st2.action_parameters("core.local")
