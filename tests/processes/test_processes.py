@@ -7,8 +7,10 @@ import time
 from collections import Counter
 from datetime import date
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from support.breaking_servers import BreakingServer, Exchange, answer
 from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
 from support.mistral_bench import Bench, Run
 from support.st2_action_tests import (  # noqa: F401 - pytest collects them here
@@ -174,7 +176,6 @@ def test_relay_completes_actions_after_a_restart(cluster: Cluster, bench: Bench)
         started = bench.start(bench.workbook("say: {action: st2.action, input: {ref: core.noop}}"))
         child = eventually(lambda: children(bench, started), "the execution is created")[0]
         bench.stackstorm.executions.wait(child["id"])
-        time.sleep(1)
         execution = bench.mistral.get_execution(started)
         assert execution is not None
         assert execution["state"] == "RUNNING"
@@ -184,33 +185,37 @@ def test_relay_completes_actions_after_a_restart(cluster: Cluster, bench: Bench)
 
 
 def test_actions_that_wait_for_stackstorm_do_not_block_others(cluster: Cluster, bench: Bench) -> None:
-    # Each of these retries for retry_deadline, 5 s, in one of the executor's green threads.
+    number, release = 40, threading.Event()
     waiting = bench.workbook(
-        """
+        f"""
         each:
-          with-items: i in <% range(40) %>
+          with-items: i in <% range({number}) %>
           action: st2.action
-          input: {ref: core.noop, st2_context: {api_url: <% $.nowhere %>}}
+          input: {{ref: core.noop, st2_context: {{api_url: <% $.api_url %>}}}}
         """,
-        inputs="[nowhere]",
+        inputs="[api_url]",
     )
     quick = bench.workbook("say: {action: st2.action, input: {ref: core.noop}}")
-    slow = bench.start(waiting, {"nowhere": cluster.nowhere})
 
-    def waiting_actions() -> bool:
-        ours = {action["id"] for action in bench.look({"id": slow}).actions}
-        taken = set().union(*(cluster.ran(executor, "St2Action") for executor in EXECUTORS))
-        return len(ours & taken) >= 20
+    def wait_and_reject(exchange: Exchange) -> bool:
+        release.wait(TIMEOUT)
+        return answer(400, {"faultstring": "not here"})(exchange)
 
-    eventually(waiting_actions, "20 actions wait")
-    run = bench.run(quick)
-    assert run.execution["state"] == "SUCCESS"
-    behind = bench.look({"id": slow})
-    assert "RUNNING" in {action["state"] for action in behind.actions}
-    ended = bench.wait(slow, TIMEOUT)
+    port = urlsplit(cluster.other_api_url).port
+    assert port is not None
+    with BreakingServer(wait_and_reject, port=port) as server:
+        try:
+            slow = bench.start(waiting, {"api_url": cluster.other_api_url})
+            eventually(lambda: len(server.requests) == number, "all actions wait")
+            assert bench.run(quick).execution["state"] == "SUCCESS"
+            behind = bench.look({"id": slow})
+            assert {action["state"] for action in behind.actions} == {"RUNNING"}
+        finally:
+            release.set()
+        ended = bench.wait(slow, TIMEOUT)
     assert ended.execution["state"] == "ERROR"
     assert {action["state"] for action in ended.actions} == {"ERROR"}
-    assert all("no connection" in action["output"]["result"]["error"] for action in ended.actions)
+    assert all("not here" in action["output"]["result"]["error"] for action in ended.actions)
 
 
 def test_relay_reschedules_actions_of_a_killed_executor(

@@ -81,7 +81,7 @@ topic = {topics}mistral_event_engine
 [st2]
 api_url = {api_url}
 api_key = {api_key}
-allowed_api_urls = {nowhere}
+allowed_api_urls = {other_api_url}
 retry_deadline = 5
 
 [st2_relay]
@@ -190,7 +190,8 @@ class Cluster:
 
     def _configure(self) -> None:
         port = own_port()
-        self.nowhere = f"http://127.0.0.1:{own_port()}/v1"
+        # Nothing listens there unless a test starts a server.
+        self.other_api_url = f"http://127.0.0.1:{own_port()}/v1"
         self.mistral_settings = MistralSettings(url=f"http://127.0.0.1:{port}/v2")
         self.mistral = MistralClient(self.mistral_settings)
         self._stack.callback(self.mistral.close)
@@ -204,7 +205,7 @@ class Cluster:
             "host": "none",
             "api_url": self.st2_settings.api_url,
             "api_key": self.st2_settings.credential.api_key,
-            "nowhere": self.nowhere,
+            "other_api_url": self.other_api_url,
         }
         self._write("mistral.conf", values)
         for executor in EXECUTORS:
