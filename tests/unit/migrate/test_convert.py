@@ -726,7 +726,8 @@ workbooks = st.fixed_dictionaries(
                         "input": st.just(["x", "y"]),
                         "output": st.dictionaries(names, values, max_size=2),
                         "tasks": st.builds(
-                            lambda all_: {f"t{n}": t for n, t in enumerate(all_)}, st.lists(tasks, max_size=3)
+                            lambda all_: {f"t{n}": t for n, t in enumerate(all_)},
+                            st.lists(tasks, max_size=3),
                         ),
                     }
                 )
