@@ -8,6 +8,7 @@ from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.links import workflow_of
+from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.metadata import metadata
@@ -34,7 +35,7 @@ def runner(
             client = mistral()
             starter = Starter(
                 client,
-                ActionCatalogue(run_request.parameters_of, client),
+                ActionCatalogue(lambda ref: _action(run_request, ref), client),
                 site=site,
                 api_url=api_url(),
                 context_key=context_key,
@@ -50,6 +51,11 @@ def runner(
         return RunResult("canceled", {})
 
     return Runner(run, cancel, metadata=metadata())
+
+
+def _action(run_request: RunRequest, ref: str) -> St2Action | None:
+    found = run_request.action_of(ref)
+    return St2Action(found["parameters"], enabled=found["enabled"]) if found else None
 
 
 def _read(run_request: RunRequest) -> WorkflowRequest:

@@ -14,6 +14,7 @@ from typing import Any
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.model.st2_action import refused
 
 
 def schedule(
@@ -68,5 +69,30 @@ def schedule(
                 raise OutcomeUnknown.of(error) from error
             raise
 
-    execution: dict[str, Any] = client.retrying(repeat_unknown=action_execution_id is not None)(attempt)
+    try:
+        execution: dict[str, Any] = client.retrying(repeat_unknown=action_execution_id is not None)(
+            attempt
+        )
+    except Answered as error:
+        raise _with_names(error, client, request) from error
     return execution
+
+
+def _with_names(error: Answered, client: St2Client, request: ExecutionRequest) -> Answered:
+    """Return the error with the names of the parameters that StackStorm refuses.
+
+    StackStorm names none: "None is not of type 'string'".
+    """
+    if error.status != 400:
+        return error
+    try:
+        action = client.action(request.ref)
+    except RemoteError:
+        # The names are a help only.
+        return error
+    names = ", ".join(refused(request.parameters, action.parameters)) if action else ""
+    if not names:
+        return error
+    hint = f"StackStorm refuses the value of {names}."
+    message = f"{error.message.rstrip('.')}. {hint}"
+    return Answered(error.method, error.url, error.status, message, hint=hint)

@@ -15,6 +15,7 @@ from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.links import CONTEXT_KEY, RUNNER, WorkflowRef
+from st2actions_mistral.model.st2_action import St2Action
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -265,10 +266,8 @@ class St2Client(St2Records):
         """Return the name of the user of the credential."""
         return str(self._api.call("GET", "/user", texts=["username"])["username"])
 
-    def action_parameters(self, ref: str) -> dict[str, dict[str, Any]] | None:
-        """Return the parameters of an action and of its runner by name; None for an unknown action.
-
-        Each has ``type``, ``required``, ``default``, ``immutable`` …
+    def action(self, ref: str) -> St2Action | None:
+        """Return an action with its parameters and those of its runner; None for an unknown action.
 
         :raises Answered: 403 if the user may not see the action.
         """
@@ -281,7 +280,8 @@ class St2Client(St2Records):
                 return None
             raise
         found = check_shape(action.get("parameters"), "parameters", "GET", f"{self._api.url}{path}")
-        return {name: about if isinstance(about, dict) else {} for name, about in found.items()}
+        parameters = {name: it if isinstance(it, dict) else {} for name, it in found.items()}
+        return St2Action(parameters, enabled=action.get("enabled") is not False)
 
     def may_run(self, ref: str) -> bool:
         """Return True if the user may run an action. Nothing is run.

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from st2actions_mistral.dsl import shorthand
 from st2actions_mistral.dsl.definition import Definition, Kind
+from st2actions_mistral.model.st2_action import St2Action
 
 ST2_ACTION: Final = "st2.action"
 ST2_CALLBACK: Final = "st2.callback"
@@ -20,12 +21,8 @@ _REF: Final = re.compile(r"[\w-]+(\.[\w-]+)+")
 class Catalogue(Protocol):
     """The actions and workflows that both systems have. An implementation caches the answers."""
 
-    def parameters(self, ref: str) -> Mapping[str, Mapping[str, Any]] | None:
-        """Return the parameters of a StackStorm action by name, its runner's included.
-
-        Each has ``type``, ``required``, ``default``, ``immutable`` … Return None if StackStorm has no
-        such action.
-        """
+    def action(self, ref: str) -> St2Action | None:
+        """Return a StackStorm action; None for an unknown one."""
 
     def in_mistral(self, name: str) -> bool:
         """Return True if Mistral has an action of this name."""
@@ -127,7 +124,7 @@ class ActionCall:
             return Target.ST2_CALLBACK
         if catalogue.in_mistral(self.name):
             return Target.MISTRAL
-        known = is_ref(self.name) and catalogue.parameters(self.name) is not None
+        known = is_ref(self.name) and catalogue.action(self.name) is not None
         return Target.STACKSTORM if known else Target.UNKNOWN
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from st2actions_mistral.dsl import shorthand
 from st2actions_mistral.dsl.calls import (
@@ -21,6 +21,7 @@ from st2actions_mistral.dsl.calls import (
 from st2actions_mistral.dsl.definition import Definition, Kind, inputs_of, not_text
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
+from st2actions_mistral.model.st2_action import refused
 
 _ACTION_INPUTS: Final = ("ref", "parameters", "st2_context", "render_jinja")
 _CALLBACK_INPUTS: Final = ("state", "result", "st2_context")
@@ -30,7 +31,12 @@ _START_PARAMS: Final = frozenset(
     {"env", "evaluate_env", "namespace", "notify", "read_only", "task_name"}
 )
 
-Parameters = Mapping[str, Mapping[str, Any]]
+
+class _Below(NamedTuple):
+    """A message about a place below a task or an ad-hoc action."""
+
+    message: str
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ def validate(definition: Definition, catalogue: Catalogue) -> list[Problem]:
             found = _action_call(site, definition, catalogue)
         else:
             found = _workflow_call(site, definition, catalogue)
-        problems += [Problem(site.path, site.place, message) for message in found]
+        for item in found:
+            message, keys = item if isinstance(item, _Below) else (item, ())
+            problems.append(Problem((*site.path, *keys), site.place, message))
     return problems
 
 
@@ -81,7 +89,7 @@ def _names_in(content: Any, path: tuple[str, ...], place: str) -> Iterator[Probl
             yield Problem((*path, str(name)), place, not_text(name))
 
 
-def _action_call(site: Site, definition: Definition, catalogue: Catalogue) -> Iterator[str]:
+def _action_call(site: Site, definition: Definition, catalogue: Catalogue) -> Iterator[str | _Below]:
     try:
         call = ActionCall.at(site)
     except shorthand.InvalidCallError as error:
@@ -105,11 +113,11 @@ def _action_call(site: Site, definition: Definition, catalogue: Catalogue) -> It
     if not isinstance(call.given, Mapping):
         return
     if target is Target.ST2_ACTION:
-        yield from _st2_action(call.given, catalogue)
+        yield from _st2_action(call.given, catalogue, site.input_key)
     elif target is Target.ST2_CALLBACK:
         yield from _st2_callback(call.given)
     else:
-        yield from _parameters(call.name, call.given, catalogue.parameters(call.name) or {})
+        yield from _call(call.name, call.given, catalogue, (site.input_key,))
 
 
 def _input(site: Site, call: ActionCall) -> Iterator[str]:
@@ -124,7 +132,9 @@ def _input(site: Site, call: ActionCall) -> Iterator[str]:
         )
 
 
-def _st2_action(given: Mapping[str, Any], catalogue: Catalogue) -> Iterator[str]:
+def _st2_action(
+    given: Mapping[str, Any], catalogue: Catalogue, input_key: str
+) -> Iterator[str | _Below]:
     unknown = [str(name) for name in given if name not in _ACTION_INPUTS]
     if unknown:
         yield (
@@ -140,8 +150,7 @@ def _st2_action(given: Mapping[str, Any], catalogue: Catalogue) -> Iterator[str]
         return
     if shorthand.is_expression(ref):
         return
-    known = catalogue.parameters(ref) if is_ref(ref) else None
-    if known is None:
+    if not is_ref(ref) or catalogue.action(ref) is None:
         yield f"StackStorm has no action {ref:.100}."
         return
     parameters = given.get("parameters")
@@ -152,10 +161,22 @@ def _st2_action(given: Mapping[str, Any], catalogue: Catalogue) -> Iterator[str]
     if not isinstance(parameters, Mapping):
         yield "parameters must be a mapping or an expression."
         return
-    yield from _parameters(ref, parameters, known)
+    yield from _call(ref, parameters, catalogue, (input_key, "parameters"))
 
 
-def _parameters(ref: str, given: Mapping[str, Any], known: Parameters) -> Iterator[str]:
+def _call(
+    ref: str, given: Mapping[str, Any], catalogue: Catalogue, keys: tuple[str, ...]
+) -> Iterator[str | _Below]:
+    """Report what StackStorm would refuse.
+
+    :param keys: the keys that lead from the task to the parameters.
+    """
+    action = catalogue.action(ref)
+    if action is None:
+        return
+    if not action.enabled:
+        yield f"{ref} is disabled in StackStorm."
+    known = action.parameters
     immutable = {name for name, schema in known.items() if schema and schema.get("immutable")}
     missing = [
         name
@@ -175,6 +196,22 @@ def _parameters(ref: str, given: Mapping[str, Any], known: Parameters) -> Iterat
     forbidden = [name for name in given if name in immutable]
     if forbidden:
         yield f"{ref} does not accept {', '.join(forbidden)}: immutable in StackStorm."
+    checked = {
+        str(name): value
+        for name, value in given.items()
+        if name not in (*missing, *forbidden) and _is_literal(value)
+    }
+    for name, reason in refused(checked, known).items():
+        yield _Below(f"{ref} refuses the value of {name}: {reason}.", (*keys, name))
+
+
+def _is_literal(value: Any) -> bool:
+    """Return True for a value without an expression in it."""
+    if isinstance(value, Mapping):
+        return all(map(_is_literal, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_literal, value))
+    return not isinstance(value, str) or not shorthand.is_expression(value)
 
 
 def _st2_callback(given: Mapping[str, Any]) -> Iterator[str]:

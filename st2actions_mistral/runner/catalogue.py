@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
 
 from st2actions_mistral.client.mistral import MistralClient
-
-Parameters = Mapping[str, Mapping[str, Any]]
+from st2actions_mistral.model.st2_action import St2Action
 
 
 class ActionCatalogue:
@@ -15,28 +13,27 @@ class ActionCatalogue:
 
     All methods raise RemoteError if the system does not respond.
 
-    :param parameters: returns the parameters of a StackStorm action, with those of its runner; None for
-        an unknown action.
+    :param action: returns a StackStorm action; None for an unknown one.
     :param published_too: workflows that will be in Mistral before they are started.
     """
 
     def __init__(
         self,
-        parameters: Callable[[str], Parameters | None],
+        action: Callable[[str], St2Action | None],
         mistral: MistralClient,
         published_too: Collection[str] = (),
     ) -> None:
-        self._ask_stackstorm = parameters
+        self._ask_stackstorm = action
         self._mistral = mistral
-        self._parameters: dict[str, Parameters | None] = {}
+        self._actions: dict[str, St2Action | None] = {}
         self._in_mistral: dict[str, bool] = {}
         self._workflows = dict.fromkeys(published_too, True)
 
-    def parameters(self, ref: str) -> Parameters | None:
-        """Return the parameters of a StackStorm action; None for an unknown action."""
-        if ref not in self._parameters:
-            self._parameters[ref] = self._ask_stackstorm(ref)
-        return self._parameters[ref]
+    def action(self, ref: str) -> St2Action | None:
+        """Return a StackStorm action; None for an unknown one."""
+        if ref not in self._actions:
+            self._actions[ref] = self._ask_stackstorm(ref)
+        return self._actions[ref]
 
     def in_mistral(self, name: str) -> bool:
         """Return True if Mistral has an action of this name."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse, tasks_of
+from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.dsl.validate import validate
 from st2actions_mistral.errors import InputError
@@ -50,7 +51,9 @@ def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
     for task in request.skip_notify:
         if task not in all_tasks:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    problems += map(str, validate(definition, catalogue))
+    for problem in validate(definition, catalogue):
+        line = line_of(text, problem.path)
+        problems.append(f"line {line}: {problem}" if line else str(problem))
     if problems:
         raise InputError(request.ref, "\n".join(problems))
     return Ready(rewrite(definition, catalogue), name, inputs, request.task_name)

@@ -24,8 +24,9 @@ from st2common.util import action_db
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.links import workflow_of
+from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control, options
-from st2actions_mistral.runner.catalogue import ActionCatalogue, Parameters
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.metadata import metadata
 from st2actions_mistral.runner.request import parse_request
 from st2actions_mistral.runner.starting import Starter, failure
@@ -56,7 +57,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
             with contextlib.closing(_mistral(settings)) as mistral:
                 starter = Starter(
                     mistral,
-                    ActionCatalogue(parameters_of, mistral),
+                    ActionCatalogue(action_of, mistral),
                     site=settings.site,
                     api_url=settings.api_url,
                     context_key=settings.context_key,
@@ -110,10 +111,12 @@ def _notify(model: Any) -> dict[str, Any]:
     return notify
 
 
-def parameters_of(ref: str) -> Parameters | None:
-    """Return the parameters of a StackStorm action and its runner; None for an unknown action."""
-    found: Parameters = action_db.get_action_parameters_specs(ref)
-    return found if found or action_db.get_action_by_ref(ref) else None
+def action_of(ref: str) -> St2Action | None:
+    """Return a StackStorm action; None for an unknown one."""
+    found = action_db.get_action_by_ref(ref)
+    if not found:
+        return None
+    return St2Action(action_db.get_action_parameters_specs(ref), enabled=bool(found.enabled))
 
 
 def _entry_point(path: str | None) -> Path:

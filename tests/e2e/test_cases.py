@@ -14,6 +14,11 @@ from support.waiting import eventually
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 
+TYPED = {
+    "host": {"type": "string"},
+    "command": {"type": "array", "items": {"type": "string"}},
+}
+
 
 def register(bench: Bench, name: str, *, text: str | None = None, **parameters: Any) -> str:
     """Register a case as the action ``examples.NAME``, and return this name.
@@ -97,3 +102,33 @@ def test_converted_workflow_with_empty_keys_runs(bench: Bench) -> None:
     done = run(bench, ref)
     assert done["status"] == "succeeded", done["result"]
     assert [task["name"] for task in done["result"]["tasks"]] == ["a", "b"]
+
+
+def test_a_refused_parameter_is_named(bench: Bench) -> None:
+    done = run(bench, register(bench, "required", cmd={"type": "string"}))
+    assert done["status"] == "failed"
+    error = done["result"]["tasks"][0]["result"]["error"]
+    assert error.endswith("400 None is not of type 'string'. StackStorm refuses the value of cmd.")
+
+
+def test_the_line_of_a_mistake_is_named(bench: Bench) -> None:
+    done = run(bench, register(bench, "wrongline"))
+    assert done["status"] == "failed"
+    assert done["result"]["error"] == (
+        "examples.wrongline: Mistral rejects it: line 14: Invalid DSL: None is not of type 'object'"
+    )
+
+
+def test_a_value_that_stackstorm_refuses_starts_nothing(bench: Bench) -> None:
+    off = {"pack": "examples", "name": "off", "runner_type": "noop", "enabled": False, "parameters": {}}
+    bench.stackstorm.register_action(off)
+    bench.stackstorm.register_action({**off, "name": "typed", "enabled": True, "parameters": TYPED})
+    text = (CASES / "casts.yaml").read_text().replace("clicrud.config_command", "examples.typed")
+    given = {"t": {"type": "integer"}, "flags": {"type": "string"}, "arr": {"type": "array"}}
+    done = run(bench, register(bench, "casts", text=text, **given), t=1, arr=["a", "b c"])
+    assert done["status"] == "failed"
+    assert done["result"] == {
+        "error": "examples.casts: line 17: workflow examples.casts, task c: examples.typed refuses the"
+        " value of host: 5 is not of type 'string'.\n"
+        "line 24: workflow examples.casts, task e: examples.off is disabled in StackStorm."
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, InputError, NotSent
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import workflow_execution_id
+from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Started, Starter, failure
@@ -43,9 +43,9 @@ class Known:
     def __init__(self, mistral: MistralClient) -> None:
         self._mistral = mistral
 
-    def parameters(self, ref: str) -> Mapping[str, Mapping[str, Any]] | None:
+    def action(self, ref: str) -> St2Action | None:
         known: dict[str, Any] = {"core.local": {"cmd": {"required": True}}, "core.noop": {}}
-        return known.get(ref)
+        return St2Action(known[ref]) if ref in known else None
 
     def in_mistral(self, name: str) -> bool:
         return self._mistral.knows_action(name)

@@ -76,7 +76,7 @@ workflows:
 
 
 def known(bench: Bench) -> ActionCatalogue:
-    return ActionCatalogue(bench.st2.action_parameters, bench.mistral)
+    return ActionCatalogue(bench.st2.action, bench.mistral)
 
 
 @pytest.fixture

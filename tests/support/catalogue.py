@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-Parameters = Mapping[str, Mapping[str, Any]]
+from st2actions_mistral.model.st2_action import Parameters, St2Action
 
 
 class Catalogue:
@@ -20,17 +17,27 @@ class Catalogue:
                 "sudo": {"immutable": True, "required": True},
             },
             "core.noop": {},
+            "examples.off": {},
+            "examples.typed": {
+                "host": {"type": "string"},
+                "command": {"type": "array", "items": {"type": "string"}},
+                "level": {"type": "string", "enum": ["low", "high"]},
+                "any": {},
+            },
             "examples.mongo-db": {"primary": {"required": True}, "members": {"required": True}},
             # Mistral has one of this name too.
             "std.echo": {},
         }
         self.mistral = {"std.echo", "std.noop", "st2.action", "st2.callback", "other.shell"}
+        self.disabled = {"examples.off"}
         self.workflows = {"other.flow"}
         self.asked: list[str] = []
 
-    def parameters(self, ref: str) -> Parameters | None:
+    def action(self, ref: str) -> St2Action | None:
         self.asked.append(ref)
-        return self.st2.get(ref)
+        if ref not in self.st2:
+            return None
+        return St2Action(self.st2[ref], enabled=ref not in self.disabled)
 
     def in_mistral(self, name: str) -> bool:
         return name in self.mistral

@@ -69,6 +69,10 @@ class St2(Recorded):
     def add(self, *executions: dict[str, Any]) -> None:
         self.executions.update((execution["id"], execution) for execution in executions)
 
+    def action(self, ref: str) -> None:
+        """Know no action."""
+        self.asked("action")
+
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
         self.asked("parents")
         for row in self.executions.values():

@@ -163,6 +163,11 @@ class Catalog:
         runner = self.runner(action["runner_type"]) or {}
         return merged(action["parameters"], runner.get("runner_parameters", {}))
 
+    def overview(self, ref_or_id: str) -> Document | None:
+        """Return an action with the parameters of its runner, or None for an unknown action."""
+        action = self.action(ref_or_id)
+        return {**action, "parameters": self.parameters(ref_or_id)} if action else None
+
     def folder(self, ref: str) -> Path | None:
         """Return the folder of an action's entry point; None without a folder of packs."""
         with self._lock:

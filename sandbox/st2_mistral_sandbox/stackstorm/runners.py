@@ -34,8 +34,8 @@ class RunRequest:
     it."""
     write: Callable[[str, str], None]
     """``write("stdout", text)`` adds text to ``/v1/executions/{id}/output``."""
-    parameters_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
-    """Returns the parameters of an action and its runner by ref; None for an unknown action."""
+    action_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
+    """Returns an action by ref, its runner's parameters included; None for an unknown action."""
     context_of: Callable[[str], dict[str, Any] | None] = field(repr=False)
     """Returns the context of an execution by id; None for an unknown one."""
 

@@ -223,7 +223,7 @@ class Worker:
             auth_token=token,
             cancelled=cancelled,
             write=partial(self._store.write, execution_id),
-            parameters_of=self._catalog.parameters,
+            action_of=self._catalog.overview,
             context_of=self._store.context,
         )
 

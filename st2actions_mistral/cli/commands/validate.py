@@ -16,8 +16,9 @@ Check workbooks and workflows before they run. Nothing is published, and
 nothing runs.
 
 Each file is parsed as YAML and validated by Mistral, and each of its actions
-is looked up in Mistral and in StackStorm: does it exist, are its required
-parameters given, and no unknown ones? StackStorm actions are found by their
+is looked up in Mistral and in StackStorm: does it exist, is it enabled, are its
+required parameters given, and no unknown ones, and do literal values have the
+types that it declares? StackStorm actions are found by their
 plain names (action: core.local cmd="date") and as the ref of st2.action. A
 name that an expression computes (action: <% $.action %>) cannot be checked.
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     reports = []
     with open_clients(config.load_settings(config.read_files(args.config_file))) as (st2, mistral):
-        catalogue = ActionCatalogue(st2.action_parameters, mistral, workflows_of(args.files))
+        catalogue = ActionCatalogue(st2.action, mistral, workflows_of(args.files))
         for file in args.files:
             if sys.stderr.isatty() and not args.json:
                 # Mistral takes a second or more for each task of a workbook.

@@ -492,3 +492,42 @@ def test_too_large_parameters_are_rejected_without_a_retry(st2: StackStorm, key:
         schedule(api, large)
     assert caught.value.status == 500
     assert not pauses
+
+
+# -- refused parameters --------------------------------------------------------------------------
+
+
+def test_a_refused_parameter_is_named(st2: StackStorm, key: str) -> None:
+    # StackStorm's own message names none.
+    with (
+        to_st2(st2.api_url, key) as st2client,
+        pytest.raises(
+            Answered, match=r"400 None is not of type 'string'\. .* the value of cmd\.$"
+        ) as caught,
+    ):
+        schedule(st2client, request_for(ref="core.local", parameters={"cmd": None, "timeout": 5}))
+    assert caught.value.message.endswith("StackStorm refuses the value of cmd.")
+    assert caught.value.log_text().endswith("400 StackStorm refuses the value of cmd.")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({}, "'cmd' is a required property"), ({"cmd": "date", "x": 1}, "x")],
+)
+def test_the_message_about_other_parameters_stays(
+    st2: StackStorm, key: str, parameters: dict[str, Any], words: str
+) -> None:
+    with to_st2(st2.api_url, key) as st2client, pytest.raises(Answered, match=words) as caught:
+        schedule(st2client, request_for(ref="core.local", parameters=parameters))
+    assert "refuses the value" not in str(caught.value)
+
+
+def test_a_rejection_stays_if_the_action_cannot_be_looked_up() -> None:
+    rejection = answer(400, {"faultstring": "None is not of type 'string'"})
+    with (
+        BreakingServer(rejection, answer(403)) as server,
+        to_st2(server.url) as st2client,
+        pytest.raises(Answered) as caught,
+    ):
+        schedule(st2client, request_for(parameters={"cmd": None}))
+    assert (caught.value.status, caught.value.message) == (400, "None is not of type 'string'")

@@ -53,6 +53,6 @@ def test_unencodable_name_is_unknown(name: str) -> None:
         settings = St2Settings(server.url, Credential(api_key="k"), timeouts=TIMEOUTS)
         with contextlib.closing(St2Client(settings)) as st2:
             assert not st2.cancel(name)
-            assert st2.action_parameters(name) is None
+            assert st2.action(name) is None
         above = [request.path.rpartition("/")[0] for request in server.requests]
     assert above == ["/actions", "/workbooks", "/executions", "/actions/views/overview"]

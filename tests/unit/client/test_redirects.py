@@ -56,7 +56,7 @@ CALLS: dict[str, Callable[[str], object]] = {
     "log in": lambda url: st2(url, password(url)).whoami(),
     "stream": lambda url: EventStream(St2Settings(url, KEY, timeouts=TIMEOUTS)),
     "stream log in": lambda url: EventStream(St2Settings(url, password(url), timeouts=TIMEOUTS)),
-    "action_parameters": lambda url: st2(url).action_parameters("core.local"),
+    "action": lambda url: st2(url).action("core.local"),
     "get_action": lambda url: mistral(url).get_action("a"),
     "complete_action": lambda url: mistral(url).complete_action("a", "SUCCESS", {}),
     "save_definition": lambda url: mistral(url).save_definition("version: '2.0'"),

@@ -31,6 +31,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds, Parent
 from st2actions_mistral.model.links import WorkflowRef
+from st2actions_mistral.model.st2_action import St2Action
 
 
 def child(ids: MistralIds = IDS, **more: Any) -> ExecutionRequest:
@@ -458,12 +459,14 @@ def test_get_execution_reads_a_result_that_python_cannot() -> None:
     assert "nested deeper" in json.dumps(execution["result"]["d"])
 
 
-def test_action_parameters_are_returned() -> None:
+def test_action_is_returned() -> None:
     parameters = {"cmd": {"type": "string", "required": True}, "other": None}
-    script = [answer(200, {"ref": "core.local", "parameters": parameters}), answer(404)]
+    shown = {"ref": "core.local", "parameters": parameters, "enabled": False}
+    script = [answer(200, shown), answer(404)]
     with BreakingServer(*script) as server, to_st2(server.url) as st2:
-        assert st2.action_parameters("core.local") == {"cmd": parameters["cmd"], "other": {}}
-        assert st2.action_parameters("a/../b") is None
+        expected = St2Action({"cmd": {"type": "string", "required": True}, "other": {}}, enabled=False)
+        assert st2.action("core.local") == expected
+        assert st2.action("a/../b") is None
         assert server.calls() == [
             "GET /actions/views/overview/core.local",
             "GET /actions/views/overview/a%2F..%2Fb",
@@ -471,15 +474,15 @@ def test_action_parameters_are_returned() -> None:
 
 
 @pytest.mark.parametrize("found", [{}, {"ref": "core.local"}, {"ref": "core.local", "parameters": []}])
-def test_action_parameters_of_another_shape_are_unknown(found: dict[str, Any]) -> None:
+def test_action_of_another_shape_are_unknown(found: dict[str, Any]) -> None:
     with (
         BreakingServer(answer(200, found)) as server,
         to_st2(server.url, timeouts=Timeouts(5, 5, 0)) as st2,
         pytest.raises(OutcomeUnknown),
     ):
-        st2.action_parameters("core.local")
+        st2.action("core.local")
 
 
-def test_action_parameters_raise_a_403() -> None:
+def test_action_raises_a_403() -> None:
     with BreakingServer(answer(403)) as server, to_st2(server.url) as st2, pytest.raises(Answered):
-        st2.action_parameters("core.local")
+        st2.action("core.local")

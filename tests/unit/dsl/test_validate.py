@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 from support.catalogue import Catalogue
@@ -37,6 +38,11 @@ def test_validate_returns_all_problems() -> None:
         bad_ref: {action: st2.action ref='local'}
         explicit: {action: st2.action ref='core.local', input: {parameters: {x: 1}}}
         parameters: {action: st2.action ref='core.local', input: {parameters: [cmd]}}
+        disabled: {action: examples.off}
+        off_too: {action: st2.action ref='examples.off'}
+        typed: {action: examples.typed, input: {host: 5, command: [1], level: middle}}
+        explicit_typed: {action: st2.action ref='examples.typed', input: {parameters: {host: [a]}}}
+        in_line: {action: core.local cmd='date' timeout='soon'}
         """,
         "shell: {base: core.local}",
     )
@@ -67,6 +73,15 @@ def test_validate_returns_all_problems() -> None:
                 "explicit: core.local needs cmd.",
                 f"explicit: core.local has no parameter x. {takes}",
                 "parameters: parameters must be a mapping or an expression.",
+                "disabled: examples.off is disabled in StackStorm.",
+                "off_too: examples.off is disabled in StackStorm.",
+                "typed: examples.typed refuses the value of host: 5 is not of type 'string'.",
+                "typed: examples.typed refuses the value of command: 1 is not of type 'string'.",
+                "typed: examples.typed refuses the value of level: 'middle' is not one of"
+                " ['low', 'high'].",
+                "explicit_typed: examples.typed refuses the value of host: ['a'] is not of type"
+                " 'string'.",
+                "in_line: core.local refuses the value of timeout: 'soon' is not of type 'integer'.",
             ]
         ),
     ]
@@ -78,6 +93,58 @@ def test_problem_has_its_path_in_the_file() -> None:
     assert [problem.path for problem in problems] == [
         ("actions", "shell"),
         ("workflows", "main", "tasks", "say"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{host: <% $.h %>, command: <% $.c %>}",
+        "{host: 'on <% $.h %>', command: ['{{ _.c }}', a]}",
+        # StackStorm reads text as the type of the parameter.
+        '{host: h, command: \'["int 1", "shut"]\', any: {a: 1}}',
+        "{host: null}",
+    ],
+)
+def test_validate_accepts_values_that_stackstorm_accepts(given: str) -> None:
+    assert not validate(workbook(f"typed: {{action: examples.typed, input: {given}}}"), Catalogue())
+
+
+def test_refused_value_has_its_line() -> None:
+    text = """
+    version: '2.0'
+    tests.flow:
+      tasks:
+        one:
+          action: examples.typed
+          input:
+            level: low
+            host: 5
+        two:
+          action: st2.action
+          input:
+            ref: examples.typed
+            parameters:
+              host: 6
+    """
+    text = textwrap.dedent(text)
+    problems = validate(Definition.parse(text, "flow.yaml"), Catalogue())
+    lines = [line_of(text, problem.path) for problem in problems]
+    assert [text.splitlines()[line - 1].strip() for line in lines if line] == ["host: 5", "host: 6"]
+
+
+def test_case_casts() -> None:
+    text = (Path(__file__).parents[2] / "data" / "cases" / "casts.yaml").read_text()
+    known = Catalogue()
+    known.st2["clicrud.config_command"] = known.st2["examples.typed"]
+    problems = validate(Definition.parse(text, "casts.yaml"), known)
+    assert [(line_of(text, problem.path), str(problem)) for problem in problems] == [
+        (
+            17,
+            "workflow examples.casts, task c: clicrud.config_command refuses the value of host:"
+            " 5 is not of type 'string'.",
+        ),
+        (24, "workflow examples.casts, task e: examples.off is disabled in StackStorm."),
     ]
 
 

@@ -11,6 +11,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.dsl.calls import Catalogue
+from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 
 ONE_TRY = Timeouts(5, 5, 0)
@@ -27,16 +28,17 @@ def test_parameters_include_those_of_the_runner() -> None:
         closing(St2Client(settings(stackstorm))) as st2,
         closing(MistralClient(MistralSettings("http://127.0.0.1:1/v2", timeouts=ONE_TRY))) as mistral,
     ):
-        catalogue: Catalogue = ActionCatalogue(st2.action_parameters, mistral)
-        local = catalogue.parameters("core.local")
-        assert local is not None
+        catalogue: Catalogue = ActionCatalogue(st2.action, mistral)
+        action = catalogue.action("core.local")
+        assert action is not None
+        local = action.parameters
         assert local["cmd"]["required"] is True
         assert local["timeout"]["default"] == 60
         # The runner defines its type; the action makes it immutable.
         assert local["sudo"]["type"] == "boolean"
         assert local["sudo"]["immutable"] is True
-        assert catalogue.parameters("core.noop") == {}
-        assert catalogue.parameters("core.lokal") is None
+        assert catalogue.action("core.noop") == St2Action({})
+        assert catalogue.action("core.lokal") is None
 
 
 def test_each_name_is_looked_up_once() -> None:
@@ -50,10 +52,10 @@ def test_each_name_is_looked_up_once() -> None:
             MistralClient(MistralSettings(f"{mistral_server.url}/v2", timeouts=ONE_TRY))
         ) as mistral,
     ):
-        catalogue = ActionCatalogue(st2.action_parameters, mistral, ["soon"])
+        catalogue = ActionCatalogue(st2.action, mistral, ["soon"])
         for _ in range(2):
-            assert catalogue.parameters("a.b") == {}
-            assert catalogue.parameters("a.c") is None
+            assert catalogue.action("a.b") == St2Action({})
+            assert catalogue.action("a.c") is None
             assert catalogue.in_mistral("std.echo")
             assert not catalogue.in_mistral("std.ekho")
             assert catalogue.workflow_in_mistral("there")

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner.checks import check
 from st2actions_mistral.runner.request import WorkflowRequest
 
@@ -27,8 +27,9 @@ workflows:
 
 
 class Known:
-    def parameters(self, ref: str) -> Mapping[str, Mapping[str, Any]] | None:
-        return {"cmd": {"type": "string", "required": True}} if ref == "core.local" else None
+    def action(self, ref: str) -> St2Action | None:
+        cmd = {"type": "string", "required": True}
+        return St2Action({"cmd": cmd}) if ref == "core.local" else None
 
     def in_mistral(self, name: str) -> bool:
         return name.startswith("std.")

@@ -15,6 +15,7 @@ from support import st2common_stub
 from support.breaking_servers import BreakingServer, answer
 
 from st2actions_mistral.model.links import workflow_execution_id
+from st2actions_mistral.model.st2_action import St2Action
 
 ID = "6b03c160746e6986596007f7"
 WORKFLOW = workflow_execution_id(ID)
@@ -33,7 +34,7 @@ class Database:
         return {"cmd": {"type": "string", "required": True}} if ref == "core.local" else {}
 
     def get_action_by_ref(self, ref: str) -> object:
-        return ref if ref == "core.noop" else None
+        return SimpleNamespace(enabled=True) if ref in ("core.local", "core.noop") else None
 
     def get_liveaction_by_id(self, id_: str) -> Any:
         assert id_ == "live"
@@ -197,5 +198,5 @@ def test_rerun_looks_up_the_workflow_of_the_first_run(adapter: Any, runner: Any)
 
 
 def test_an_action_without_parameters_is_known(adapter: Any) -> None:
-    assert adapter.parameters_of("core.noop") == {}
-    assert adapter.parameters_of("core.nope") is None
+    assert adapter.action_of("core.noop") == St2Action({})
+    assert adapter.action_of("core.nope") is None

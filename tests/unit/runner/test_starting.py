@@ -51,7 +51,7 @@ class Mistral:
 
 
 class Catalogue:
-    def parameters(self, ref: str) -> None:
+    def action(self, ref: str) -> None:
         return None
 
     def in_mistral(self, name: str) -> bool:

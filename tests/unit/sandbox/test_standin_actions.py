@@ -115,24 +115,25 @@ def test_execution_stays_canceling_if_its_runner_fails_to_cancel(api: Api) -> No
     assert ended.json()["status"] == "canceled"
 
 
-def test_runner_reads_parameters_and_contexts(api: Api) -> None:
+def test_runner_reads_actions_and_contexts(api: Api) -> None:
     found: dict[str, Any] = {}
 
     def look(request: RunRequest) -> RunResult:
-        found["noop"] = request.parameters_of("core.noop")
-        found["local"] = request.parameters_of("core.local")
-        found["unknown"] = request.parameters_of("core.nope"), request.context_of("0" * 24)
+        found["noop"] = request.action_of("core.noop")
+        found["local"] = request.action_of("core.local")
+        found["unknown"] = request.action_of("core.nope"), request.context_of("0" * 24)
         found["context"] = request.context_of(request.execution["id"])
         return RunResult("succeeded", {"a": 1})
 
     api.st2.register_runner("reading", look)
     api.st2.register_action({"name": "look", "runner_type": "reading"})
     assert api.run("default.look")["status"] == "succeeded"
-    assert found["noop"] == {}
-    assert found["local"]["timeout"]["default"] == 60
+    assert (found["noop"]["enabled"], found["noop"]["parameters"]) == (True, {})
+    local = found["local"]["parameters"]
+    assert local["timeout"]["default"] == 60
     # Merged from the action and its runner.
-    assert found["local"]["sudo"]["immutable"] is True
-    assert found["local"]["sudo"]["type"] == "boolean"
+    assert local["sudo"]["immutable"] is True
+    assert local["sudo"]["type"] == "boolean"
     assert found["unknown"] == (None, None)
     assert found["context"] == {"user": "st2admin", "pack": "default"}
 
