@@ -13,7 +13,7 @@ from typing import Final
 from st2actions_mistral.dsl.lines import line_of_value, lines_of_scalars
 
 # Mistral passes on jsonschema's message with the whole schema: ten thousand characters.
-_SCHEMA: Final = "\n\nFailed validating"
+_SCHEMA: Final = re.compile(r"\s+Failed validating '")
 
 _QUOTED: Final = re.compile(r"'([^'\n]+)'")
 
@@ -25,7 +25,7 @@ _CHECKED: Final = re.compile(
 
 # The value that was checked, as Python prints it. The keys before it are those in one mapping.
 _INSTANCE: Final = re.compile(
-    r"\n\nOn instance(?P<path>(?:\['[^'\n]+'\]|\[\d+\])*):\n(?P<value>.*)", re.DOTALL
+    r"\sOn instance(?P<path>(?:\['[^'\n]+'\]|\[\d+\])*):\s(?P<value>.*)", re.DOTALL
 )
 _KEY: Final = re.compile(r"\['([^']+)'\]")
 _UNEXPECTED: Final = re.compile(r"\('([^'\n]+)'(?:, '[^'\n]+')* (?:was|were) unexpected\)")
@@ -54,7 +54,7 @@ def locate(message: str, text: str) -> tuple[int | None, str]:
     # The answer to a GET may contain JSON.
     found = re.search(r'"faultstring": "(.*)', message, re.DOTALL)
     message = (found.group(1).replace("\\n", "\n") if found else message).strip()
-    summary = " ".join(message.partition(_SCHEMA)[0].split())
+    summary = " ".join(_SCHEMA.split(message, 1)[0].split())
     line = _find_line(message, summary, text)
     return line, summary if len(summary) <= _MAX_LENGTH else f"{summary[:_MAX_LENGTH]} …"
 

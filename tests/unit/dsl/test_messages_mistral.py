@@ -116,7 +116,10 @@ def test_line_of_a_mistake(line: int, new: str) -> None:
     lines = TEXT.splitlines()
     lines[line - 1] = new
     text = "\n".join(lines)
-    assert locate(rejected(text), text)[0] == line
+    message = rejected(text)
+    assert locate(message, text)[0] == line
+    # As an error of the client has it, in one line.
+    assert locate(" ".join(message.split()), text) == locate(message, text)
 
 
 def test_case_wrongline() -> None:
