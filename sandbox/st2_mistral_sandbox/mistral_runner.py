@@ -43,7 +43,8 @@ def runner(
             started = starter.start(_read(run_request))
         except St2MistralError as error:
             return RunResult("failed", failure(error, run_request.execution["id"]))
-        return RunResult("running", started.result(), started.workflow.as_context())
+        context = started.workflow.as_context(run_request.execution["context"])
+        return RunResult("running", started.result(), context)
 
     def cancel(run_request: RunRequest) -> RunResult:
         execution = run_request.execution
@@ -70,6 +71,7 @@ def _read(run_request: RunRequest) -> WorkflowRequest:
         execution_id=execution["id"],
         ref=run_request.action["ref"],
         entry_point=run_request.entry_point,
+        liveaction_id=execution["liveaction"]["id"],
         notify=execution["liveaction"].get("notify"),
         rerun_of=_rerun_of(run_request),
     )

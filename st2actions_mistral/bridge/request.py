@@ -51,11 +51,13 @@ class ExecutionRequest:
             )
         json_values.check("parameters", dict(self.parameters))
         json_values.check("st2_context.notify", self.notify and dict(self.notify))
-        object.__setattr__(self, "header", header_value(self.parent, self.ids))
+        # StackStorm shows the execution by this name, so it needs one.
+        name = self.ids.task_name or self.ref
+        object.__setattr__(self, "header", header_value(self.parent, self.ids, chain=name))
 
     def header_without_chain(self) -> str:
-        """Return the header without the task's name, see :func:`header_value`."""
-        return header_value(self.parent, replace(self.ids, task_name=None))
+        """Return the header without ``chain``, see :func:`header_value`."""
+        return header_value(self.parent, self.ids)
 
     def body(self) -> dict[str, Any]:
         """Return the body of the POST."""
@@ -87,12 +89,10 @@ def parse_request(
     parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
     if render_jinja is not None and not isinstance(render_jinja, bool):
         raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")
-    ref = inputs.get("ref", "")
     request = ExecutionRequest(
-        ref=ref,
+        ref=inputs.get("ref", ""),
         parameters={} if parameters is None else parameters,
-        # StackStorm shows the execution by this name, so it needs one.
-        ids=replace(ids, task_name=ids.task_name or context.task_name or ref),
+        ids=replace(ids, task_name=ids.task_name or context.task_name),
         parent=trust.trusted_parent(settings, context, given, ids),
         notify=context.notify_for(ids.task_name),
         render_jinja=settings.render_jinja if render_jinja is None else render_jinja,

@@ -58,7 +58,7 @@ def schedule(
         except OutcomeUnknown as error:
             in_doubt = True
             if error.status == 500:
-                # The task's name may be the reason, see header_value. Without it StackStorm reports
+                # The key "chain" may be the reason, see header_value. Without it StackStorm reports
                 # the real error.
                 header = request.header_without_chain()
             raise

@@ -3,15 +3,16 @@
 ``st2_context`` describes the StackStorm execution that a workflow runs for::
 
     {"api_url": "http://127.0.0.1:9101/v1",
-     "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin"},
+     "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin",
+                "source_channel": "ops", "api_user": "ada"},
      "notify": {…}, "skip_notify_tasks": ["task name", …],
      "workflow_execution_id": "…", "signature": "hex", "runner": "mistral-v2",
      "task_name": "of the task of the action"}
 
 Every key is optional. ``runner`` is set if the runner ``mistral-v2`` started the workflow.
 ``task_name`` is in the input of one task, all other keys are in the environment for all tasks.
-Therefore the signature does not cover it. It only decides which notification is skipped, and under
-which name a child execution is shown. A child execution carries the header ``st2-context``, see
+Therefore the signature does not cover it. It only decides which notification is skipped, and which
+name of a task a child execution has. A child execution carries the header ``st2-context``, see
 :func:`header_value`.
 """
 
@@ -30,6 +31,9 @@ from st2actions_mistral.model.ids import is_execution_id
 # Keys that a task may add to a context that was signed for all tasks, and the signature itself.
 _UNSIGNED: Final = ("signature", "task_name")
 
+CHATOPS_KEYS: Final = ("source_channel", "api_user")
+"""What StackStorm's ChatOps adds to the context of an execution: the channel and the user there."""
+
 MAX_HEADER_BYTES: Final = 8150
 """StackStorm 3.9 accepts a header line of about 8,190 bytes, including the name.
 
@@ -45,6 +49,14 @@ class Parent:
     """24 hexadecimal digits."""
     user: str | None = None
     """The user who started it. Only a context with a valid signature may name one."""
+    source_channel: str | None = None
+    """The chat channel from which it was started; trusted as ``user``."""
+    api_user: str | None = None
+    """The user in that chat; trusted as ``user``."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what is known, as it is under ``context.parent`` of a child execution."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,7 @@ class MistralIds:
     task_execution_id: str | None = None
     action_execution_id: str | None = None
     task_name: str | None = field(default=None, compare=False)
-    """The name of a child execution in StackStorm's trees. Mistral does not pass it to actions."""
+    """The name of the task. Mistral does not pass it to actions, but ``st2_context`` may have it."""
 
     @classmethod
     def of(cls, site: str, execution: object) -> MistralIds:
@@ -133,17 +145,18 @@ class MistralIds:
             "site": self.site,
             "workflow_execution_id": self.workflow_execution_id,
             "workflow_name": self.workflow_name,
+            "task_name": self.task_name,
             "task_execution_id": self.task_execution_id,
             "action_execution_id": self.action_execution_id,
         }
         return {name: value for name, value in known.items() if value is not None}
 
 
-def header_value(parent: Parent | None, ids: MistralIds) -> str:
+def header_value(parent: Parent | None, ids: MistralIds, *, chain: str | None = None) -> str:
     """Return the value of the header ``st2-context``: one line of ASCII JSON.
 
-    It has ``mistral``, ``parent`` where there is one, and ``chain`` with the name of the task, as the
-    tasks of an action chain have. The client of st2 3.9 cannot draw the tree of an Orquesta workflow or
+    It has ``mistral``, ``parent`` where there is one, and ``chain`` with a name, as the tasks of an
+    action chain have. The client of st2 3.9 cannot draw the tree of an Orquesta workflow or
     action chain above an execution that has neither ``chain`` nor ``orquesta``, and with ``orquesta``
     the workflow engine would look for the task.
 
@@ -152,18 +165,19 @@ def header_value(parent: Parent | None, ids: MistralIds) -> str:
     parent no longer exists, StackStorm answers 500 when ``chain`` is set and 400 otherwise. Therefore
     the request is sent without it after a 500.
 
+    :param chain: the name of the child execution in StackStorm's trees.
     :raises InputError: it is longer than :data:`MAX_HEADER_BYTES`.
     """
     context: dict[str, Any] = {"mistral": ids.as_dict()}
     if parent is not None:
-        context["parent"] = {"execution_id": parent.execution_id}
-        if parent.user:
-            context["parent"]["user"] = parent.user
-        if ids.task_name:
-            context["chain"] = {"name": ids.task_name}
+        context["parent"] = parent.as_dict()
+        if chain:
+            context["chain"] = {"name": chain}
     value = json.dumps(context)
-    if len(value) > MAX_HEADER_BYTES and context.pop("chain", None):
-        # Nothing depends on it.
+    if len(value) > MAX_HEADER_BYTES:
+        # Nothing depends on the names.
+        context.pop("chain", None)
+        context["mistral"].pop("task_name", None)
         value = json.dumps(context)
     if len(value) > MAX_HEADER_BYTES:
         raise InputError(
@@ -216,10 +230,14 @@ def _parent(value: object) -> Parent | None:
             f"must be the id of a StackStorm execution (24 hexadecimal digits),"
             f" not {execution_id!r:.80}.",
         )
-    user = value.get("user")
-    if user is not None and not isinstance(user, str):
-        raise InputError("st2_context.parent.user", f"must be a string, not {_kind(user)}.")
-    return Parent(execution_id, user or None)
+    about = {}
+    for name in ("user", *CHATOPS_KEYS):
+        about[name] = value.get(name) or None
+        if about[name] is not None and not isinstance(about[name], str):
+            raise InputError(
+                f"st2_context.parent.{name}", f"must be a string, not {_kind(value[name])}."
+            )
+    return Parent(execution_id, **about)
 
 
 def _optional(context: Mapping[str, Any], name: str, kind: type) -> Any:

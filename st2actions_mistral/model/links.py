@@ -22,7 +22,10 @@ DESCRIPTION: Final = "StackStorm execution "
 """The start of the description of a workflow execution; the id of its parent follows."""
 
 CONTEXT_KEY: Final = "mistral_workflow"
-"""The key in an execution's context. The key ``mistral`` there names the action of a child."""
+"""The key in an execution's context. The key ``mistral`` there names the action of a child.
+
+Packs for StackStorm 3.2 read the workflow's id and name below ``mistral``. Anybody may write both keys.
+"""
 
 # Never change it: the ids of workflow executions are derived from it.
 _NAMESPACE: Final = uuid.UUID("5b0e4b1c-3b58-5f0e-9f0a-6a3f5d0c7c11")
@@ -82,14 +85,28 @@ class WorkflowRef:
         texts = [part for part in parts if isinstance(part, str) and part]
         return cls(*texts) if len(texts) == len(parts) else None
 
-    def as_context(self) -> dict[str, Any]:
-        """Return the part of the execution's context that names the workflow."""
+    def as_context(self, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the part of the execution's context that names the workflow.
+
+        ``mistral.execution_id`` and ``mistral.workflow_name`` name it as in StackStorm 3.2. If the
+        execution is a child itself, ``mistral.parent`` then names the workflow of its task.
+
+        :param context: of the execution.
+        """
+        known = context.get("mistral") if context else None
+        known = known if isinstance(known, Mapping) else {}
+        named = {**known, "execution_id": self.execution_id, "workflow_name": self.workflow_name}
+        if "workflow_execution_id" in known:
+            # StackStorm's policy action.retry copies a context that has "parent" already.
+            of_task = {name: known.get(name) for name in ("workflow_execution_id", "workflow_name")}
+            named.setdefault("parent", of_task)
         return {
             CONTEXT_KEY: {
                 "site": self.site,
                 "execution_id": self.execution_id,
                 "workflow_name": self.workflow_name,
-            }
+            },
+            "mistral": named,
         }
 
 

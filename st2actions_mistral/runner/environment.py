@@ -15,21 +15,27 @@ def environment(
     workflow_execution_id: str,
     *,
     api_url: str | None,
+    public_api_url: str | None = None,
     context_key: str | None,
     before: object = None,
 ) -> dict[str, Any]:
     """Return an environment that gives ``st2.action`` and ``st2.callback`` a default ``st2_context``.
 
+    It also has ``st2_execution_id``, ``st2_liveaction_id`` and ``st2_action_api_url`` for expressions,
+    as in StackStorm 3.2.
+
     Mistral starts a sub-workflow with an empty environment unless the task that starts it passes this
     one on.
 
     :param api_url: the URL under which Mistral reaches StackStorm; None: the one in Mistral's options.
+    :param public_api_url: the value of ``st2_action_api_url`` if ``api_url`` is None.
     :param context_key: signs the contexts. The context of ``st2.callback`` is then valid for
         ``workflow_execution_id`` only.
     :param before: the current environment of a workflow whose tasks are re-run. Mistral merges the new
         environment into it, so keys to remove are null in the new one. The signature covers them.
     """
-    context: dict[str, Any] = {"parent": {"execution_id": request.execution_id, "user": request.user}}
+    parent = {"execution_id": request.execution_id, "user": request.user, **request.chatops}
+    context: dict[str, Any] = {"parent": parent}
     if api_url:
         context["api_url"] = api_url
     if request.notify:
@@ -44,10 +50,13 @@ def environment(
         for_completion = sign(bound, context_key)
         context = sign(context, context_key)
     return {
+        "st2_execution_id": request.execution_id,
+        "st2_liveaction_id": request.liveaction_id,
+        "st2_action_api_url": api_url or public_api_url,
         "__actions": {
             "st2.action": {"st2_context": context},
             "st2.callback": {"st2_context": for_completion},
-        }
+        },
     }
 
 

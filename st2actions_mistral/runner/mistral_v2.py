@@ -20,6 +20,7 @@ from st2common.constants.action import (
 from st2common.models.api.notification import NotificationsHelper
 from st2common.runners.base import AsyncActionRunner
 from st2common.util import action_db
+from st2common.util.api import get_full_public_api_url
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
@@ -51,6 +52,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                 execution_id=self.execution_id,
                 ref=self.action.ref,
                 entry_point=_entry_point(self.entry_point),
+                liveaction_id=self.liveaction_id,
                 notify=_notify(self.liveaction) or _notify(self.action),
                 rerun_of=workflow_of_execution(self.rerun_ex_ref),
             )
@@ -60,12 +62,13 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                     ActionCatalogue(action_of, mistral),
                     site=settings.site,
                     api_url=settings.api_url,
+                    public_api_url=get_full_public_api_url(),
                     context_key=settings.context_key,
                 )
                 started = starter.start(request)
         except St2MistralError as error:
             return LIVEACTION_STATUS_FAILED, failure(error, self.execution_id), None
-        context = started.workflow.as_context()
+        context = started.workflow.as_context(self.context)
         # The workflow may have finished, or been cancelled, before this method returns. StackStorm
         # would overwrite that with the values returned here.
         now = action_db.get_liveaction_by_id(self.liveaction_id)

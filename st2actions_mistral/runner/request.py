@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.model.context import CHATOPS_KEYS
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class WorkflowRequest:
     task_name: str | None = None
     """The target task of a reverse workflow."""
     user: str | None = None
+    chatops: Mapping[str, str] = field(default_factory=dict)
+    """The values of ``model.context.CHATOPS_KEYS`` in the execution's context."""
+    liveaction_id: str | None = None
+    """The other id that StackStorm has for the execution."""
     notify: Mapping[str, Any] | None = None
     skip_notify: Sequence[str] = ()
     rerun: Rerun | None = None
@@ -52,6 +57,7 @@ def parse_request(
     execution_id: str,
     ref: str,
     entry_point: Path,
+    liveaction_id: str | None = None,
     notify: Mapping[str, Any] | None = None,
     rerun_of: str | None = None,
 ) -> WorkflowRequest:
@@ -59,7 +65,8 @@ def parse_request(
 
     :param runner_parameters: as ``runner.yaml`` declares them.
     :param action_parameters: the action's own.
-    :param context: the execution's context, with ``user`` and, in a re-run, ``re-run``.
+    :param context: the execution's context, with ``user``, what ChatOps adds and, in a re-run,
+        ``re-run``.
     :param rerun_of: in a re-run, the workflow execution of the execution that is re-run.
     :raises InputError: a parameter is invalid.
     """
@@ -99,6 +106,12 @@ def parse_request(
         workflow=runner_parameters.get("workflow") or None,
         task_name=runner_parameters.get("task_name") or None,
         user=user if isinstance(user, str) else None,
+        chatops={
+            name: value
+            for name in CHATOPS_KEYS
+            if isinstance(value := context.get(name), str) and value
+        },
+        liveaction_id=liveaction_id,
         notify=notify or None,
         skip_notify=_names("skip_notify", runner_parameters.get("skip_notify")),
         rerun=rerun,

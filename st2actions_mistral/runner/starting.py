@@ -72,6 +72,7 @@ class Starter:
 
     :param site: the name of this Mistral, see ``[st2] site``.
     :param api_url: the URL under which Mistral reaches StackStorm; None: the one in Mistral's options.
+    :param public_api_url: the URL for the workflow's expressions if ``api_url`` is None.
     :param context_key: signs the contexts, see ``[st2] context_key``.
     """
 
@@ -82,12 +83,14 @@ class Starter:
         *,
         site: str,
         api_url: str | None = None,
+        public_api_url: str | None = None,
         context_key: str | None = None,
     ) -> None:
         self._mistral = mistral
         self._catalogue = catalogue
         self._site = site
         self._api_url = api_url
+        self._public_api_url = public_api_url
         self._context_key = context_key
 
     def start(self, request: WorkflowRequest) -> Started:
@@ -232,7 +235,12 @@ class Starter:
 
     def _environment(self, request: WorkflowRequest, id_: str, before: object = None) -> dict[str, Any]:
         return environment(
-            request, id_, api_url=self._api_url, context_key=self._context_key, before=before
+            request,
+            id_,
+            api_url=self._api_url,
+            public_api_url=self._public_api_url,
+            context_key=self._context_key,
+            before=before,
         )
 
     def _started(self, id_: str, workflow: str) -> Started:

@@ -197,6 +197,7 @@ say:
   input:
     ref: core.local
     parameters: {cmd: <% $.cmd %>}
+    st2_context: {task_name: say}
 """
 CMD = {"cmd": "printf %s '{{ 1 + 1 }} {% raw %} é'"}
 
@@ -211,6 +212,7 @@ def test_rescheduled_execution_equals_one_that_the_action_creates(lossy: LossyBe
     (by_relay,) = children(lossy, found.execution["id"])
     ids = by_relay["context"].pop("mistral")
     assert by_action["context"].pop("mistral").keys() == ids.keys()
+    assert ids["task_name"] == "say"
     assert ids["task_execution_id"] == found.tasks["say"]["id"]
     assert ids["workflow_name"] == found.execution["workflow_name"]
     assert by_relay["context"]["parent"]["execution_id"] == parent["id"]

@@ -87,6 +87,32 @@ class Bench:
         self.mistral.save_definition(f"{head}{rest}\n{workflow}{body}\n{others}\n", validate=False)
         return f"{name}.main"
 
+    def action(self, name: str, workbook: str, **metadata: Any) -> str:
+        """Create or replace the ``mistral-v2`` action ``examples.NAME``, and return its ref."""
+        assert self.sandbox.packs is not None
+        entry_point = f"workflows/{name}.yaml"
+        text = textwrap.dedent(workbook)
+        (self.sandbox.packs / "examples" / "actions" / entry_point).write_text(text)
+        about = {"pack": "examples", "name": name, "entry_point": entry_point, **metadata}
+        self.stackstorm.register_action({"runner_type": "mistral-v2", **about})
+        return f"examples.{name}"
+
+    def execute(
+        self,
+        ref: str,
+        parameters: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Run an action in StackStorm, and return its final execution.
+
+        :param context: what its creator puts into its context.
+        """
+        header = json.dumps(context) if context else None
+        body = {"action": ref, "parameters": parameters or {}}
+        created = self.st2.post_execution_once(body, header)
+        final: dict[str, Any] = self.stackstorm.executions.wait(created["id"])
+        return final
+
     def parent(self) -> dict[str, Any]:
         """Create a StackStorm execution that runs until it is finished by a request."""
         created = self.st2.create_execution("tests.job", {})

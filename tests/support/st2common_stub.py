@@ -54,7 +54,9 @@ def modules(action_db: Any) -> dict[str, ModuleType]:
     notification.NotificationsHelper = NotificationsHelper  # type: ignore[attr-defined]
     util = ModuleType("st2common.util")
     util.action_db = action_db  # type: ignore[attr-defined]
-    named = {module.__name__: module for module in (constants, base, notification, util)}
+    api = ModuleType("st2common.util.api")
+    api.get_full_public_api_url = lambda: "http://st2.example.org/api/v1"  # type: ignore[attr-defined]
+    named = {module.__name__: module for module in (constants, base, notification, util, api)}
     for name in [*named]:
         parts = name.split(".")
         for end in range(1, len(parts)):

@@ -77,10 +77,11 @@ def test_render_jinja_sends_parameters_without_literals() -> None:
     assert "notify" not in request.body()
 
 
-def test_header_without_chain_has_no_task_name() -> None:
+def test_header_without_chain_keeps_the_rest() -> None:
     request = request_for(replace(IDS, task_name="say"), parent=Parent(PARENT_ID))
-    assert json.loads(request.header)["chain"] == {"name": "say"}
-    assert "chain" not in json.loads(request.header_without_chain())
+    header = json.loads(request.header)
+    assert header.pop("chain") == {"name": "say"}
+    assert json.loads(request.header_without_chain()) == header
 
 
 # -- parse_request -------------------------------------------------------------------------------
@@ -93,8 +94,21 @@ def test_parse_request_applies_the_defaults() -> None:
     st2, request = parse_request(SETTINGS, {"ref": "core.noop"}, IDS)
     assert st2 == SETTINGS.st2
     assert request == request_for()
+    assert request.ids.task_name is None
+
+
+def test_task_name_of_the_context_is_the_name_of_the_execution() -> None:
+    parent = {"execution_id": PARENT_ID}
+
+    def header_for(**context: Any) -> Any:
+        inputs = {"ref": "core.noop", "st2_context": {"parent": parent, **context}}
+        return json.loads(parse_request(SETTINGS, inputs, IDS)[1].header)
+
+    named = header_for(task_name="say")
+    assert (named["chain"], named["mistral"]["task_name"]) == ({"name": "say"}, "say")
     # StackStorm's trees need a name.
-    assert request.ids.task_name == "core.noop"
+    unnamed = header_for()
+    assert (unnamed["chain"], unnamed["mistral"]) == ({"name": "core.noop"}, IDS.as_dict())
 
 
 @pytest.mark.parametrize("default", [True, False])

@@ -70,6 +70,7 @@ def test_post_has_action_parameters_and_context() -> None:
     }
     assert json.loads(request.headers["st2-context"]) == {
         "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "stanley"},
+        "chain": {"name": "core.noop"},
         "mistral": IDS.as_dict(),
     }
     assert request.headers["st2-api-key"] == "k"

@@ -187,7 +187,9 @@ def test_password_in_a_url_is_not_shown(url: str) -> None:
 
 # -- which parent --------------------------------------------------------------------------------
 
-CONTEXT = {"parent": {"execution_id": PARENT_ID, "user": "stanley"}}
+CHAT = {"source_channel": "ops", "api_user": "ada"}
+PARENT = Parent(PARENT_ID, "stanley", **CHAT)
+CONTEXT = {"parent": PARENT.as_dict()}
 IDS = MistralIds("mistral", "w", "wf", "t", "a")
 SIGNED = BridgeSettings(context_keys=("hush",))
 UNSIGNED = BridgeSettings()
@@ -203,24 +205,24 @@ def test_context_without_a_parent_has_none(configured: BridgeSettings, context: 
     assert parent_of(configured, context) is None
 
 
-def test_unsigned_parent_loses_its_user_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_unsigned_parent_loses_its_users_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     unsigned = trust.UnsignedWarning()
     for _ in range(3):
         assert parent_of(UNSIGNED, CONTEXT, unsigned=unsigned) == Parent(PARENT_ID)
     assert caplog.text.count("not signed") == 1
 
 
-def test_signed_parent_keeps_its_user_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_signed_parent_keeps_its_users_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         parent = parent_of(SIGNED, sign(CONTEXT, "hush"), unsigned=trust.UnsignedWarning())
-    assert parent == Parent(PARENT_ID, "stanley")
+    assert parent == PARENT
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("key", ["new", "old"])
 def test_a_signature_by_any_key_is_valid(key: str) -> None:
     configured = BridgeSettings(context_keys=("new", "old"))
-    assert parent_of(configured, sign(CONTEXT, key)) == Parent(PARENT_ID, "stanley")
+    assert parent_of(configured, sign(CONTEXT, key)) == PARENT
     with pytest.raises(InputError):
         parent_of(configured, sign(CONTEXT, "older"))
 
@@ -253,7 +255,7 @@ def test_bound_context_counts_in_its_workflow_execution(for_completion: bool) ->
     context = bound("w")
     assert parent_of(UNSIGNED, context, for_completion=for_completion) == Parent(PARENT_ID)
     parent = parent_of(SIGNED, sign(context, "hush"), for_completion=for_completion)
-    assert parent == Parent(PARENT_ID, "stanley")
+    assert parent == PARENT
 
 
 @pytest.mark.parametrize("configured", [UNSIGNED, SIGNED])
@@ -280,6 +282,6 @@ def test_unbound_context_completes_its_parent_only_without_keys(unbound: dict[st
     context = {**CONTEXT, **unbound}
     assert parent_of(UNSIGNED, context, for_completion=True) == Parent(PARENT_ID)
     signed = sign(context, "hush")
-    assert parent_of(SIGNED, signed) == Parent(PARENT_ID, "stanley")
+    assert parent_of(SIGNED, signed) == PARENT
     with pytest.raises(InputError, match="may complete its parent"):
         parent_of(SIGNED, signed, for_completion=True)

@@ -29,7 +29,13 @@ def test_parse_reads_every_key() -> None:
     context = St2Context.parse(
         {
             "api_url": "http://st2:9101/v1",
-            "parent": {"execution_id": PARENT_ID, "user": "stanley", "more": 1},
+            "parent": {
+                "execution_id": PARENT_ID,
+                "user": "stanley",
+                "source_channel": "ops",
+                "api_user": "ada",
+                "more": 1,
+            },
             "notify": {"on-complete": {"routes": ["slack"]}},
             "skip_notify_tasks": ["one", "two"],
             "workflow_execution_id": "w",
@@ -41,7 +47,7 @@ def test_parse_reads_every_key() -> None:
     )
     assert context == St2Context(
         "http://st2:9101/v1",
-        Parent(PARENT_ID, "stanley"),
+        Parent(PARENT_ID, "stanley", "ops", "ada"),
         {"on-complete": {"routes": ["slack"]}},
         ("one", "two"),
         "w",
@@ -73,6 +79,7 @@ def test_parse_reads_empty_values_as_missing(nothing: Any) -> None:
         ({"parent": {}}, "st2_context.parent.execution_id"),
         ({"parent": {"execution_id": None}}, "st2_context.parent.execution_id"),
         ({"parent": {"execution_id": 5}}, "st2_context.parent.execution_id"),
+        ({"parent": {"execution_id": PARENT_ID, "api_user": 5}}, "st2_context.parent.api_user"),
         ({"parent": {"execution_id": PARENT_ID + "\n"}}, "st2_context.parent.execution_id"),
         ({"parent": {"execution_id": PARENT_ID + "/../x"}}, "st2_context.parent.execution_id"),
         ({"parent": {"execution_id": PARENT_ID, "user": 5}}, "st2_context.parent.user"),
@@ -164,13 +171,24 @@ def test_header_above_stackstorms_limit_is_rejected() -> None:
 
 def test_header_names_the_task_of_a_child() -> None:
     named = MistralIds("s", task_name="say")
-    assert json.loads(header_value(Parent(PARENT_ID), named)) == {
+    of_task = {"site": "s", "task_name": "say"}
+    assert json.loads(header_value(Parent(PARENT_ID), named, chain="shown")) == {
         "parent": {"execution_id": PARENT_ID},
-        "chain": {"name": "say"},
-        "mistral": {"site": "s"},
+        "chain": {"name": "shown"},
+        "mistral": of_task,
     }
     # Without a parent there is no tree.
-    assert json.loads(header_value(None, named)) == {"mistral": {"site": "s"}}
+    assert json.loads(header_value(None, named, chain="shown")) == {"mistral": of_task}
+
+
+def test_header_has_the_chat_that_the_parent_came_from() -> None:
+    parent = Parent(PARENT_ID, "stanley", source_channel="ops", api_user="ada")
+    assert json.loads(header_value(parent, MistralIds("s")))["parent"] == {
+        "execution_id": PARENT_ID,
+        "user": "stanley",
+        "source_channel": "ops",
+        "api_user": "ada",
+    }
 
 
 def test_header_omits_a_task_name_that_does_not_fit() -> None:
@@ -179,6 +197,7 @@ def test_header_omits_a_task_name_that_does_not_fit() -> None:
     fits, does_not = (MistralIds("s", task_name="x" * length) for length in (room, room + 1))
     assert len(header_value(Parent(PARENT_ID), fits)) == MAX_HEADER_BYTES
     assert header_value(Parent(PARENT_ID), does_not) == bare
+    assert header_value(Parent(PARENT_ID), MistralIds("s"), chain="x" * 9000) == bare
 
 
 CONTEXT: dict[str, Any] = {

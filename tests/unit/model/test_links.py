@@ -34,6 +34,31 @@ def test_ref_survives_the_context() -> None:
     assert WorkflowRef.of({"user": "x", **ref.as_context()}) == ref
 
 
+def test_context_names_the_workflow_as_in_stackstorm_3_2() -> None:
+    ref = WorkflowRef("here", "w-1", "pack.name.main")
+    assert ref.as_context({"user": "x", "mistral": "anything"})["mistral"] == {
+        "execution_id": "w-1",
+        "workflow_name": "pack.name.main",
+    }
+
+
+def test_context_of_a_child_keeps_what_names_its_action() -> None:
+    of_action = {"site": "here", "workflow_execution_id": "w-0", "action_execution_id": "a-1"}
+    child = {"mistral": {**of_action, "workflow_name": "pack.outer", "task_name": "call"}}
+    expected = {
+        **of_action,
+        "task_name": "call",
+        "execution_id": "w-1",
+        "workflow_name": "pack.name",
+        "parent": {"workflow_execution_id": "w-0", "workflow_name": "pack.outer"},
+    }
+    made = WorkflowRef("here", "w-1", "pack.name").as_context(child)
+    assert made["mistral"] == expected
+    # As StackStorm's policy action.retry copies it.
+    again = WorkflowRef("here", "w-2", "pack.name").as_context(made)
+    assert again["mistral"] == {**expected, "execution_id": "w-2"}
+
+
 @pytest.mark.parametrize(
     "context",
     [

@@ -54,3 +54,27 @@ def test_signature_of_a_rerun_covers_the_merged_environment(
 def test_an_invalid_environment_before_is_ignored(before: object) -> None:
     fresh = environment(request(FIRST), "w-1", api_url=None, context_key="k")
     assert environment(request(FIRST), "w-1", api_url=None, context_key="k", before=before) == fresh
+
+
+def test_environment_has_the_ids_and_the_url_for_expressions() -> None:
+    given = request(FIRST, liveaction_id="l")
+    made = environment(given, "w-1", api_url=None, public_api_url="http://a", context_key=None)
+    del made["__actions"]
+    assert made == {
+        "st2_execution_id": FIRST,
+        "st2_liveaction_id": "l",
+        "st2_action_api_url": "http://a",
+    }
+    reached = environment(given, "w-1", api_url="http://b", public_api_url="http://a", context_key=None)
+    assert reached["st2_action_api_url"] == "http://b"
+
+
+@pytest.mark.parametrize("key", [None, "canary"])
+def test_parent_names_the_chat_and_is_signed_with_it(key: str | None) -> None:
+    chat = {"source_channel": "ops", "api_user": "ada"}
+    made = environment(request(FIRST, chatops=chat), "w-1", api_url=None, context_key=key)
+    for context in contexts(made):
+        assert context["parent"] == {"execution_id": FIRST, "user": "stanley", **chat}
+        assert is_signed(context, "canary") == bool(key)
+        forged = {**context, "parent": {**context["parent"], "api_user": "mallory"}}
+        assert not is_signed(forged, "canary")

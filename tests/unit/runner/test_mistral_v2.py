@@ -125,7 +125,8 @@ def test_run_starts_the_workflow_and_stays_running(adapter: Any, runner: Any) ->
             "site": "mistral",
             "execution_id": WORKFLOW,
             "workflow_name": "pack.name",
-        }
+        },
+        "mistral": {"execution_id": WORKFLOW, "workflow_name": "pack.name"},
     }
     params = json.loads(body["params"]) if isinstance(body["params"], str) else body["params"]
     assert body["input"] == {"cmd": "date"}
@@ -134,6 +135,8 @@ def test_run_starts_the_workflow_and_stays_running(adapter: Any, runner: Any) ->
         "parent": {"execution_id": ID, "user": "stanley"},
         "notify": {"on-failure": {"message": "m"}},
     }
+    assert (params["env"]["st2_execution_id"], params["env"]["st2_liveaction_id"]) == (ID, "live")
+    assert params["env"]["st2_action_api_url"] == "http://st2.example.org/api/v1"
 
 
 @pytest.mark.parametrize("status", ["succeeded", "canceling"])

@@ -39,6 +39,12 @@ def test_inputs_are_the_parameters_and_the_keys_of_context() -> None:
     )
 
 
+def test_chat_of_the_context_is_kept_where_it_is_text() -> None:
+    found = parse(context={"source_channel": "ops", "api_user": "ada", "action_alias_ref": {}})
+    assert found.chatops == {"source_channel": "ops", "api_user": "ada"}
+    assert parse(context={"source_channel": ["ops"], "api_user": ""}).chatops == {}
+
+
 @pytest.mark.parametrize(
     ("runner_parameters", "context"),
     [
