@@ -68,7 +68,9 @@ class St2Callback(mistral.Action):
             client = client_for(st2)
             if st2_context.runner == RUNNER:
                 await_start(client, parent.execution_id, ids.workflow_execution_id)
-            execution = complete_parent(client, parent.execution_id, status, report)
+            execution = complete_parent(
+                client, parent.execution_id, status, report, layout=settings.result_layout
+            )
         except St2MistralError as error:
             failed = error
         else:

@@ -12,7 +12,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import WorkflowRef
-from st2actions_mistral.model.result import truncate_parent_result
+from st2actions_mistral.model.result import OUTPUT_LAYOUT, laid_out, truncate_parent_result
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def complete_parent(
     status: str,
     report: Mapping[str, Any],
     *,
+    layout: str = OUTPUT_LAYOUT,
     retries_exhausted: bool = True,
 ) -> dict[str, Any]:
     """Give a parent execution its final status, with a truncated result if the full one is rejected.
@@ -66,13 +67,14 @@ def complete_parent(
     A completed workflow must not leave a parent that runs for ever. Safe to repeat.
 
     :param report: as ``model.result.parent_result`` returns it.
+    :param layout: of the result, see ``model.result.laid_out``.
     :param retries_exhausted: True if a 500, or a connection that breaks under a large report, is to be
         blamed on the report. If False, it is raised.
     :return: the current execution, see ``St2Client.finish``.
     :raises RemoteError: the parent was not finished. Answered with 404: the execution is unknown.
     """
     try:
-        return client.finish(execution_id, status, report)
+        return client.finish(execution_id, status, laid_out(report, layout))
     except Answered as error:
         if error.status not in _REJECTS_RESULT:
             raise
@@ -86,4 +88,4 @@ def complete_parent(
         execution_id,
         reason,
     )
-    return client.finish(execution_id, status, truncate_parent_result(report))
+    return client.finish(execution_id, status, laid_out(truncate_parent_result(report), layout))

@@ -34,6 +34,7 @@ from st2actions_mistral.config.options import (
 )
 from st2actions_mistral.config.values import read_group
 from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.model.result import OUTPUT_LAYOUT
 
 # The site is part of a filter in StackStorm's API, where a space would end it.
 _SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -52,6 +53,8 @@ class BridgeSettings:
     """Further StackStorm APIs that a workflow may name."""
     render_jinja: bool = False
     """The default for actions that do not set ``render_jinja``."""
+    result_layout: str = OUTPUT_LAYOUT
+    """The layout of the results of parents, see ``model.result.laid_out``."""
     lookup_first_after: float = math.inf
     """Seconds after an action's creation. An attempt to create its execution that begins later looks
     the execution up first, because the relay may have created it. Infinite: the relay never does.
@@ -77,6 +80,8 @@ class RelaySettings:
     """Actions that are worked on at once."""
     field_size_limit_kb: int
     """KiB; negative: no limit."""
+    result_layout: str = OUTPUT_LAYOUT
+    """The layout of the results of parents, see ``model.result.laid_out``."""
     health_port: int = 0
     """On 127.0.0.1; 0: none."""
 
@@ -140,9 +145,7 @@ def load_settings(conf: cfg.ConfigOpts) -> Settings:
     options = read_group(conf, group, RELAY_OPTS)
     bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options["reschedule_after"])
     mistral = mistral_settings(group, "mistral_url", options, bridge.st2.timeouts)
-    return Settings(
-        bridge, mistral, _relay(bridge.site, options), keystone_credential(conf, group, mistral)
-    )
+    return Settings(bridge, mistral, _relay(bridge, options), keystone_credential(conf, group, mistral))
 
 
 def mistral_settings(
@@ -233,6 +236,7 @@ def _bridge(options: Mapping[str, Any], reschedule_after: float) -> BridgeSettin
             checked_url(f"[{group}] allowed_api_urls", url) for url in options["allowed_api_urls"]
         ),
         render_jinja=options["render_jinja"],
+        result_layout=options["result_layout"],
         lookup_first_after=max(0.0, reschedule_after - attempt) if reschedule_after else math.inf,
     )
 
@@ -260,7 +264,7 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
     )
 
 
-def _relay(site: str, options: Mapping[str, Any]) -> RelaySettings:
+def _relay(bridge: BridgeSettings, options: Mapping[str, Any]) -> RelaySettings:
     reschedule_after, lost_after = options["reschedule_after"], options["lost_after"]
     if 0 < lost_after < reschedule_after:
         raise ConfigError(
@@ -269,13 +273,14 @@ def _relay(site: str, options: Mapping[str, Any]) -> RelaySettings:
             " it. Set lost_after to more, or reschedule_after to 0."
         )
     return RelaySettings(
-        site=site,
+        site=bridge.site,
         resync_interval=options["resync_interval"],
         reschedule_after=reschedule_after,
         lost_after=lost_after,
         cancel_orphans=options["cancel_orphans"],
         workers=options["workers"],
         field_size_limit_kb=options["field_size_limit_kb"],
+        result_layout=bridge.result_layout,
         health_port=options["health_port"],
     )
 

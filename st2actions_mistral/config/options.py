@@ -7,6 +7,8 @@ from typing import Final
 
 from oslo_config import cfg
 
+from st2actions_mistral.model.result import OUTPUT_LAYOUT, ST2MISTRAL_LAYOUT
+
 ST2_GROUP: Final = cfg.OptGroup("st2", title="How Mistral reaches StackStorm")
 RELAY_GROUP: Final = cfg.OptGroup(
     "st2_relay", title="The relay, which delivers results from StackStorm to Mistral"
@@ -107,6 +109,17 @@ ST2_OPTS: Final = (
         help="Let StackStorm render the parameters of st2.action as Jinja. Whoever controls a parameter"
         " can then read StackStorm's datastore. If false, parameters arrive unchanged. The action's"
         " input render_jinja overrides this option.",
+    ),
+    cfg.StrOpt(
+        "result_layout",
+        default=OUTPUT_LAYOUT,
+        choices=[
+            (OUTPUT_LAYOUT, "the workflow's output below the key output, as Orquesta does"),
+            (ST2MISTRAL_LAYOUT, "the workflow's output at the top level, as StackStorm 3.2 did"),
+        ],
+        help="The layout of the result of a StackStorm execution that is a workflow. The result of a"
+        " task that calls such an execution has the same layout. Set the same value for all processes"
+        " of one Mistral, the relay included.",
     ),
 )
 

@@ -40,7 +40,8 @@ class Task:
 
         :return: ``{"name", "state", "result"}``; with ``execution_id`` of its child execution, or
             ``execution_ids`` for a task with items; with ``workflow_execution_id`` or
-            ``workflow_execution_ids`` of its sub-workflows; with ``state_info`` in ERROR.
+            ``workflow_execution_ids`` of its sub-workflows; with ``published`` where it published
+            variables; with ``state_info`` in ERROR.
         """
         several = has_items(self.shown)
         # Before anything is truncated: a part of a traceback could not be recognized.
@@ -53,6 +54,9 @@ class Task:
             "state": self.shown.get("state"),
             "result": _truncate(result, _LARGEST_TASK),
         }
+        published = without_tracebacks(decoded(self.shown.get("published")))
+        if published:
+            entry["published"] = _truncate(published, _LARGEST_TASK)
         entry |= _named("execution_id", self._children(result, several), several)
         entry |= _named("workflow_execution_id", list(self.started), several)
         if self.shown.get("state") == states.ERROR and self.shown.get("state_info"):
@@ -132,13 +136,14 @@ def workflow_report(
     results = bare = 0
     for task in tasks:
         entry = task.entry()
-        size = _size(entry["result"])
+        size = _size(entry["result"]) + _size(entry.get("published"))
         if results + size > _ALL_TASKS:
             del entry["result"]
+            entry.pop("published", None)
             truncated = ["results of tasks"]
         else:
             results += size
-        bare += _size({**entry, "result": None})
+        bare += _size({**entry, "result": None, "published": None})
         if bare > _ALL_TASKS:
             break
         entries.append(entry)

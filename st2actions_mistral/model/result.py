@@ -15,6 +15,11 @@ from st2actions_mistral.model.tracebacks import without_tracebacks
 # any sensible limit.
 _KEPT_BYTES: Final = 2048
 
+OUTPUT_LAYOUT: Final = "output"
+ST2MISTRAL_LAYOUT: Final = "st2mistral"
+
+_SUB_WORKFLOWS: Final = ("workflow_execution_id", "workflow_execution_ids")
+
 # StackStorm reads and writes JSON with orjson, which turns a larger integer into a float or an error.
 _ST2_INTEGER_BITS: Final = 63
 
@@ -129,6 +134,46 @@ def truncate_parent_result(report: Mapping[str, Any]) -> dict[str, Any]:
     truncated = {"size_bytes": len(text), "message": message}
     kept = {name: value for name, value in report.items() if name != "tasks"}
     return {**kept, "output": start, "mistral": {**report["mistral"], "truncated": truncated}}
+
+
+def laid_out(report: Mapping[str, Any], layout: str) -> dict[str, Any]:
+    """Return a :func:`parent_result` in a layout of ``[st2] result_layout``.
+
+    :return: for :data:`OUTPUT_LAYOUT` the same. For :data:`ST2MISTRAL_LAYOUT`, as in StackStorm 3.2:
+        ``{…the output…, "extra": {"state", "state_info", "mistral"}}``, and ``tasks`` where the report
+        has them. An output that is no object becomes the value of the key ``result``.
+    """
+    if layout != ST2MISTRAL_LAYOUT:
+        return dict(report)
+    about = dict(report["mistral"])
+    extra = {"state": report["state"], "state_info": about.pop("state_info", None), "mistral": about}
+    output = report["output"]
+    if output is None:
+        output = {}
+    elif not isinstance(output, Mapping):
+        output = {"result": output}
+    laid = {**output, "extra": extra}
+    if "tasks" in report:
+        laid["tasks"] = [_task_of_3_2(task, about) for task in report["tasks"]]
+    return laid
+
+
+def _task_of_3_2(task: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of ``tasks`` with the keys that StackStorm 3.2 had.
+
+    There, ``workflow_execution_id`` is the workflow of the task. ``input`` was always null, because
+    Mistral's API has none.
+    """
+    below = {name: task[name] for name in _SUB_WORKFLOWS if name in task}
+    return {
+        "state_info": None,
+        "published": {},
+        "input": None,
+        **{name: value for name, value in task.items() if name not in below},
+        **{f"sub_{name}": value for name, value in below.items()},
+        "workflow_execution_id": about.get("workflow_execution_id"),
+        "workflow_name": about.get("workflow_name"),
+    }
 
 
 def truncate(value: Any) -> Any:

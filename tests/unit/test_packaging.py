@@ -168,6 +168,7 @@ def test_options_and_their_defaults() -> None:
             "allowed_api_urls": [],
             "context_key": [],
             "render_jinja": False,
+            "result_layout": "output",
         },
         "st2_relay": {
             "mistral_url": "http://127.0.0.1:8989/v2",

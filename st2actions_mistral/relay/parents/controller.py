@@ -71,6 +71,7 @@ class ParentController:
         self._rules = decide.Rules(settings.site, settings.lost_after)
         self._observer = ParentObserver(st2, mistral, settings.site, heartbeat=heartbeat)
         self._reporter = Reporter(st2, mistral, settings.site)
+        self._layout = settings.result_layout
         self._metrics = metrics
         self._projects = projects
         self._resync = resync
@@ -218,7 +219,12 @@ class ParentController:
             report, state = self._reporter.report(seen.workflow), seen.workflow["state"]
         try:
             finished = complete_parent(
-                self._st2, execution_id, effect.status, report, retries_exhausted=effect.truncate
+                self._st2,
+                execution_id,
+                effect.status,
+                report,
+                layout=self._layout,
+                retries_exhausted=effect.truncate,
             )
         except Answered as error:
             if error.status != 404:

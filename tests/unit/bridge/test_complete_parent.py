@@ -96,3 +96,14 @@ def test_result_is_truncated_for_a_500_or_a_broken_connection_only_after_retries
 def test_other_errors_are_raised(failure: Any) -> None:
     with pytest.raises(RemoteError):
         sent(SMALL, failure, DONE, retries_exhausted=True)
+
+
+def test_both_results_have_the_layout() -> None:
+    with BreakingServer(answer(413), DONE) as server:
+        settings = St2Settings(f"{server.url}/v1", timeouts=Timeouts(5, 0.5, 0))
+        with contextlib.closing(St2Client(settings)) as client:
+            complete_parent(client, ID, "succeeded", SMALL, layout="st2mistral")
+        full, truncated = (json.loads(request.body)["result"] for request in server.requests)
+    assert full["a"] == 1
+    assert truncated.keys() == {"result", "extra"}
+    assert "truncated" in truncated["extra"]["mistral"]

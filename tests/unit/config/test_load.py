@@ -30,6 +30,7 @@ allowed_api_urls = https://a.example/v1/,https://b.example/v1
 context_key = hush-new
 context_key = hush-old
 render_jinja = true
+result_layout = st2mistral
 [st2_relay]
 mistral_url = http://mistral:8989/v2/
 resync_interval = 5
@@ -90,6 +91,7 @@ def test_every_option_is_loaded(tmp_path: Path) -> None:
             context_keys=("hush-new", "hush-old"),
             allowed_api_urls=("https://a.example/v1", "https://b.example/v1"),
             render_jinja=True,
+            result_layout="st2mistral",
             lookup_first_after=0,
         ),
         mistral=MistralSettings("http://mistral:8989/v2", timeouts=Timeouts(1.5, 2, 0)),
@@ -101,6 +103,7 @@ def test_every_option_is_loaded(tmp_path: Path) -> None:
             cancel_orphans=False,
             workers=3,
             field_size_limit_kb=-1,
+            result_layout="st2mistral",
             health_port=9109,
         ),
     )

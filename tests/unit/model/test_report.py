@@ -50,6 +50,22 @@ def test_report_has_output_state_ids_and_tasks() -> None:
     }
 
 
+def test_task_has_what_it_published() -> None:
+    entry = Task(task(5, published='{"x": 1}')).entry()
+    assert entry["published"] == {"x": 1}
+    large = Task(task(5, published=json.dumps({"x": "y" * 20_000}))).entry()
+    assert "truncated" in large["published"]["x"]
+    assert "published" not in Task(task(5, published="{}")).entry()
+
+
+def test_published_variables_count_as_results_of_tasks() -> None:
+    published = json.dumps({str(n): "y" * 1_000 for n in range(14)})
+    report = workflow_report(workflow(), [Task(task(5, published=published))] * 100, REF)
+    assert "published" in report["tasks"][0]
+    assert report["tasks"][-1].keys() == {"name", "state"}
+    assert "results of tasks" in report["mistral"]["truncated"]["message"]
+
+
 def test_task_in_error_has_its_state_info() -> None:
     failed = task({"error": "no"}, state="ERROR", state_info="because")
     report = workflow_report(workflow(state="ERROR", state_info="Failure …"), [Task(failed)], REF)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.result import (
     fit,
+    laid_out,
     parent_result,
     task_result,
     truncate_parent_result,
@@ -196,3 +197,63 @@ def test_parent_result_is_truncated_to_its_beginning(output: Any) -> None:
     assert truncated["mistral"]["truncated"]["size_bytes"] == len(json.dumps(output))
     assert "action execution a." in truncated["mistral"]["truncated"]["message"]
     assert "truncated" not in report["mistral"]
+
+
+OUTPUT = {"greeting": "Hi", "tasks": "of the author"}
+
+
+def report_with(output: Any = None, **given: Any) -> dict[str, Any]:
+    ids = MistralIds("m", workflow_execution_id="w", workflow_name="wf")
+    return parent_result(OUTPUT if output is None else output, "SUCCESS", ids, **given)
+
+
+def test_layout_output_is_the_report_itself() -> None:
+    report = report_with(tasks=[{"name": "a"}])
+    assert laid_out(report, "output") == report
+
+
+def test_layout_st2mistral_has_the_output_at_the_top_level() -> None:
+    task = {"name": "a", "state": "SUCCESS", "result": 5, "published": {"x": 1}, "execution_id": "c"}
+    assert laid_out(report_with(tasks=[task]), "st2mistral") == {
+        "greeting": "Hi",
+        "tasks": [
+            {
+                **task,
+                "input": None,
+                "state_info": None,
+                "workflow_execution_id": "w",
+                "workflow_name": "wf",
+            }
+        ],
+        "extra": {
+            "state": "SUCCESS",
+            "state_info": None,
+            "mistral": {"site": "m", "workflow_execution_id": "w", "workflow_name": "wf"},
+        },
+    }
+
+
+def test_layout_st2mistral_renames_what_names_sub_workflows() -> None:
+    task = {"name": "call", "workflow_execution_ids": ["s-1", "s-2"]}
+    [entry] = laid_out(report_with(tasks=[task]), "st2mistral")["tasks"]
+    assert entry["sub_workflow_execution_ids"] == ["s-1", "s-2"]
+    assert entry["workflow_execution_id"] == "w"
+    assert "workflow_execution_ids" not in entry
+
+
+def test_layout_st2mistral_has_the_reason_and_no_tasks_from_a_callback() -> None:
+    laid = laid_out(report_with("text", extra={"state_info": "why"}), "st2mistral")
+    assert laid["result"] == "text"
+    assert laid["extra"]["state_info"] == "why"
+    assert "state_info" not in laid["extra"]["mistral"]
+    assert "tasks" not in laid
+    lost = parent_result(None, "ERROR", MistralIds("m"))
+    assert laid_out(lost, "st2mistral").keys() == {"extra"}
+
+
+def test_layout_st2mistral_of_a_truncated_report() -> None:
+    report = truncate_parent_result(report_with({"a": "x" * 70_000}, tasks=[{"name": "a"}]))
+    laid = laid_out(report, "st2mistral")
+    assert laid.keys() == {"result", "extra"}
+    assert len(json.dumps(laid)) < 2000
+    assert "truncated" in laid["extra"]["mistral"]

@@ -32,6 +32,7 @@ context_key = new $$key
 context_key = 'old"key"'
 context_key = "'quoted'"
 render_jinja = true
+result_layout = st2mistral
 """
 
 
