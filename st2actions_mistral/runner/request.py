@@ -83,18 +83,20 @@ def parse_request(
         )
     again = context.get("re-run")
     again = again if isinstance(again, Mapping) else {}
-    tasks = _names("tasks", again.get("tasks") or runner_parameters.get("tasks"))
-    reset = _names("reset", again.get("reset") or runner_parameters.get("reset"))
+    tasks = _names("rerun_tasks", again.get("tasks") or runner_parameters.get("rerun_tasks"))
+    reset = _names("rerun_reset", again.get("reset") or runner_parameters.get("rerun_reset"))
     if tasks and set(reset) - set(tasks):
-        raise InputError("reset", f"names tasks that are not in tasks: {_listed(reset, tasks)}.")
+        raise InputError(
+            "rerun_reset", f"names tasks that are not in rerun_tasks: {_listed(reset, tasks)}."
+        )
     rerun = None
     if tasks:
         first = again.get("ref")
         if not rerun_of or not isinstance(first, str):
             raise InputError(
-                "tasks",
-                "names tasks to re-run, but there is no workflow to re-run them in: use"
-                " 'st2 execution re-run ID tasks=…' with the id of an execution that started one.",
+                "rerun_tasks",
+                "names tasks to re-run, but there is no workflow to re-run them in: use 'st2 execution"
+                " re-run ID rerun_tasks=…' with the id of an execution that started one.",
             )
         rerun = Rerun(rerun_of, first, tasks, reset)
     user = context.get("user")

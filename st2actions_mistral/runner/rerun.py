@@ -23,15 +23,17 @@ def check_workflow(request: WorkflowRequest, rerun: Rerun, execution: Mapping[st
     """
     # Whoever may create executions in StackStorm may write any workflow's id into their context.
     if rerun.execution_id not in (reports_to(execution), started_for(execution)):
-        raise InputError("tasks", f"no workflow ran for execution {rerun.execution_id}.")
+        raise InputError("rerun_tasks", f"no workflow ran for execution {rerun.execution_id}.")
     name = str(execution["workflow_name"])
     if name != request.ref and not name.startswith(f"{request.ref}."):
-        raise InputError("tasks", f"the workflow {name} does not belong to the action {request.ref}.")
+        raise InputError(
+            "rerun_tasks", f"the workflow {name} does not belong to the action {request.ref}."
+        )
     if execution["state"] != states.ERROR:
         raise InputError(
-            "tasks",
+            "rerun_tasks",
             f"the workflow is {execution['state']}, but only a workflow in ERROR can re-run tasks."
-            " Give tasks=[] to start a new workflow.",
+            " Give rerun_tasks=[] to start a new workflow.",
         )
     had = decoded(execution.get("input"))
     if not isinstance(had, Mapping):
@@ -40,9 +42,9 @@ def check_workflow(request: WorkflowRequest, rerun: Rerun, execution: Mapping[st
     changed = [name for name, value in given.items() if had.get(name, _ABSENT) != value]
     if changed:
         raise InputError(
-            "tasks",
+            "rerun_tasks",
             f"the workflow keeps its input, but {', '.join(changed)} has another value. Omit it, or"
-            " give tasks=[] to start a new workflow.",
+            " give rerun_tasks=[] to start a new workflow.",
         )
 
 
@@ -62,7 +64,7 @@ def check_tasks(rerun: Rerun, tasks: Mapping[str, Mapping[str, Any]]) -> None:
     if problems:
         known = ", ".join(name for name, task in tasks.items() if task["state"] == states.ERROR)
         raise InputError(
-            "tasks",
+            "rerun_tasks",
             f"only tasks in ERROR can be re-run, but {', '.join(problems)}."
             f" In ERROR: {known or 'none'}.",
         )
@@ -88,9 +90,9 @@ def check_items(name: str, result: object, action_states: Collection[str]) -> No
     if isinstance(result, Sequence) and result and _has_failed(result[-1]):
         return
     raise InputError(
-        "tasks",
+        "rerun_tasks",
         f"Mistral can re-run only the failed items of {name} if its last item failed, which it did not."
-        f" Add reset={name} to re-run all of its items.",
+        f" Add rerun_reset={name} to re-run all of its items.",
     )
 
 

@@ -202,7 +202,7 @@ class Starter:
         id_ = again.workflow_execution_id
         execution = self._mistral.get_execution(id_)
         if execution is None:
-            raise InputError("tasks", f"Mistral no longer knows the workflow execution {id_}.")
+            raise InputError("rerun_tasks", f"Mistral no longer knows the workflow execution {id_}.")
         rerun.check_workflow(request, again, execution)
         tasks = {task["name"]: task for task in self._mistral.tasks(id_)}
         rerun.check_tasks(again, tasks)

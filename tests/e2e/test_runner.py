@@ -455,7 +455,7 @@ def test_rerun_of_failed_items_requires_that_the_last_item_failed(
         times = {item: len((tmp_path / item).read_text().split()) for item in items}
         assert times == {item: 1 if item == "good" else 2 for item in items}
         return
-    with pytest.raises(InputError, match="Add reset=items to re-run all of its items"):
+    with pytest.raises(InputError, match="Add rerun_reset=items to re-run all of its items"):
         starter.start(second)
     assert bench.mistral.execution_state(id_) == "ERROR"
     starter.start(replace(second, rerun=Rerun(id_, wanted.execution_id, ["items"], ["items"])))

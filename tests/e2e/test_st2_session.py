@@ -301,7 +301,7 @@ def test_task_is_re_run_in_its_workflow(st2: St2, tmp_path: Path) -> None:
     message = st2("execution", "re-run", first, "--tasks", "check", code=1)
     assert "Task option is only supported for Orquesta workflows." in message
     # … but it accepts a parameter of the runner.
-    second = st2.re_run(first, "tasks=check")
+    second = st2.re_run(first, "rerun_tasks=check")
     rerun = st2.until(second, "succeeded")
     assert rerun["result"]["output"] == "found"
     assert st2.workflow(second, "SUCCESS") == failed

@@ -106,8 +106,8 @@ def test_metadata_names_the_runner_and_its_parameters(adapter: Any) -> None:
         "task_name",
         "context",
         "skip_notify",
-        "tasks",
-        "reset",
+        "rerun_tasks",
+        "rerun_reset",
     }
     importlib.import_module(metadata["runner_package"])
     assert metadata["runner_module"] == adapter.__name__
@@ -190,7 +190,7 @@ def test_rerun_looks_up_the_workflow_of_the_first_run(adapter: Any, runner: Any)
     first = SimpleNamespace(id="6b03c160746e6986596007f8", context={"mistral_workflow": workflow})
     runner.rerun_ex_ref = first
     runner.context["re-run"] = {"ref": first.id}
-    runner.runner_parameters["tasks"] = ["run"]
+    runner.runner_parameters["rerun_tasks"] = ["run"]
     with BreakingServer(NO) as server:
         point_at(server)
         status, result, _ = runner.run({})

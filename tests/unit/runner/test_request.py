@@ -48,7 +48,7 @@ def test_chat_of_the_context_is_kept_where_it_is_text() -> None:
 @pytest.mark.parametrize(
     ("runner_parameters", "context"),
     [
-        ({"tasks": ["a", "b"], "reset": ["b"]}, {"re-run": {"ref": "x"}}),
+        ({"rerun_tasks": ["a", "b"], "rerun_reset": ["b"]}, {"re-run": {"ref": "x"}}),
         # StackStorm passes them on like this for its own runners only, so far.
         ({}, {"re-run": {"ref": "x", "tasks": ["a", "b"], "reset": ["b"]}}),
     ],
@@ -62,7 +62,9 @@ def test_rerun_names_tasks_to_rerun_and_to_reset(
 
 def test_rerun_without_tasks_starts_a_new_workflow() -> None:
     # StackStorm passes on the parameters of the execution that is re-run.
-    again = parse({"tasks": [], "reset": ["b"]}, context={"re-run": {"ref": "x"}}, rerun_of="w")
+    again = parse(
+        {"rerun_tasks": [], "rerun_reset": ["b"]}, context={"re-run": {"ref": "x"}}, rerun_of="w"
+    )
     assert again.rerun is None
     assert parse(context={"re-run": {"ref": "x"}}, rerun_of="w").rerun is None
 
@@ -79,8 +81,11 @@ def test_context_must_not_override_parameters_of_the_action(value: Any) -> None:
         ({"context": ["a"]}, "context: must be an object"),
         ({"skip_notify": "a"}, "skip_notify: must be a list"),
         ({"skip_notify": [1]}, "skip_notify: must be a list"),
-        ({"tasks": ["a"]}, "tasks: .*no workflow to re-run them in"),
-        ({"tasks": ["a"], "reset": ["a", "b"]}, "reset: names tasks that are not in tasks: b"),
+        ({"rerun_tasks": ["a"]}, "rerun_tasks: .*no workflow to re-run them in"),
+        (
+            {"rerun_tasks": ["a"], "rerun_reset": ["a", "b"]},
+            "rerun_reset: names tasks that are not in rerun_tasks: b",
+        ),
     ],
 )
 def test_an_invalid_parameter_is_named(runner_parameters: dict[str, Any], words: str) -> None:

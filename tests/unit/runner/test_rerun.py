@@ -36,6 +36,6 @@ def test_error_explains_how_to_start_a_new_workflow() -> None:
     request = WorkflowRequest("6b03c160746e6986596007f8", "pack.name", Path("w.yaml"), rerun=rerun)
     starter = Starter(cast("MistralClient", Mistral()), cast("Catalogue", None), site="mistral")
     with pytest.raises(
-        InputError, match=r"the workflow is SUCCESS, .* Give tasks=\[\] to start a new workflow\."
+        InputError, match=r"the workflow is SUCCESS, .* Give rerun_tasks=\[\] to start a new workflow\."
     ):
         starter.start(request)
