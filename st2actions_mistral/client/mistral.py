@@ -149,10 +149,10 @@ class MistralClient(MistralDefinitions):
         fields = "id,name,state,type,state_info,runtime_context"
         return self._get(f"/tasks/{segment(task_execution_id)}?fields={fields}")
 
-    def sub_executions(self, task_execution_id: str) -> list[dict[str, Any]]:
-        """Return ``id`` and ``state`` of the workflow executions that a task started."""
+    def sub_executions(self, task_execution_id: str, fields: str = "id,state") -> list[dict[str, Any]]:
+        """Return the workflow executions that a task started, the oldest first."""
         path = f"tasks/{segment(task_execution_id)}/workflow_executions"
-        return self._page(path, {"fields": "id,state"}, "executions")[0]
+        return self._page(path, {"fields": fields}, "executions")[0]
 
     def rerun_task(
         self, task_execution_id: str, *, reset: bool, env: Mapping[str, Any] | None = None
@@ -274,6 +274,15 @@ class MistralClient(MistralDefinitions):
 
         execution: dict[str, Any] = self._api.retrying(repeat_unknown=execution_id is not None)(attempt)
         return execution
+
+    def update_environment(self, execution_id: str, env: Mapping[str, Any]) -> None:
+        """Merge an environment, including nested objects, into that of a workflow execution in ERROR.
+
+        :raises Answered: 400 or 403 with Mistral's message if the state does not allow it.
+        """
+        path = f"/executions/{segment(execution_id)}"
+        body = {"params": {"env": dict(env)}}
+        self._api.retrying()(self._api.once, "PUT", path, json=body, texts=["id", "state"])
 
     def change_state(
         self, execution_id: str, state: str, *, env: Mapping[str, Any] | None = None

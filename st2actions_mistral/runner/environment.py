@@ -68,6 +68,11 @@ def is_from_us(env: object, workflow_execution_id: str, context_key: str) -> boo
     return is_signed(context, context_key) and is_signed(for_completion, context_key)
 
 
+def names_parent(env: object) -> bool:
+    """Return True if an environment names the StackStorm execution that its workflow runs for."""
+    return bool(_context(env, "st2.action").get("parent"))
+
+
 def _unsigned(before: object, action: str) -> dict[str, Any]:
     """Return the context of an action without its signature."""
     return {k: v for k, v in _context(before, action).items() if k != "signature"}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import reports_to, started_for
-from st2actions_mistral.model.mistral_fields import decoded, has_items
+from st2actions_mistral.model.mistral_fields import decoded
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 
 _ABSENT: Final = object()
@@ -46,33 +46,6 @@ def check_workflow(request: WorkflowRequest, rerun: Rerun, execution: Mapping[st
             f"the workflow keeps its input, but {', '.join(changed)} has another value. Omit it, or"
             " give rerun_tasks=[] to start a new workflow.",
         )
-
-
-def check_tasks(rerun: Rerun, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that all tasks of a re-run exist and are in ERROR.
-
-    :param tasks: the tasks of the workflow by their names, as Mistral's API shows them.
-    :raises InputError: with all other tasks.
-    """
-    problems = []
-    for name in rerun.tasks:
-        task = tasks.get(name)
-        if task is None:
-            problems.append(f"there is no task {name!r:.100}")
-        elif task["state"] != states.ERROR:
-            problems.append(f"{name} is {task['state']}")
-    if problems:
-        known = ", ".join(name for name, task in tasks.items() if task["state"] == states.ERROR)
-        raise InputError(
-            "rerun_tasks",
-            f"only tasks in ERROR can be re-run, but {', '.join(problems)}."
-            f" In ERROR: {known or 'none'}.",
-        )
-
-
-def only_failed_items(rerun: Rerun, tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the tasks that re-run failed items only, see :func:`check_items`."""
-    return [name for name in rerun.tasks if name not in rerun.reset and has_items(tasks[name])]
 
 
 def check_items(name: str, result: object, action_states: Collection[str]) -> None:

@@ -24,8 +24,8 @@ from st2actions_mistral.errors import (
 from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.model.tracebacks import without_tracebacks
-from st2actions_mistral.runner import checks, rerun
-from st2actions_mistral.runner.environment import environment, is_from_us
+from st2actions_mistral.runner import checks, rerun, targets
+from st2actions_mistral.runner.environment import environment, is_from_us, names_parent
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 
 LOG: Final = logging.getLogger(__name__)
@@ -204,28 +204,43 @@ class Starter:
         if execution is None:
             raise InputError("rerun_tasks", f"Mistral no longer knows the workflow execution {id_}.")
         rerun.check_workflow(request, again, execution)
-        tasks = {task["name"]: task for task in self._mistral.tasks(id_)}
-        rerun.check_tasks(again, tasks)
-        for name in rerun.only_failed_items(again, tasks):
-            self._check_items(name, tasks[name]["id"])
-        params = decoded(execution.get("params"))
-        before = params.get("env") if isinstance(params, Mapping) else None
-        env: dict[str, Any] | None = self._environment(request, id_, before)
-        for name in again.tasks:
-            reset = name in again.reset or not has_items(tasks[name])
+        found = targets.find_targets(self._mistral, again)
+        resets = {t.path: t.path in again.reset or not has_items(t.task) for t in found}
+        for target in found:
+            if not resets[target.path]:
+                self._check_items(target.path, target.task["id"])
+        # Mistral takes an environment only for a workflow that does not run. So those of the
+        # sub-workflows come first.
+        for sub_id in dict.fromkeys(sub_id for target in found for sub_id in target.below):
+            self._update_environment(request, sub_id, id_)
+        env: dict[str, Any] | None = self._environment(request, id_, _env_of(execution))
+        is_first = True
+        for target in found:
             try:
                 with _start_may_be_unknown():
-                    self._mistral.rerun_task(tasks[name]["id"], reset=reset, env=env)
+                    if is_first and target.below:
+                        self._mistral.update_environment(id_, env or {})
+                        env = None
+                    self._mistral.rerun_task(target.task["id"], reset=resets[target.path], env=env)
             except RemoteError as error:
-                if env is not None:
+                if is_first:
                     raise
                 # The workflow runs for this execution, which gets its result and its tasks.
                 LOG.warning(
-                    "Task %s of workflow execution %s is not re-run: %s", name, id_, error.log_text()
+                    "Task %s of workflow execution %s is not re-run: %s",
+                    target.path,
+                    id_,
+                    error.log_text(),
                 )
-            # The workflow is RUNNING now, and Mistral takes no environment for a running one.
-            env = None
+            # The workflow is RUNNING now.
+            is_first, env = False, None
         return self._started(id_, str(execution["workflow_name"]))
+
+    def _update_environment(self, request: WorkflowRequest, sub_id: str, id_: str) -> None:
+        """Let a sub-workflow run for the execution of a re-run, if it has a parent."""
+        before = _env_of(self._mistral.get_execution(sub_id) or {})
+        if names_parent(before):
+            self._mistral.update_environment(sub_id, self._environment(request, id_, before))
 
     def _check_items(self, name: str, task_id: str) -> None:
         """Check that failed items can be re-run, see :func:`rerun.check_items`."""
@@ -253,6 +268,11 @@ def _start_may_be_unknown() -> Iterator[None]:
         yield
     except OutcomeUnknown as error:
         raise StartUnknown.of(error) from error
+
+
+def _env_of(execution: Mapping[str, Any]) -> object:
+    params = decoded(execution.get("params"))
+    return params.get("env") if isinstance(params, Mapping) else None
 
 
 def _description(request: WorkflowRequest) -> str:

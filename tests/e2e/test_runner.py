@@ -16,7 +16,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import Answered, InputError, NotSent
 from st2actions_mistral.model import states
-from st2actions_mistral.model.links import workflow_execution_id
+from st2actions_mistral.model.links import reports_to, workflow_execution_id
 from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
@@ -406,6 +406,68 @@ def test_rerun_runs_the_named_tasks(
     parents = [child["parent"] for a in run.actions for child in bench.children_of(a["id"])]
     assert parents.count(wanted.execution_id) == 3
     assert parents.count(second.execution_id) == (3 if reset else 2)
+
+
+SUB = """
+version: '2.0'
+name: {name}
+workflows:
+  main:
+    input: [folder]
+    tasks:
+      call:
+        workflow: inner
+        input: {{folder: <% $.folder %>}}
+        on-success: [end]
+      alone: {{action: core.local, input: {{cmd: test -e <% $.folder %>/ok}}}}
+      end: {{action: core.local cmd="echo end"}}
+  inner:
+    input: [folder]
+    tasks:
+      first:
+        action: core.noop
+        on-success: [flaky]
+      flaky:
+        with-items: i in [1, 2, 3]
+        action: core.local
+        input:
+          cmd: echo <% $.i %> >> <% $.folder %>/<% $.i %>; test <% $.i %> -ne 3 -o -e <% $.folder %>/ok
+"""
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("others", [[], ["alone"]])
+def test_rerun_of_a_task_in_a_sub_workflow(
+    bench: Bench,
+    starter: Starter,
+    wanted: WorkflowRequest,
+    tmp_path: Path,
+    reset: bool,
+    others: list[str],
+) -> None:
+    text = SUB.format(name=wanted.ref)
+    if not others:
+        text = text.replace("test -e <% $.folder %>/ok}", "echo}")
+    rewrite(wanted, text)
+    first = replace(wanted, inputs={"folder": str(tmp_path)}, workflow="main")
+    id_ = starter.start(first).workflow.execution_id
+    assert bench.wait(id_).execution["state"] == "ERROR"
+    (tmp_path / "ok").touch()
+
+    resets = ["call.flaky"] if reset else []
+    rerun = Rerun(id_, wanted.execution_id, ["call.flaky", *others], resets)
+    second = replace(first, execution_id=bench.parent()["id"], rerun=rerun)
+    assert starter.start(second).workflow.execution_id == id_
+    run = bench.wait(id_)
+    assert run.execution["state"] == "SUCCESS", run.execution
+    assert run.tasks["end"]["state"] == "SUCCESS"
+    assert (tmp_path / "1").read_text().split() == (["1", "1"] if reset else ["1"])
+    assert (tmp_path / "3").read_text().split() == ["3", "3"]
+    # The workflow reports to the new execution, which has the new children.
+    assert reports_to(run.execution) == second.execution_id
+    executions = bench.stackstorm.executions.all()
+    parents = [execution.get("parent") for execution in executions]
+    assert parents.count(second.execution_id) == (3 if reset else 1) + 1 + len(others)
 
 
 LIST = """

@@ -425,3 +425,11 @@ def test_clock_asks_for_what_a_relay_may_list() -> None:
         [request] = server.requests
     assert request.path == "/v2/action_executions?limit=1&fields=id"
     assert now == datetime(2026, 11, 23, 4, 47, 3, tzinfo=timezone.utc)
+
+
+def test_update_environment_changes_nothing_else() -> None:
+    with BreakingServer(answer(200, action_row())) as server, to_mistral(server.url) as mistral:
+        mistral.update_environment("w", {"e": {"a": None}})
+        [request] = server.requests
+    assert (request.method, request.path) == ("PUT", "/v2/executions/w")
+    assert request.json() == {"params": {"env": {"e": {"a": None}}}}
