@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.contract.recordings import assert_same, load
+from support.contract.recordings import assert_same, load, response_of
 from support.contract.target import Target, missing, of_environment, roots
 
 HERE = Path(__file__).parent
@@ -89,6 +89,13 @@ def test_defaults_of_an_action_created_over_the_api_are_ignored() -> None:
     assert_same(Target({}), answer(body), recording)
     with pytest.raises(AssertionError):
         assert_same(Target({}), answer({**body, "status": "failed"}), recording)
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("3.9.0", 400), ("3.9.1", 400), ("3.10dev", 500), ("3.10.0", 500)]
+)
+def test_server_must_answer_as_its_version_does(version: str, status: int) -> None:
+    assert response_of(load("refusals")["body_list"], version)["status"] == status
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ class Target:
     key: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     stand_in: StackStorm | None = None
+    version: str = "3.9.0"
+    """The version of StackStorm, which decides what it must answer."""
     pack: str = "exttest"
     """The pack with the actions of the recordings."""
     undo: list[Callable[[], Any]] = field(default_factory=list)
@@ -181,6 +183,7 @@ def of_environment(environment: Mapping[str, str], actions: list[dict[str, Any]]
     response = target.ask("GET", "/user")
     assert response.status_code == 200, f"{response.url}: {response.text}"
     target.user = response.json()["username"]
+    target.version = target.ask("GET", "/").json()["version"]
     if not target.key:
         made = target.ask("POST", "/apikeys", {"metadata": {"used_by": "contract tests"}}).json()
         target.key = made["key"]
