@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from st2_mistral_sandbox.children import pass_on
 from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
@@ -15,6 +16,8 @@ from st2actions_mistral.runner.metadata import metadata
 from st2actions_mistral.runner.request import WorkflowRequest, parse_request
 from st2actions_mistral.runner.starting import Starter, failure
 
+Change = Callable[[MistralClient, str, object], set[str]]
+
 
 def runner(
     mistral: Callable[[], MistralClient],
@@ -22,7 +25,7 @@ def runner(
     context_key: str | None = None,
     site: str = "mistral",
 ) -> Runner:
-    """Make a runner that starts and cancels workflows in Mistral.
+    """Make a runner that starts, pauses and cancels workflows in Mistral.
 
     :param mistral: returns the client. It is called when an action runs, after Mistral's start.
     :param api_url: returns the URL of StackStorm's API, for the context of the workflow.
@@ -46,12 +49,28 @@ def runner(
         context = started.workflow.as_context(run_request.execution["context"])
         return RunResult("running", started.result(), context)
 
-    def cancel(run_request: RunRequest) -> RunResult:
+    def change(method: Change, run_request: RunRequest) -> set[str] | None:
         execution = run_request.execution
-        control.cancel_for(mistral(), execution["id"], execution["context"])
-        return RunResult("canceled", {})
+        try:
+            return method(mistral(), execution["id"], execution["context"])
+        except St2MistralError:
+            return None
 
-    return Runner(run, cancel, metadata=metadata())
+    def cancel(run_request: RunRequest) -> RunResult:
+        found = change(control.cancel, run_request)
+        return RunResult("canceled" if found == set() else "canceling", {})
+
+    def pause(run_request: RunRequest) -> RunResult:
+        change(control.pause, run_request)
+        pass_on(run_request, "running", "pausing")
+        return RunResult("pausing", {})
+
+    def resume(run_request: RunRequest) -> RunResult:
+        found = change(control.resume, run_request)
+        pass_on(run_request, "paused", "resuming")
+        return RunResult("running" if found else "resuming", {})
+
+    return Runner(run, cancel, metadata(), pause, resume)
 
 
 def _action(run_request: RunRequest, ref: str) -> St2Action | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
-from st2_mistral_sandbox import examples, lock, mistral_runner, ports
+from st2_mistral_sandbox import call_runner, examples, lock, mistral_runner, ports
 from st2_mistral_sandbox.errors import SandboxError
 from st2_mistral_sandbox.mistral_server import MistralServer
 from st2_mistral_sandbox.process import ChildProcess
@@ -199,10 +199,11 @@ class Sandbox:
             stackstorm = StackStorm(
                 _HOST,
                 reserved.getsockname()[1],
-                runners={"mistral-v2": mistral_v2},
+                runners={"mistral-v2": mistral_v2, call_runner.RUNNER: call_runner.call_runner()},
                 action_dirs=[actions] if self._register_examples else [],
                 packs=self.packs,
             )
+        stackstorm.register_action(call_runner.ACTION)
         stackstorm.start()
         self._stack.callback(stackstorm.stop)
         self.stackstorm = stackstorm

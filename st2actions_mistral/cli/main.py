@@ -37,7 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     from st2actions_mistral.cli.commands import (
         check,
         convert,
-        pause,
         relay,
         repair,
         status,
@@ -51,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"st2-mistral {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (relay, check, validate, convert, status, repair, pause):
+    for command in (relay, check, validate, convert, status, repair):
         command.add_to(commands)
     plugins.add_to(commands)
     return parser

@@ -284,17 +284,42 @@ class MistralClient(MistralDefinitions):
         body = {"params": {"env": dict(env)}}
         self._api.retrying()(self._api.once, "PUT", path, json=body, texts=["id", "state"])
 
-    def change_state(
-        self, execution_id: str, state: str, *, env: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Pause, resume (RUNNING) or cancel a workflow execution. Safe to repeat.
+    def resume(self, execution_id: str) -> dict[str, Any]:
+        """Resume a paused workflow execution. Safe to repeat.
 
+        Mistral decides what comes next within the request. If that fails, for example because the
+        output of the workflow cannot be evaluated, it rejects the request, and the workflow would stay
+        PAUSED for ever. It ends in ERROR instead, as it does where it was not paused.
+
+        :return: the execution as it is now.
+        :raises Answered: 404 for an unknown execution.
+        """
+        try:
+            return self.change_state(execution_id, states.RUNNING)
+        except Answered as error:
+            if error.status != 400:
+                raise
+            return self.change_state(execution_id, states.ERROR, reason=error.message)
+
+    def change_state(
+        self,
+        execution_id: str,
+        state: str,
+        *,
+        env: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """Pause, resume (RUNNING), fail or cancel a workflow execution. Safe to repeat.
+
+        :param reason: with a final state: the new ``state_info``.
         :param env: with RUNNING: is merged into the environment, including nested objects.
         :return: the execution as it is now. It has another state if it was final already.
         :raises Answered: 404 for an unknown execution, 400 if Mistral rejects the request.
         """
         path = f"/executions/{segment(execution_id)}"
         body: dict[str, Any] = {"state": state}
+        if reason is not None:
+            body["state_info"] = reason
         if env is not None:
             body["params"] = {"env": dict(env)}
 

@@ -164,6 +164,10 @@ class St2Client(St2Records):
             query["timestamp_gt"] = _timestamp(since - CLOCK_MARGIN)
         return self._list({**query, "sort_asc": "true"})
 
+    def children_below(self, execution_id: str) -> Iterator[dict[str, Any]]:
+        """Yield ``id``, ``status`` and ``context`` of the direct children of an execution."""
+        return self._list({"parent": execution_id, "sort_asc": "true"})
+
     def parents(self, site: str) -> Iterator[dict[str, Any]]:
         """Yield the executions that wait for a workflow of a site.
 
@@ -246,6 +250,25 @@ class St2Client(St2Records):
             if current is None or current["status"] not in states.ST2_FINAL:
                 raise
             return current
+        return execution
+
+    def change_status(self, execution_id: str, status: str) -> dict[str, Any] | None:
+        """Pause or resume an execution, or confirm that it is paused or runs. Safe to repeat.
+
+        :param status: "pausing", "paused", "resuming" or "running". StackStorm takes "paused" for a
+            pausing execution without active children; otherwise the execution stays pausing.
+        :return: the execution as it is now. If it has another status, StackStorm refused the change.
+            None for an unknown execution.
+        """
+        path = f"/executions/{segment(execution_id)}"
+        try:
+            execution: dict[str, Any] = self._api.call(
+                "PUT", path, json={"status": status}, texts=["id", "status"]
+            )
+        except Answered as error:
+            if error.status not in (400, 404):
+                raise
+            return self.get_execution(execution_id)
         return execution
 
     def cancel(self, execution_id: str) -> bool:

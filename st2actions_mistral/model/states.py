@@ -42,6 +42,10 @@ ST2_SUCCEEDED: Final = "succeeded"
 ST2_FAILED: Final = "failed"
 ST2_CANCELED: Final = "canceled"
 ST2_CANCELING: Final = "canceling"
+ST2_PENDING: Final = "pending"
+ST2_PAUSING: Final = "pausing"
+ST2_PAUSED: Final = "paused"
+ST2_RESUMING: Final = "resuming"
 
 # A status that is not a key leaves the action RUNNING: PAUSED would pause the whole workflow, and
 # Mistral does not resume it when the result comes.
@@ -62,10 +66,10 @@ ST2_UNFINISHED: Final = frozenset(
         "delayed",
         ST2_RUNNING,
         ST2_CANCELING,
-        "pending",
-        "pausing",
-        "paused",
-        "resuming",
+        ST2_PENDING,
+        ST2_PAUSING,
+        ST2_PAUSED,
+        ST2_RESUMING,
     }
 )
 
@@ -75,7 +79,10 @@ ST2_STOPPING: Final = frozenset({ST2_CANCELING, ST2_CANCELED})
 ST2_ENDING: Final = ST2_FINAL | ST2_STOPPING
 """Cancelling the execution changes nothing."""
 
-ST2_WAITING: Final = (ST2_RUNNING, "pausing", "paused", "resuming", ST2_CANCELING)
+ST2_INACTIVE: Final = ST2_FINAL | {ST2_PAUSED, ST2_PENDING}
+"""A child execution does not run: its parent may be paused."""
+
+ST2_WAITING: Final = (ST2_RUNNING, ST2_PAUSING, ST2_PAUSED, ST2_RESUMING, ST2_CANCELING)
 """A parent execution may wait for a workflow. Before it runs, its runner has not started one."""
 
 ST2_STARTING: Final = (ST2_RUNNING, ST2_CANCELING)

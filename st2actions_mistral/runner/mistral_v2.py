@@ -6,31 +6,43 @@ It is the only module that imports StackStorm. The work is done in the modules b
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Final, Optional
 
 from oslo_config import cfg
+from st2common.constants import action as action_constants
 from st2common.constants.action import (
     LIVEACTION_COMPLETED_STATES,
     LIVEACTION_STATUS_CANCELED,
+    LIVEACTION_STATUS_CANCELING,
     LIVEACTION_STATUS_FAILED,
+    LIVEACTION_STATUS_PAUSED,
+    LIVEACTION_STATUS_PAUSING,
+    LIVEACTION_STATUS_RESUMING,
     LIVEACTION_STATUS_RUNNING,
 )
 from st2common.models.api.notification import NotificationsHelper
+from st2common.persistence.execution import ActionExecution
+from st2common.persistence.liveaction import LiveAction
 from st2common.runners.base import AsyncActionRunner
+from st2common.services import action as action_service
 from st2common.util import action_db
 from st2common.util.api import get_full_public_api_url
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
-from st2actions_mistral.model.links import workflow_of
+from st2actions_mistral.model.links import RUNNER, workflow_of
 from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control, options
 from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.metadata import metadata
 from st2actions_mistral.runner.request import parse_request
 from st2actions_mistral.runner.starting import Starter, failure
+
+LOG: Final = logging.getLogger(__name__)
 
 Outcome = tuple[str, Optional[dict[str, Any]], Optional[dict[str, Any]]]
 
@@ -78,15 +90,61 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
             return now.status, now.result or started.result(), context
         return LIVEACTION_STATUS_RUNNING, started.result(), context
 
-    def cancel(self) -> Outcome:
-        """Cancel the workflow.
+    # The methods below return neither result nor context, which would overwrite what the relay, or
+    # run(), has stored meanwhile. None of them raises for an error of Mistral: StackStorm would make
+    # the execution "failed". Instead, the relay does what the status demands.
 
-        If it raises, StackStorm leaves the execution "canceling", and the relay cancels the workflow.
+    def cancel(self) -> Outcome:
+        """Cancel the workflow. The relay makes the execution "canceled" when all below it has ended."""
+        found = self._change(control.cancel)
+        # Without a workflow there is nothing to wait for.
+        status = LIVEACTION_STATUS_CANCELED if found == set() else LIVEACTION_STATUS_CANCELING
+        return status, None, None
+
+    def pause(self) -> Outcome:
+        """Pause the workflow, and the workflows below it that are executions of StackStorm.
+
+        The relay makes the execution "paused" when nothing below it runs.
         """
-        settings = options.runner_settings(_configuration())
-        with contextlib.closing(_mistral(settings)) as mistral:
-            control.cancel_for(mistral, self.execution_id, self.context)
-        return LIVEACTION_STATUS_CANCELED, self.liveaction.result, self.liveaction.context
+        self._change(control.pause)
+        self._pass_on(action_service.request_pause, LIVEACTION_STATUS_RUNNING)
+        return LIVEACTION_STATUS_PAUSING, None, None
+
+    def resume(self) -> Outcome:
+        """Resume the workflow, and the workflows below it that are executions of StackStorm."""
+        found = self._change(control.resume)
+        self._pass_on(action_service.request_resume, LIVEACTION_STATUS_PAUSED)
+        status = LIVEACTION_STATUS_RUNNING if found else LIVEACTION_STATUS_RESUMING
+        return status, None, None
+
+    def _change(self, change: Callable[[MistralClient, str, object], set[str]]) -> set[str] | None:
+        """Change the state of the workflow.
+
+        :return: the states of its workflow executions; None if Mistral could not be asked.
+        """
+        try:
+            settings = options.runner_settings(_configuration())
+            with contextlib.closing(_mistral(settings)) as mistral:
+                return change(mistral, self.execution_id, self.context)
+        except St2MistralError as error:
+            LOG.warning(
+                "Execution %s: cannot %s its workflow; the relay will do it: %s",
+                self.execution_id,
+                change.__name__,
+                error.log_text(),
+            )
+            return None
+
+    def _pass_on(self, request: Callable[[Any, Any], Any], status: str) -> None:
+        """Request the same of the children with this status, as StackStorm's own runners do."""
+        for child_id in self.execution.children:
+            try:
+                child = ActionExecution.get(id=child_id)
+                if child.runner["name"] in _workflow_runners() and child.status == status:
+                    request(LiveAction.get(id=child.liveaction["id"]), self.context.get("user"))
+            except Exception as error:  # noqa: BLE001 - StackStorm raises many kinds of errors
+                # Its status has changed meanwhile, for example.
+                LOG.warning("Execution %s is left as it is: %s", child_id, error)
 
 
 def get_runner() -> MistralRunner:
@@ -95,8 +153,26 @@ def get_runner() -> MistralRunner:
 
 
 def get_metadata() -> dict[str, Any]:
-    """Return the definition of the runner type. StackStorm calls this to register it."""
+    """Return the definition of the runner type.
+
+    All services of StackStorm that register runners call this when they start. Its modules share one
+    list of workflow runners, which decides what an execution can do and what may be below it.
+    """
+    types = _workflow_runners()
+    if not isinstance(types, list):
+        LOG.warning(
+            "This StackStorm has no list WORKFLOW_RUNNER_TYPES in st2common.constants.action:"
+            " executions of %s cannot be paused and resumed, inquiries below them fail,"
+            " and Orquesta workflows and action chains do not pass on cancel, pause and resume.",
+            RUNNER,
+        )
+    elif RUNNER not in types:
+        types.append(RUNNER)
     return metadata()
+
+
+def _workflow_runners() -> Any:
+    return getattr(action_constants, "WORKFLOW_RUNNER_TYPES", ())
 
 
 def _configuration() -> cfg.ConfigOpts:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from support.st2_command import ST2, environment_of
-from support.waiting import TIMEOUT, eventually
+from support.st2_terminal import St2, run_in_terminal
+from support.waiting import TIMEOUT
 
 from st2_mistral_sandbox import examples
 from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunResult
-from st2actions_mistral.model.links import WorkflowRef
 
-COLUMNS = 160
 BASIC = "examples.mistral-basic"
 
 RERUN = """\
@@ -46,95 +39,6 @@ workflows:
         action: st2.callback
         input: {state: SUCCESS, result: found}
 """
-
-
-def run_in_terminal(
-    command: Sequence[str], environment: dict[str, str], cwd: Path | None = None
-) -> tuple[int, str]:
-    """Run a command in a terminal; return its exit code and output."""
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, cwd=cwd
-    )
-    os.close(terminal)
-    output = b""
-    with open(controller, "rb", buffering=0) as screen:
-        while True:
-            try:
-                read = screen.read(65536)
-            except OSError:  # Linux reports the end of the last process like this
-                break
-            if not read:
-                break
-            output += read
-    return process.wait(timeout=TIMEOUT), output.decode().replace("\r\n", "\n")
-
-
-@dataclass
-class St2:
-    """Runs ``st2`` in a terminal, for a sandbox."""
-
-    sandbox: Sandbox
-    environment: dict[str, str]
-    outputs: list[str] = field(default_factory=list)
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        exit_code, output = run_in_terminal([str(ST2), *arguments], self.environment)
-        self.outputs.append(output)
-        assert exit_code == code, output
-        return output
-
-    def run(self, *arguments: str) -> str:
-        """Start an action with ``st2 run … -a`` and return the execution id."""
-        return self._id(self("run", *arguments, "-a"))
-
-    def re_run(self, *arguments: str) -> str:
-        """Re-run an execution with ``st2 execution re-run … -a`` and return the new id."""
-        return self._id(self("execution", "re-run", *arguments, "-a"))
-
-    @staticmethod
-    def _id(output: str) -> str:
-        found = re.search(r"st2 execution get ([0-9a-f]{24})", output)
-        assert found, output
-        return found[1]
-
-    def rows(self, *ids: str) -> dict[str, tuple[str, str]]:
-        """Return action and status of executions, as ``st2 execution list`` shows them."""
-        output = self("execution", "list", "--showall", "-a", "id", "action.ref", "status")
-        rows = {}
-        for line in output.splitlines():
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if len(cells) == 3 and cells[0] in ids:
-                rows[cells[0]] = (cells[1], cells[2].partition(" ")[0])
-        return rows
-
-    def child_of(self, parent: str) -> str:
-        """Wait for the only child execution and return its id."""
-        (child,) = eventually(lambda: self.sandbox.st2.children(parent), "the child execution exists")
-        return str(child["id"])
-
-    def until(self, execution: str, status: str) -> dict[str, Any]:
-        """Wait until an execution has a status, and return it."""
-
-        def reached() -> dict[str, Any] | None:
-            found = self.sandbox.st2.get_execution(execution)
-            return found if found and found["status"] == status else None
-
-        found: dict[str, Any] = eventually(reached, f"execution {execution} is {status}")
-        return found
-
-    def workflow(self, execution: str, state: str) -> WorkflowRef:
-        """Wait until the workflow of an execution has a state, and return the workflow."""
-
-        def reached() -> WorkflowRef | None:
-            parent = self.sandbox.st2.get_execution(execution)
-            ref = WorkflowRef.of(parent["context"]) if parent else None
-            found = self.sandbox.mistral.get_execution(ref.execution_id) if ref else None
-            return ref if found and found["state"] == state else None
-
-        found: WorkflowRef = eventually(reached, f"the workflow of {execution} is {state}")
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -307,17 +211,6 @@ def test_task_is_re_run_in_its_workflow(st2: St2, tmp_path: Path) -> None:
     assert st2.workflow(second, "SUCCESS") == failed
     child = st2.child_of(second)
     assert st2.rows(child) == {child: ("core.local", "succeeded")}
-
-
-def test_pause_and_resume_are_rejected(st2: St2) -> None:
-    parent = st2.run(BASIC, "cmd=sleep 600")
-    st2.until(st2.child_of(parent), "running")
-    for word, verb in (("pause", "pause"), ("resume", "resume")):
-        message = st2("execution", word, parent, code=1)
-        assert f"Unable to {verb} liveaction" in message
-        assert 'it is not supported by the "mistral-v2" runner.' in message
-    st2("execution", "cancel", parent)
-    st2.until(parent, "canceled")
 
 
 def test_demo_runs_the_commands_of_the_quickstart(tmp_path: Path) -> None:

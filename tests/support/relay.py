@@ -147,6 +147,21 @@ class St2(Recorded):
         self.executions[execution_id]["status"] = "canceling"
         return True
 
+    def change_status(self, execution_id: str, status: str) -> dict[str, Any] | None:
+        """Change the status as StackStorm does, unless a hook returns what it is instead."""
+        answer = self.asked("change_status", execution_id, status)
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            return None
+        execution["status"] = answer or status
+        return dict(execution)
+
+    def children_below(self, execution_id: str) -> Iterator[dict[str, Any]]:
+        self.asked("children_below", execution_id)
+        for row in self.executions.values():
+            if row.get("context", {}).get("parent", {}).get("execution_id") == execution_id:
+                yield row
+
     def finish(self, execution_id: str, status: str, result: Mapping[str, Any]) -> dict[str, Any]:
         self.results.append(result)
         self.asked("finish", execution_id, status, result)
@@ -212,6 +227,9 @@ class Mistral(Recorded):
         if workflow["state"] not in states.MISTRAL_FINAL:
             workflow["state"] = state
         return dict(workflow)
+
+    def resume(self, execution_id: str) -> dict[str, Any]:
+        return self.change_state(execution_id, states.RUNNING)
 
     def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
         self.asked("tasks", workflow_id)

@@ -20,6 +20,7 @@ class AsyncActionRunner:
     liveaction: Any = None
     liveaction_id: Any = None
     entry_point: Any = None
+    execution: Any = None
     rerun_ex_ref: Any = None
 
     def __init__(self, runner_id: str) -> None:
@@ -32,15 +33,29 @@ class NotificationsHelper:
         return dict(model or {})
 
 
-def modules(action_db: Any) -> dict[str, ModuleType]:
+class Model:
+    """Stands in for the classes of ``st2common.persistence``: rows by id."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def get(self, **query: str) -> Any:
+        return self._rows[query["id"]]
+
+
+def modules(action_db: Any, action_service: Any = None, rows: Any = None) -> dict[str, ModuleType]:
     """Return stub modules by name, for ``sys.modules``.
 
     :param action_db: takes the place of ``st2common.util.action_db``.
+    :param action_service: takes the place of ``st2common.services.action``.
+    :param rows: executions and live actions by id.
     """
     constants = ModuleType("st2common.constants.action")
     constants.LIVEACTION_STATUS_RUNNING = "running"  # type: ignore[attr-defined]
     constants.LIVEACTION_STATUS_FAILED = "failed"  # type: ignore[attr-defined]
-    constants.LIVEACTION_STATUS_CANCELED = "canceled"  # type: ignore[attr-defined]
+    for status in ("canceled", "canceling", "pausing", "paused", "resuming"):
+        setattr(constants, f"LIVEACTION_STATUS_{status.upper()}", status)
+    constants.WORKFLOW_RUNNER_TYPES = ["action-chain", "orquesta"]  # type: ignore[attr-defined]
     constants.LIVEACTION_COMPLETED_STATES = [  # type: ignore[attr-defined]
         "succeeded",
         "failed",
@@ -56,7 +71,16 @@ def modules(action_db: Any) -> dict[str, ModuleType]:
     util.action_db = action_db  # type: ignore[attr-defined]
     api = ModuleType("st2common.util.api")
     api.get_full_public_api_url = lambda: "http://st2.example.org/api/v1"  # type: ignore[attr-defined]
-    named = {module.__name__: module for module in (constants, base, notification, util, api)}
+    package = ModuleType("st2common.constants")
+    package.action = constants  # type: ignore[attr-defined]
+    services = ModuleType("st2common.services")
+    services.action = action_service  # type: ignore[attr-defined]
+    executions = ModuleType("st2common.persistence.execution")
+    executions.ActionExecution = Model(rows)  # type: ignore[attr-defined]
+    live_actions = ModuleType("st2common.persistence.liveaction")
+    live_actions.LiveAction = Model(rows)  # type: ignore[attr-defined]
+    stubs = (constants, base, notification, util, api, package, services, executions, live_actions)
+    named = {module.__name__: module for module in stubs}
     for name in [*named]:
         parts = name.split(".")
         for end in range(1, len(parts)):

@@ -187,7 +187,7 @@ def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path
         "The commands of this package:",
         "",
         f"  {own if own.exists() else own.name} status --config-file {options}",
-        "  check, validate FILE, pause ID and resume ID take the same option",
+        "  check and validate FILE take the same option",
     ]
     stackstorm = sandbox.stackstorm
     if stackstorm is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
+from st2_mistral_sandbox.stackstorm.notify import notify_view
 from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.parameters import merged
 from st2_mistral_sandbox.stackstorm.schema import ACTION_CREATE, validate
@@ -98,7 +99,7 @@ class Catalog:
             "runner_type": runner_name,
             "parameters": copy.deepcopy(dict(metadata.get("parameters") or {})),
             "output_schema": {},
-            "notify": {},
+            "notify": notify_view(metadata.get("notify") or {}),
         }
         with self._lock:
             if runner_name not in self._runners:

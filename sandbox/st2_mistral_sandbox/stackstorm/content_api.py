@@ -187,6 +187,7 @@ class ContentApi:
         inquiry = self._find_inquiry(inquiry_id)
         response: Any = body.get("response")
         validate(response, allow_none(inquiry.result["schema"]))
+        self._state.control.resume_root_of(inquiry, request.user)
         moved = self._state.executions.set_status(
             inquiry.id,
             "succeeded",

@@ -11,6 +11,7 @@ from st2_mistral_sandbox.stackstorm import query as query_
 from st2_mistral_sandbox.stackstorm.api_request import ApiRequest, json_response, page_response
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request
 from st2_mistral_sandbox.stackstorm.json_format import from_json
+from st2_mistral_sandbox.stackstorm.notify import notify_view
 from st2_mistral_sandbox.stackstorm.rendering import RenderingError
 from st2_mistral_sandbox.stackstorm.schema import (
     EXECUTION_CREATE,
@@ -142,8 +143,9 @@ class ExecutionsApi:
             runner=runner,
             parameters=body.get("parameters") or {},
             context=context,
+            is_workflow=self._state.worker.is_workflow(action["runner_type"]),
             callback=body.get("callback") or {},
-            notify=_notify(body.get("notify") or {}),
+            notify=action["notify"] or notify_view(body.get("notify") or {}),
             delay=body.get("delay"),
             web_base=self._state.base_url,
             result=body["result"] if isinstance(body.get("result"), dict) else {},
@@ -204,16 +206,22 @@ class ExecutionsApi:
             raise bad_request("Execution is already in completed state.")
         if wanted is None:
             raise Fault(500, "Failed updating execution due to unexpected error.")
-        if wanted in ("canceling", "canceled") and (status, wanted) != ("canceling", "canceled"):
+        if (status, wanted) in (("canceling", "canceled"), ("pausing", "paused")):
+            if self._state.control.has_active_children(execution):
+                wanted = status
+        elif wanted in ("canceling", "canceled"):
+            # StackStorm breaks on "canceling" while it is canceling.
             if status not in CANCELABLE:
                 raise Fault(500, "Failed updating execution due to unexpected error.")
             return json_response(self._cancel(request, execution))
-        if wanted in ("pausing", "paused", "resuming"):
-            verb = "resume" if wanted == "resuming" else "pause"
-            raise bad_request(
-                f'Failed updating execution. Unable to {verb} liveaction "{execution.liveaction_id}" '
-                f'because it is not supported by the "{execution.runner["name"]}" runner.'
-            )
+        elif wanted in ("pausing", "paused", "resuming"):
+            control = self._state.control
+            change = control.request_resume if wanted == "resuming" else control.request_pause
+            try:
+                change(execution, request.user)
+            except Fault as fault:
+                raise bad_request(f"Failed updating execution. {fault.text}") from fault
+            wanted = status = execution.status
         if len(request.http.get_data()) > MAX_DOCUMENT:
             raise Fault(500, "'update' command document too large")
         if wanted != status:
@@ -273,15 +281,3 @@ def _header_context(text: str) -> Document:
             f"Unable to convert st2-context from the headers into JSON (was {type(context)})."
         )
     return context
-
-
-def _notify(given: Document) -> Document:
-    """Return ``notify`` as StackStorm shows it: in its own order, without empty values."""
-    shown: Document = {}
-    for event in ("on-complete", "on-success", "on-failure"):
-        route = given.get(event)
-        if route:
-            content = {name: route[name] for name in ("message", "data") if route.get(name)}
-            routes = route.get("routes") or route.get("channels")
-            shown[event] = {**content, **({"routes": routes} if routes else {})}
-    return shown

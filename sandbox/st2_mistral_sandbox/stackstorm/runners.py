@@ -52,9 +52,11 @@ class RunResult:
     """The outcome of a run."""
 
     status: str
-    """``succeeded``, ``failed``, ``timeout``, ``pending`` or ``running``."""
+    """``succeeded``, ``failed``, ``timeout``, ``pending`` or ``running``; the outcome of ``pause`` and
+    the other methods."""
     result: dict[str, Any]
-    """If it is empty, the execution fails, as in StackStorm."""
+    """If that of a run is empty, the execution fails, as in StackStorm, but not with a workflow runner.
+    """
     context: dict[str, Any] = field(default_factory=dict)
     """Added to the execution's context."""
 
@@ -64,7 +66,10 @@ Run = Callable[[RunRequest], RunResult]
 
 @dataclass(frozen=True)
 class Runner:
-    """A runner with a cancellation or metadata."""
+    """A runner with further methods or metadata.
+
+    With ``pause`` and ``resume`` it is a workflow runner, one of ``WORKFLOW_RUNNER_TYPES``.
+    """
 
     run: Run
     cancel: Run | None = None
@@ -75,6 +80,18 @@ class Runner:
     """
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The keys of StackStorm's runner.yaml: description, runner_parameters, output_key …"""
+    pause: Run | None = None
+    """Pauses an execution, and returns the status ``pausing`` or ``paused``."""
+    resume: Run | None = None
+    """Resumes an execution, and returns the status ``running`` or ``resuming``."""
+    after_run: Callable[[str], None] | None = None
+    """Called with the id of an execution after the outcome of its run was stored. An error fails the
+    execution."""
+
+    @property
+    def is_workflow(self) -> bool:
+        """True for a workflow runner."""
+        return self.pause is not None and self.resume is not None
 
 
 class ActionFailed(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from st2_mistral_sandbox.stackstorm.auth import Authenticator
 from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.control import Control
 from st2_mistral_sandbox.stackstorm.datastore import Datastore
 from st2_mistral_sandbox.stackstorm.mongodb import ReplicaSet
 from st2_mistral_sandbox.stackstorm.rendering import Renderer
@@ -39,11 +40,13 @@ class State:
         self.renderer = Renderer(self.datastore)
         self.executions = ExecutionStore(self.broadcaster.publish)
         self.worker = Worker(self.executions, self.catalog, self.renderer, self.authenticator)
+        self.control = Control(self.executions, self.worker.pause, self.worker.resume)
         python = PythonRunner({**SANDBOX_ACTIONS, **self.replica_set.actions()})
         for name, run in (
             ("local-shell-cmd", local_shell),
             ("noop", noop),
-            ("inquirer", inquirer),
             ("python-script", python),
         ):
             self.worker.add_runner(name, Runner(run))
+        asking = Runner(inquirer, after_run=self.control.pause_root_of)
+        self.worker.add_runner("inquirer", asking)

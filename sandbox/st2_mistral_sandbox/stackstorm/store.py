@@ -32,6 +32,8 @@ class Execution:
     runner: Document
     parameters: Document
     context: Document
+    is_workflow: bool = False
+    """True if its runner can pause and resume, and has children."""
     callback: Document = field(default_factory=dict)
     notify: Document = field(default_factory=dict)
     delay: int | None = None
@@ -61,7 +63,7 @@ class Execution:
         parameters = self._parameters(show_secrets)
         live: Document = {
             "action": self.action["ref"],
-            "action_is_workflow": self.runner["name"] in ("orquesta", "action-chain"),
+            "action_is_workflow": self.is_workflow,
             "parameters": parameters,
             "callback": self.callback,
             "runner_info": self.runner_info,
@@ -101,7 +103,7 @@ class Execution:
             shown["end_timestamp"] = iso(self.end)
         shown |= {
             "action": self.action["ref"],
-            "action_is_workflow": self.runner["name"] in ("orquesta", "action-chain"),
+            "action_is_workflow": self.is_workflow,
             "parameters": self._parameters(False),
             "context": self.context,
             "callback": self.callback,

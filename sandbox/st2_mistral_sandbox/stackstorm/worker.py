@@ -11,11 +11,14 @@ from functools import partial
 
 from st2_mistral_sandbox.stackstorm.auth import Authenticator
 from st2_mistral_sandbox.stackstorm.catalog import Catalog
+from st2_mistral_sandbox.stackstorm.fault import Fault
 from st2_mistral_sandbox.stackstorm.rendering import Renderer
 from st2_mistral_sandbox.stackstorm.runners import Run, Runner, RunRequest, RunResult
+from st2_mistral_sandbox.stackstorm.statuses import FINAL, STATUSES
 from st2_mistral_sandbox.stackstorm.store import PROCESS, ExecutionStore
 
 LOG = logging.getLogger(__name__)
+_PAUSED = {"pausing", "paused", "resuming"}
 Job = Callable[[], None]
 
 
@@ -89,12 +92,16 @@ class Worker:
         self._stopping = False
         self.api_url = ""
         self._pool = ThreadPool("st2-worker", threads)
-        # A pool of its own, so that cancelling works while every worker is busy.
-        self._cancellers = ThreadPool("st2-canceller", 4)
+        # A pool of its own, so that cancelling and pausing work while every worker is busy.
+        self._controllers = ThreadPool("st2-controller", 4)
 
     def add_runner(self, name: str, runner: Runner) -> None:
         """Add or replace a runner."""
         self._runners[name] = runner
+
+    def is_workflow(self, runner: str) -> bool:
+        """Return True if a runner type is a workflow runner."""
+        return runner in self._runners and self._runners[runner].is_workflow
 
     def schedule(self, execution_id: str) -> None:
         """Queue a requested execution, after its delay if it has one."""
@@ -122,7 +129,26 @@ class Worker:
         if running is not None:
             running.set()
         else:
-            self._cancellers.submit(partial(self._finish_cancelling, execution_id))
+            self._controllers.submit(partial(self._finish_cancelling, execution_id))
+
+    def pause(self, execution_id: str) -> None:
+        """Call ``pause`` of the runner of a ``pausing`` execution."""
+        self._controllers.submit(partial(self._change, execution_id, "pause"))
+
+    def resume(self, execution_id: str) -> None:
+        """Call ``resume`` of the runner of a ``resuming`` execution."""
+        self._controllers.submit(partial(self._change, execution_id, "resume"))
+
+    def _change(self, execution_id: str, method: str) -> None:
+        run = getattr(self._runner(execution_id), method)
+        token = self._token(execution_id)
+        done = self._call(run, execution_id, token, threading.Event())
+        self._authenticator.revoke_token(token)
+        # As in StackStorm, whatever the status is now, unless it is final.
+        unfinished = set(STATUSES) - FINAL
+        self._store.set_status(
+            execution_id, done.status, only_from=unfinished, result=done.result, context=done.context
+        )
 
     def stop(self) -> None:
         """Cancel all runs and join all threads."""
@@ -137,7 +163,7 @@ class Worker:
         for timer in delays:
             timer.join(1)
         self._pool.close(10)
-        self._cancellers.close(10)
+        self._controllers.close(10)
 
     def _execute(self, execution_id: str) -> None:
         cancelled = threading.Event()
@@ -162,19 +188,32 @@ class Worker:
         done = self._call(self._runner(execution_id).run, execution_id, token, cancelled)
         if done.status != "running":
             self._authenticator.revoke_token(token)
-        if done.result:
+        runner = self._runner(execution_id)
+        if done.result or runner.is_workflow:
             status, result = done.status, done.result
         else:
             status, result = "failed", {"error": "Failed to execute action.", "traceback": ""}
+        only_from = {"running"}
+        if runner.is_workflow:
+            # It may have been paused or resumed meanwhile.
+            only_from |= _PAUSED
+            now = self._store.status(execution_id)
+            status = now if status == "running" and now in _PAUSED else status
         self._store.set_status(
             execution_id,
             status,
-            only_from={"running"},
+            only_from=only_from,
             result=result,
             context=done.context,
             # StackStorm sets no end timestamp after this failure.
-            set_end=bool(done.result),
+            set_end=bool(done.result) or runner.is_workflow,
         )
+        if runner.after_run is not None:
+            try:
+                runner.after_run(execution_id)
+            except Fault as fault:
+                failure = {"error": fault.text, "traceback": ""}
+                self._store.set_status(execution_id, "failed", only_from={status}, result=failure)
 
     def _finish_cancelling(self, execution_id: str) -> None:
         result = self._store.find(execution_id).result

@@ -19,7 +19,17 @@ from st2actions_mistral.model.report import lost_report
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.parents import decide
-from st2actions_mistral.relay.parents.decide import Cancel, Effect, Finish, Look, Refuse, Seen, Wait
+from st2actions_mistral.relay.parents.decide import (
+    Cancel,
+    ChangeState,
+    ChangeStatus,
+    Effect,
+    Finish,
+    Look,
+    Refuse,
+    Seen,
+    Wait,
+)
 from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
 from st2actions_mistral.relay.parents.polling import PollSchedule
 from st2actions_mistral.relay.parents.report import Reporter
@@ -87,6 +97,10 @@ class ParentController:
         # By parent: its workflow, and the time at which that was first found missing.
         self._workflows: dict[str, str] = {}
         self._missed: dict[str, float] = {}
+        # By parent: its status, and the time at which it was first seen.
+        self._status: dict[str, tuple[str, float]] = {}
+        # Parents that StackStorm refused to pause.
+        self._unpausable: set[str] = set()
 
     def add(self, parent_id: str) -> None:
         """Reconcile a parent as soon as a worker is free."""
@@ -103,7 +117,11 @@ class ParentController:
         if parent_id and final:
             self._polling.child_ended(parent_id, execution["id"])
         elif parent_id and action_of(execution, self._rules.site):
-            self._polling.child_started(parent_id, execution["id"])
+            if execution["status"] in states.ST2_INACTIVE:
+                # The parent may be paused now.
+                self._poll_in(parent_id, self._polling.child_completed(parent_id, execution["id"]))
+            else:
+                self._polling.child_started(parent_id, execution["id"])
         if not decide.may_be_parent(execution, self._rules.site):
             return
         if decide.is_unwanted(execution):
@@ -177,6 +195,12 @@ class ParentController:
         ref = decide.ref_of(seen.parent, self._rules.site) if seen.parent else None
         seen = replace(seen, rejections=self._queue.failure(key).rejections)
         with self._lock:
+            if seen.parent:
+                status, now = seen.parent["status"], self._clock()
+                if self._status.get(key.id, ("", 0))[0] != status:
+                    self._status[key.id] = status, now
+                refused = key.id in self._unpausable
+                seen = replace(seen, status_for=now - self._status[key.id][1], pause_refused=refused)
             if ref and seen.workflow:
                 self._workflows[key.id] = ref.execution_id
                 self._missed.pop(key.id, None)
@@ -197,6 +221,20 @@ class ParentController:
             self._cancel(effect.workflow_execution_id)
             if not key.sub_workflow:
                 self._poll_in(key.id, self._polling.cancelled(key.id))
+        elif isinstance(effect, ChangeState):
+            LOG.info(
+                "Changing workflow execution %s to %s: %s.",
+                effect.workflow_execution_id,
+                effect.state,
+                effect.reason,
+            )
+            if effect.state == states.RUNNING:
+                self._mistral.resume(effect.workflow_execution_id)
+            else:
+                self._mistral.change_state(effect.workflow_execution_id, effect.state)
+            self.add(key.id)
+        elif isinstance(effect, ChangeStatus):
+            self._change_status(effect, key)
         elif isinstance(effect, Refuse):
             self._projects.report(effect.foreign, f"workflow execution {effect.workflow_execution_id}")
             self._polling.stop(key.id)
@@ -206,6 +244,26 @@ class ParentController:
                 self._poll_again(key.id)
             else:
                 self._polling.stop(key.id)
+
+    def _change_status(self, effect: ChangeStatus, key: Key) -> None:
+        changed = self._st2.change_status(effect.execution_id, effect.status)
+        now = changed["status"] if changed else "unknown"
+        LOG.info(
+            "Changing StackStorm execution %s to %s: %s. It is %s.",
+            effect.execution_id,
+            effect.status,
+            effect.reason,
+            now,
+        )
+        if effect.status == states.ST2_PAUSING and now == states.ST2_RUNNING:
+            LOG.warning(
+                "StackStorm cannot pause execution %s. Its workflow is paused: resume it in Mistral."
+                " See the log of st2api for the reason.",
+                effect.execution_id,
+            )
+            with self._lock:
+                self._unpausable.add(effect.execution_id)
+        self._poll_again(key.id)
 
     def _finish(self, effect: Finish, seen: Seen) -> None:
         execution_id = effect.execution_id
@@ -288,6 +346,8 @@ class ParentController:
         with self._lock:
             self._workflows.pop(parent_id, None)
             self._missed.pop(parent_id, None)
+            self._status.pop(parent_id, None)
+            self._unpausable.discard(parent_id)
 
     def _keep(self, listing: Listing) -> None:
         """Forget all executions that are not in a listing."""
@@ -299,6 +359,7 @@ class ParentController:
                 with self._lock:
                     self._urgent.discard(key.id)
         with self._lock:
-            for known in (self._workflows, self._missed):
+            for known in (self._workflows, self._missed, self._status):
                 for parent_id in known.keys() - listing.pending.keys():
                     del known[parent_id]
+            self._unpausable &= listing.pending.keys()

@@ -24,6 +24,10 @@ from st2actions_mistral.model.project import Foreign, Scope, foreign
 # the pauses between them double.
 _REJECTIONS_BEFORE_TRUNCATION: Final = 3
 
+# Seconds after which the runner of a resuming parent counts as dead, or as unable to reach Mistral.
+# Before, the workflow may be PAUSED again for a reason of its own: a task with pause-before.
+_RESUME_TIMEOUT: Final = 15.0
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -58,6 +62,12 @@ class Seen:
     """Seconds since the workflow, or the parent's reference to it, was first found missing."""
     scope: Scope | None = None
     """The project of the relay's token; None if Mistral has no authentication."""
+    status_for: float = 0
+    """Seconds since this relay first saw the parent's present status."""
+    active_below: bool | None = None
+    """True if something below the workflow still runs; None if that was not observed."""
+    pause_refused: bool = False
+    """True if StackStorm has refused to pause this parent: its runner is no workflow runner there."""
     was_seen: bool = False
     """True if this relay has seen the workflow before: if it is missing now, it was deleted."""
     rejections: int = 0
@@ -69,6 +79,7 @@ class Look(Enum):
 
     BOTH = "get the parent and its workflow"
     OWNER = "get the execution that the workflow reports to"
+    BELOW = "list what runs below the workflow"
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,24 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class ChangeState:
+    """Pause or resume a workflow, because StackStorm's runner could not."""
+
+    workflow_execution_id: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChangeStatus:
+    """Write a status of a parent that is not final."""
+
+    execution_id: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Wait:
     """Do nothing now."""
 
@@ -108,15 +137,15 @@ class Refuse:
     foreign: Foreign
 
 
-Effect = Union[Look, Finish, Cancel, Wait, Refuse]
+Effect = Union[Look, Finish, Cancel, ChangeState, ChangeStatus, Wait, Refuse]
 
 
 def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:
     """Decide what to do about one parent and its workflow."""
     if isinstance(seen, StateSeen):
-        if seen.state is None or seen.state in states.MISTRAL_FINAL:
-            return Look.BOTH
-        return Wait(f"its workflow is {seen.state}", again=True)
+        if seen.state in (states.RUNNING, states.IDLE):
+            return Wait(f"its workflow is {seen.state}", again=True)
+        return Look.BOTH
     if seen.parent is None:
         return Wait("StackStorm does not know the execution")
     if seen.workflow is None:
@@ -144,6 +173,14 @@ def decide_sub_workflow(
     if (other := foreign(workflow, scope)) is not None:
         return Refuse(workflow["id"], other)
     return Cancel(workflow["id"], f"its outermost workflow {root['id']} is cancelled")
+
+
+def disagree(status: str, state: str) -> bool:
+    """Return True if a parent's status and the state of its unfinished workflow call for a change."""
+    if status in (states.ST2_CANCELING, states.ST2_PAUSING, states.ST2_RESUMING):
+        return True
+    pair = status, state
+    return pair in ((states.ST2_RUNNING, states.PAUSED), (states.ST2_PAUSED, states.RUNNING))
 
 
 def is_unwanted(execution: Mapping[str, Any]) -> bool:
@@ -221,7 +258,7 @@ def _finished(
 
 def _unfinished(
     seen: Seen, parent: Mapping[str, Any], workflow: Mapping[str, Any], rules: Rules
-) -> Look | Cancel | Wait | Refuse:
+) -> Effect:
     owner_id = reports_to(workflow)
     owner = parent if owner_id == parent["id"] else seen.owner
     final = parent["status"] in states.ST2_FINAL
@@ -236,6 +273,9 @@ def _unfinished(
     if parent["id"] not in (owner_id, started_for(workflow)):
         return Wait("its workflow runs for another execution")
     if not is_unwanted(parent):
+        named = parent is owner and parent is seen.parent and ref_of(parent, rules.site) is not None
+        if named and not final:
+            return _paused_or_running(seen, parent, workflow)
         again = may_be_parent(parent, rules.site)
         return Wait(f"its workflow is {workflow['state']}", again=again)
     if owner is None:
@@ -247,6 +287,42 @@ def _unfinished(
     if (other := foreign(workflow, seen.scope)) is not None:
         return Refuse(workflow["id"], other)
     return Cancel(workflow["id"], f"StackStorm execution {owner['id']} is {owner['status']}")
+
+
+def _paused_or_running(seen: Seen, parent: Mapping[str, Any], workflow: Mapping[str, Any]) -> Effect:
+    """Decide whether a parent and its unfinished workflow are to be paused or resumed.
+
+    The statuses "pausing" and "resuming" are requests, which the workflow follows. Otherwise StackStorm
+    follows the workflow: it may pause itself, and an operator may pause or resume it in Mistral.
+    """
+    id_, status, state = parent["id"], parent["status"], workflow["state"]
+    paused, reason = state == states.PAUSED, f"its workflow is {state}"
+    wait = Wait(reason, again=not (paused and status == states.ST2_PAUSED))
+    if status == states.ST2_PAUSING:
+        if not paused:
+            return _change_state(seen, workflow, states.PAUSED)
+        if seen.active_below is None:
+            return Look.BELOW
+        return wait if seen.active_below else ChangeStatus(id_, states.ST2_PAUSED, reason)
+    if status == states.ST2_RESUMING:
+        if seen.status_for < _RESUME_TIMEOUT:
+            return wait
+        if paused:
+            return _change_state(seen, workflow, states.RUNNING)
+        return ChangeStatus(id_, states.ST2_RUNNING, reason)
+    if paused and status == states.ST2_RUNNING and not seen.pause_refused:
+        return ChangeStatus(id_, states.ST2_PAUSING, reason)
+    if state == states.RUNNING and status == states.ST2_PAUSED:
+        return ChangeStatus(id_, states.ST2_RESUMING, reason)
+    return wait
+
+
+def _change_state(seen: Seen, workflow: Mapping[str, Any], state: str) -> ChangeState | Refuse:
+    assert seen.parent is not None
+    if (other := foreign(workflow, seen.scope)) is not None:
+        return Refuse(workflow["id"], other)
+    reason = f"StackStorm execution {seen.parent['id']} is {seen.parent['status']}"
+    return ChangeState(workflow["id"], state, reason)
 
 
 def _finish(seen: Seen, parent: Mapping[str, Any], status: str, lost: str | None = None) -> Finish:

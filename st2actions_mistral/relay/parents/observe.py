@@ -18,8 +18,10 @@ from st2actions_mistral.relay.parents.decide import (
     StateSeen,
     Wait,
     decide_sub_workflow,
+    disagree,
     ref_of,
 )
+from st2actions_mistral.relay.records import action_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Listing:
     """The parents that are not final, each with the id of its workflow execution."""
     changed: Collection[str]
     """The executions to reconcile: parents whose workflow has ended or is missing, parents that are
-    canceling or name no workflow, and executions that became final before their workflow did."""
+    canceling, pausing, resuming or name no workflow, those of which only one of parent and workflow is
+    paused, and executions that became final before their workflow did."""
     sub_workflows: Collection[str]
     """Sub-workflows that still run although their outermost workflow is cancelled."""
 
@@ -63,6 +66,8 @@ class ParentObserver:
         if look is Look.BOTH or not isinstance(seen, Seen):
             return self.observe(parent_id)
         assert seen.workflow is not None
+        if look is Look.BELOW:
+            return replace(seen, active_below=self._is_active_below(parent_id, seen.workflow["id"]))
         owner_id = reports_to(seen.workflow)
         owner = self._st2.get_execution(owner_id) if owner_id else None
         return replace(seen, owner=owner, owner_observed=True)
@@ -87,6 +92,34 @@ class ParentObserver:
         root = self._mistral.get_execution(root_id) if root_id else None
         return workflow, root, self._mistral.scope()
 
+    def _is_active_below(self, parent_id: str, workflow_id: str) -> bool:
+        """Return True if an action of a workflow, or of its sub-workflows, still runs.
+
+        Mistral keeps an action RUNNING whose child execution is paused or pending.
+        """
+        below = (
+            row["id"]
+            for row in with_heartbeat(self._mistral.unfinished_executions(), self._heartbeat)
+            if workflow_id in (row["id"], row.get("root_execution_id"))
+        )
+        tasks = {task["id"] for id_ in below for task in self._mistral.tasks_of(id_, unfinished=True)}
+        running = {
+            action["id"]
+            for action in with_heartbeat(self._mistral.running_actions(), self._heartbeat)
+            if action.get("task_execution_id") in tasks
+        }
+        if not running:
+            return False
+        children = self._st2.children_below(parent_id)
+        return bool(
+            running
+            - {
+                action_of(child, self._site)
+                for child in with_heartbeat(children, self._heartbeat)
+                if child["status"] in states.ST2_INACTIVE
+            }
+        )
+
     def compare(self) -> Listing:
         """List the parents and workflows of both systems and compare them.
 
@@ -108,7 +141,8 @@ class ParentObserver:
             if ref is None:
                 continue
             pending[parent["id"]] = ref.execution_id
-            if parent["status"] == states.ST2_CANCELING or ref.execution_id not in unfinished:
+            workflow = unfinished.get(ref.execution_id)
+            if workflow is None or disagree(parent["status"], workflow["state"]):
                 changed.add(parent["id"])
             else:
                 claimed.add(ref.execution_id)

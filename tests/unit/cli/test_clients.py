@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 from support.breaking_servers import Behaviour, BreakingServer, answer, refusing
-from support.command_records import ACTION, EXECUTION, MISTRAL_ROOT, NOT_FOUND, PARENT
+from support.command_records import ACTION, MISTRAL_ROOT, NOT_FOUND, PARENT
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize(
-    "words", [["status"], ["repair", ACTION], ["pause", EXECUTION], ["resume", EXECUTION]]
-)
+@pytest.mark.parametrize("words", [["status"], ["repair", ACTION]])
 def test_an_unreachable_mistral_is_reported_without_retries(run: Run, words: list[str]) -> None:
     begun = time.monotonic()
     with BreakingServer(answer(200, PARENT)) as st2, refusing() as unreachable:
@@ -60,11 +58,7 @@ def test_a_service_that_is_not_mistral_is_named(run: Run, root: Any, other_servi
     assert ("does not respond as Mistral does" in error) == other_service
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["repair", ACTION], ["pause", EXECUTION], ["resume", EXECUTION]],
-    ids=lambda words: words[0],
-)
+@pytest.mark.parametrize("words", [["repair", ACTION]])
 @pytest.mark.parametrize(("root", "is_mistral"), [(NOT_FOUND, False), (MISTRAL_ROOT, True)])
 def test_an_unknown_id_is_reported_only_where_the_service_is_mistral(
     run: Run, words: list[str], root: Behaviour, is_mistral: bool

@@ -433,3 +433,26 @@ def test_update_environment_changes_nothing_else() -> None:
         [request] = server.requests
     assert (request.method, request.path) == ("PUT", "/v2/executions/w")
     assert request.json() == {"params": {"env": {"e": {"a": None}}}}
+
+
+PAUSED_WORKFLOW = answer(200, {"id": "w", "state": "PAUSED"})
+
+
+def test_resume_that_mistral_rejects_ends_the_workflow() -> None:
+    """Mistral evaluates the output within the request, and changes nothing if that fails (23.0.0)."""
+    reason = "Can not evaluate YAQL expression"
+    rejected = answer(400, {"faultstring": reason})
+    with (
+        BreakingServer(rejected, PAUSED_WORKFLOW, answer(200, {"id": "w", "state": "ERROR"})) as server,
+        client(server.url) as mistral,
+    ):
+        assert mistral.resume("w")["state"] == "ERROR"
+        assert server.requests[0].json() == {"state": "RUNNING"}
+        assert server.requests[-1].json() == {"state": "ERROR", "state_info": reason}
+
+
+def test_resume_of_an_unknown_workflow_raises_404() -> None:
+    with BreakingServer(answer(404)) as server, client(server.url) as mistral:
+        with pytest.raises(Answered) as caught:
+            mistral.resume("w")
+        assert caught.value.status == 404

@@ -22,7 +22,7 @@ from support.breaking_servers import (
 )
 from support.clients import EXECUTION, FAST, IDS, RETRYING, Pauses, child_row, to_st2
 
-from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult, StackStorm
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.client.limits import Limits
@@ -486,3 +486,31 @@ def test_action_of_another_shape_are_unknown(found: dict[str, Any]) -> None:
 def test_action_raises_a_403() -> None:
     with BreakingServer(answer(403)) as server, to_st2(server.url) as st2, pytest.raises(Answered):
         st2.action("core.local")
+
+
+def test_change_status_returns_what_stackstorm_made_of_it() -> None:
+    flow = Runner(
+        lambda _: RunResult("running", {}),
+        pause=lambda _: RunResult("pausing", {}),
+        resume=lambda _: RunResult("running", {}),
+    )
+    with StackStorm(runners={"flow": flow}) as st2:
+        st2.register_action({"pack": "test", "name": "wf", "runner_type": "flow"})
+        with to_st2(st2.api_url, st2.create_api_key()) as st2_client:
+            parent = st2_client.create_execution("test.wf", {})["id"]
+            st2.executions.wait(parent, {"running"})
+            for status in ("pausing", "paused", "resuming"):
+                changed = st2_client.change_status(parent, status)
+                assert changed is not None
+                assert changed["status"] == status
+            st2.executions.wait(parent, {"running"})
+            st2_client.finish(parent, "succeeded", {"a": 1})
+            refused = st2_client.change_status(parent, "pausing")
+            assert refused is not None
+            assert refused["status"] == "succeeded"
+            assert st2_client.change_status("0" * 24, "pausing") is None
+
+
+def test_children_below_an_execution(st2: StackStorm, key: str, parent: str) -> None:
+    with to_st2(st2.api_url, key) as st2_client:
+        assert list(st2_client.children_below(parent)) == []

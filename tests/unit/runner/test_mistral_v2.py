@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +48,30 @@ def database() -> Database:
 
 
 @pytest.fixture
-def adapter(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, module in st2common_stub.modules(database).items():
+def rows() -> dict[str, Any]:
+    """Return the rows of StackStorm's database by id."""
+    return {}
+
+
+@pytest.fixture
+def requests() -> list[Any]:
+    """Return the requests to StackStorm's action service: verb, live action and user."""
+    return []
+
+
+@pytest.fixture
+def adapter(
+    database: Database, rows: dict[str, Any], requests: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    def request(verb: str, live_action: str, user: str) -> None:
+        requests.append((verb, live_action, user))
+        if live_action == "live-fails":
+            raise ValueError("it is not in a running state")
+
+    service = SimpleNamespace(
+        request_pause=partial(request, "pause"), request_resume=partial(request, "resume")
+    )
+    for name, module in st2common_stub.modules(database, service, rows).items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
     st2common_stub.forget()
@@ -67,6 +90,7 @@ def runner(adapter: Any, tmp_path: Path) -> Any:
     made.context = {"user": "stanley"}
     made.execution_id = ID
     made.liveaction_id = "live"
+    made.execution = SimpleNamespace(children=[])
     made.liveaction = SimpleNamespace(notify={}, result={"kept": 1}, context={"user": "stanley"})
     made.action = SimpleNamespace(ref="pack.name", notify={"on-failure": {"message": "m"}})
     made.entry_point = str(path)
@@ -167,22 +191,86 @@ def test_run_fails_on_invalid_input_and_options(adapter: Any, runner: Any) -> No
     assert (status, "[mistral] site" in result["error"]) == ("failed", True)
 
 
-def test_cancel_cancels_the_workflow(adapter: Any, runner: Any) -> None:
-    with BreakingServer(answer(200, {"id": WORKFLOW, "state": "CANCELLED"})) as server:
+@pytest.mark.parametrize(
+    ("method", "state", "status"),
+    [
+        ("cancel", "CANCELLED", "canceling"),
+        ("pause", "PAUSED", "pausing"),
+        ("resume", "RUNNING", "running"),
+    ],
+)
+def test_workflow_is_changed(runner: Any, method: str, state: str, status: str) -> None:
+    with BreakingServer(answer(200, {"id": WORKFLOW, "state": state})) as server:
         point_at(server)
-        assert runner.cancel() == ("canceled", {"kept": 1}, {"user": "stanley"})
+        assert getattr(runner, method)() == (status, None, None)
         [request] = server.requests
     assert (request.method, request.path) == ("PUT", f"/v2/executions/{WORKFLOW}")
+    assert request.json()["state"] == state
 
 
-def test_cancel_raises_if_mistral_fails(adapter: Any, runner: Any) -> None:
-    # StackStorm then leaves the execution "canceling", and the relay cancels the workflow.
-    from st2actions_mistral.errors import OutcomeUnknown
-
+@pytest.mark.parametrize(
+    ("method", "status"), [("cancel", "canceling"), ("pause", "pausing"), ("resume", "resuming")]
+)
+def test_relay_changes_the_workflow_if_mistral_fails(
+    runner: Any, caplog: pytest.LogCaptureFixture, method: str, status: str
+) -> None:
     with BreakingServer(answer(502), answer(502)) as server:
         point_at(server)
-        with pytest.raises(OutcomeUnknown):
-            runner.cancel()
+        assert getattr(runner, method)() == (status, None, None)
+    assert f"cannot {method} its workflow; the relay will do it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("cancel", "canceled"), ("pause", "pausing"), ("resume", "resuming")]
+)
+def test_only_cancel_is_complete_without_a_workflow(runner: Any, method: str, status: str) -> None:
+    with BreakingServer(NO) as server:
+        point_at(server)
+        assert getattr(runner, method)()[0] == status
+
+
+@pytest.mark.parametrize(("method", "status"), [("pause", "running"), ("resume", "paused")])
+def test_workflows_below_are_paused_and_resumed(
+    adapter: Any, runner: Any, rows: dict[str, Any], requests: list[Any], method: str, status: str
+) -> None:
+    adapter.get_metadata()
+    for id_, runner_type, child_status in (
+        ("ours", "mistral-v2", status),
+        ("theirs", "orquesta", status),
+        ("fails", "action-chain", status),
+        ("shell", "local-shell-cmd", status),
+        ("ended", "orquesta", "succeeded"),
+    ):
+        rows[id_] = SimpleNamespace(
+            runner={"name": runner_type}, status=child_status, liveaction={"id": f"live-{id_}"}
+        )
+        rows[f"live-{id_}"] = f"live-{id_}"
+    runner.execution.children = ["ours", "theirs", "fails", "shell", "ended"]
+    with BreakingServer(NO) as server:
+        point_at(server)
+        getattr(runner, method)()
+    expected = [(method, id_, "stanley") for id_ in ("live-ours", "live-theirs", "live-fails")]
+    assert requests == expected
+
+
+def test_runner_joins_the_workflow_runners_once(adapter: Any) -> None:
+    constants = importlib.import_module("st2common.constants.action")
+    for _ in range(2):
+        adapter.get_metadata()
+    assert constants.WORKFLOW_RUNNER_TYPES == ["action-chain", "orquesta", "mistral-v2"]
+
+
+@pytest.mark.parametrize("types", [None, ("orquesta",)])
+def test_stackstorm_without_the_list_registers_the_runner(
+    adapter: Any, caplog: pytest.LogCaptureFixture, types: Any
+) -> None:
+    constants: Any = importlib.import_module("st2common.constants.action")
+    if types is None:
+        del constants.WORKFLOW_RUNNER_TYPES
+    else:
+        constants.WORKFLOW_RUNNER_TYPES = types
+    assert adapter.get_metadata()["name"] == "mistral-v2"
+    assert "cannot be paused and resumed" in caplog.text
 
 
 def test_rerun_looks_up_the_workflow_of_the_first_run(adapter: Any, runner: Any) -> None:

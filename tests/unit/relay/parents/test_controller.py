@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import PARENT, SETTINGS, WORKFLOW, Systems, child, parent, workflow
+from support.relay import PARENT, SETTINGS, WORKFLOW, Systems, action, child, parent, task, workflow
 from support.waiting import eventually
 
 from st2actions_mistral.errors import Answered, OutcomeUnknown
@@ -470,3 +470,58 @@ def test_chain_of_tasks_causes_few_polls(bench: Bench, pause: float) -> None:
     bench.workflow["state"] = states.SUCCESS
     bench.after(0.15 - pause)
     assert bench.parent["status"] == "succeeded"
+
+
+def test_parent_is_paused_with_its_workflow_and_when_nothing_below_runs(bench: Bench) -> None:
+    bench.workflow["state"] = states.PAUSED
+    running = child(action_execution_id="a")
+    bench.st2.add(running)
+    bench.mistral.add_task(task("t", WORKFLOW))
+    bench.mistral.add_action(action("a", "t"))
+    bench.controller.resync()
+    bench.work()
+    assert bench.parent["status"] == "pausing", "its workflow has paused itself"
+    bench.controller.on_execution_event(bench.parent)
+    bench.after(1)
+    assert bench.parent["status"] == "pausing", "its child runs"
+    running["status"] = "pending"
+    bench.controller.on_execution_event(running)
+    bench.after(0.2)
+    assert bench.parent["status"] == "paused"
+    bench.controller.on_execution_event(bench.parent)
+    bench.after(60)
+    assert bench.st2.requests["change_status"] == 2
+
+
+def test_workflow_follows_pausing_and_resuming_parent(bench: Bench) -> None:
+    """StackStorm's runner could not reach Mistral."""
+    bench.parent["status"] = "pausing"
+    bench.reconcile()
+    bench.after(0.2)
+    assert (bench.workflow["state"], bench.parent["status"]) == ("PAUSED", "paused")
+    bench.parent["status"] = "resuming"
+    bench.reconcile()
+    assert bench.workflow["state"] == "PAUSED", "its runner may do it"
+    bench.clock.advance(15)
+    bench.reconcile()
+    bench.after(0.2)
+    assert (bench.workflow["state"], bench.parent["status"]) == ("RUNNING", "running")
+
+
+def test_parent_is_resumed_with_its_workflow(bench: Bench) -> None:
+    bench.parent["status"] = "paused"
+    bench.controller.resync()
+    bench.work()
+    assert bench.parent["status"] == "resuming"
+
+
+def test_parent_that_stackstorm_cannot_pause_is_reported_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.workflow["state"] = states.PAUSED
+    bench.st2.hooks["change_status"] = lambda *_: "running"
+    for _ in range(3):
+        bench.controller.resync()
+        bench.after(30)
+    assert bench.st2.requests["change_status"] == 1
+    assert caplog.text.count("StackStorm cannot pause execution") == 1

@@ -13,6 +13,8 @@ from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import Foreign, Scope
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
+    ChangeState,
+    ChangeStatus,
     Effect,
     Finish,
     Look,
@@ -23,6 +25,7 @@ from st2actions_mistral.relay.parents.decide import (
     Wait,
     decide,
     decide_sub_workflow,
+    disagree,
     is_unwanted,
     may_be_parent,
     parent_of,
@@ -55,13 +58,13 @@ def decided(*given: Any, lost_after: float = 600, **more: Any) -> Effect:
     return decide(Seen(*given, **more), Rules(SITE, lost_after))
 
 
-@pytest.mark.parametrize("state", UNFINISHED)
-def test_state_of_unfinished_workflow_suffices(state: str) -> None:
+@pytest.mark.parametrize("state", ["RUNNING", "IDLE"])
+def test_state_of_running_workflow_suffices(state: str) -> None:
     assert decide(StateSeen(state), Rules(SITE, 600)) == Wait(f"its workflow is {state}", again=True)
 
 
-@pytest.mark.parametrize("state", [None, *sorted(states.MISTRAL_FINAL)])
-def test_final_or_unknown_state_needs_a_whole_look(state: str | None) -> None:
+@pytest.mark.parametrize("state", [None, "PAUSED", *sorted(states.MISTRAL_FINAL)])
+def test_other_state_needs_a_whole_look(state: str | None) -> None:
     assert decide(StateSeen(state), Rules(SITE, 600)) == Look.BOTH
 
 
@@ -89,10 +92,77 @@ def test_final_parent_is_never_changed(status: str, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", UNFINISHED)
-@pytest.mark.parametrize("status", ["running", "paused", "succeeded", "failed", "timeout", "abandoned"])
-def test_running_workflow_is_waited_for(status: str, state: str) -> None:
+@pytest.mark.parametrize("status", ["succeeded", "failed", "timeout", "abandoned"])
+def test_workflow_of_final_parent_is_left_running(status: str, state: str) -> None:
     effect = decided(execution(status), workflow(state))
     assert effect == Wait(f"its workflow is {state}", again=True)
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "IDLE"])
+def test_running_workflow_is_waited_for(state: str) -> None:
+    assert decided(execution(), workflow(state)) == Wait(f"its workflow is {state}", again=True)
+
+
+def test_paused_parent_of_paused_workflow_waits_for_an_event() -> None:
+    assert decided(execution("paused"), workflow("PAUSED")) == Wait("its workflow is PAUSED")
+    assert not disagree("paused", "PAUSED")
+
+
+def test_parent_is_paused_and_resumed_with_its_workflow() -> None:
+    pause = ChangeStatus(PARENT, "pausing", "its workflow is PAUSED")
+    assert decided(execution(), workflow("PAUSED")) == pause
+    assert disagree("running", "PAUSED")
+    resume = ChangeStatus(PARENT, "resuming", "its workflow is RUNNING")
+    assert decided(execution("paused"), workflow()) == resume
+    assert disagree("paused", "RUNNING")
+
+
+def test_refused_pause_is_not_repeated() -> None:
+    effect = decided(execution(), workflow("PAUSED"), pause_refused=True)
+    assert effect == Wait("its workflow is PAUSED", again=True)
+
+
+def test_pausing_parent_is_paused_when_nothing_below_runs() -> None:
+    pausing, paused = execution("pausing"), workflow("PAUSED")
+    assert decided(pausing, paused) == Look.BELOW
+    waits = decided(pausing, paused, active_below=True)
+    assert waits == Wait("its workflow is PAUSED", again=True)
+    effect = decided(pausing, paused, active_below=False)
+    assert effect == ChangeStatus(PARENT, "paused", "its workflow is PAUSED")
+    assert disagree("pausing", "PAUSED")
+
+
+def test_workflow_of_pausing_parent_is_paused() -> None:
+    reason = f"StackStorm execution {PARENT} is pausing"
+    assert decided(execution("pausing"), workflow()) == ChangeState(WORKFLOW, "PAUSED", reason)
+
+
+def test_workflow_of_resuming_parent_is_resumed_after_a_while() -> None:
+    # Before that its runner does it. The workflow may have paused itself again since.
+    resuming = execution("resuming")
+    assert isinstance(decided(resuming, workflow("PAUSED"), status_for=14), Wait)
+    assert isinstance(decided(resuming, workflow(), status_for=14), Wait)
+    reason = f"StackStorm execution {PARENT} is resuming"
+    effect = decided(resuming, workflow("PAUSED"), status_for=15)
+    assert effect == ChangeState(WORKFLOW, "RUNNING", reason)
+    effect = decided(resuming, workflow(), status_for=15)
+    assert effect == ChangeStatus(PARENT, "running", "its workflow is RUNNING")
+
+
+@pytest.mark.parametrize(("status", "state"), [("pausing", "RUNNING"), ("resuming", "PAUSED")])
+def test_workflow_of_another_project_is_not_changed(status: str, state: str) -> None:
+    theirs = workflow(state, project_id="other")
+    effect = decided(execution(status), theirs, scope=OWN, status_for=60)
+    assert effect == Refuse(WORKFLOW, OTHER_PROJECT)
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "pausing", "resuming"])
+@pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
+def test_only_the_owner_is_paused_and_resumed(status: str, state: str) -> None:
+    given = {"status_for": 60, "active_below": False}
+    assert isinstance(decided(execution(status), workflow(state, owner=OTHER), **given), Wait)
+    nameless = execution(status, context={})
+    assert isinstance(decided(nameless, workflow(state), **given), Wait)
 
 
 @pytest.mark.parametrize("state", UNFINISHED)

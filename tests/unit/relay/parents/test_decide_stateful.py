@@ -18,6 +18,8 @@ from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
+    ChangeState,
+    ChangeStatus,
     Finish,
     Look,
     Refuse,
@@ -48,6 +50,7 @@ class Parent:
     named: bool = False
     """True if its runner has returned, and it names the workflow."""
     result: dict[str, Any] = field(default_factory=dict)
+    status_since: float = 0.0
     claimant: bool = False
     """True if it only names the workflow of another one."""
     missed_since: float | None = None
@@ -73,6 +76,7 @@ class World(RuleBasedStateMachine):
         self.owner = FIRST
         self.parents = [Parent(FIRST)]
         self.ends: dict[str, str] = {}
+        self.active_below = False
 
     def parent(self, which: int) -> Parent:
         return self.parents[which % len(self.parents)]
@@ -146,6 +150,34 @@ class World(RuleBasedStateMachine):
     def execution_claims_the_workflow(self) -> None:
         self.parents.append(Parent(f"{len(self.parents):024x}", named=True, claimant=True))
 
+    @rule(active=st.booleans())
+    def something_below_starts_or_ends(self, active: bool) -> None:
+        self.active_below = active
+
+    @rule(which=st.integers(0, 4), reached=st.booleans())
+    def user_pauses(self, which: int, reached: bool) -> None:
+        parent = self.parent(which)
+        if parent.status == "running" and not parent.claimant:
+            self.set_status(parent, "pausing")
+            self.runner_changes_workflow(parent, "PAUSED", reached)
+
+    @rule(which=st.integers(0, 4), reached=st.booleans())
+    def user_resumes(self, which: int, reached: bool) -> None:
+        parent = self.parent(which)
+        if parent.status == "paused":
+            self.set_status(parent, "resuming")
+            if self.runner_changes_workflow(parent, "RUNNING", reached):
+                self.set_status(parent, "running")
+
+    def runner_changes_workflow(self, parent: Parent, state: str, reached: bool) -> bool:
+        """Do what the runner does, unless it cannot reach Mistral."""
+        if reached and parent.id == self.owner and self.state in UNFINISHED:
+            self.state = state
+        return reached
+
+    def set_status(self, parent: Parent, status: str) -> None:
+        parent.status, parent.status_since = status, self.now
+
     @rule(seconds=st.sampled_from([1, 300, 601]))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
@@ -165,8 +197,11 @@ class World(RuleBasedStateMachine):
             assert effect not in looks, "it was observed already"
             looks.append(effect)
             if effect is Look.BOTH:
-                assert self.state not in UNFINISHED, "the state suffices"
+                assert self.state != "RUNNING", "the state suffices"
                 seen = self.seen(parent, rejections)
+            elif effect is Look.BELOW:
+                assert isinstance(seen, Seen)
+                seen = replace(seen, active_below=self.active_below)
             else:
                 assert isinstance(seen, Seen)
                 assert self.owner != parent.id, "it was observed already"
@@ -180,6 +215,15 @@ class World(RuleBasedStateMachine):
             assert is_unwanted(self.owned_by().shown()), "its owner wants it"
             assert self.scope != OTHER, "it belongs to another project"
             self.state = "CANCELLED"
+        elif isinstance(effect, ChangeState):
+            assert self.state in UNFINISHED
+            assert (parent.status, effect.state) in (("pausing", "PAUSED"), ("resuming", "RUNNING"))
+            assert parent.id == self.owner, "it runs for another execution"
+            assert self.scope != OTHER, "it belongs to another project"
+            self.state = effect.state
+        elif isinstance(effect, ChangeStatus):
+            assert parent.id == self.owner, "its workflow runs for another execution"
+            self.check_status(parent, effect.status)
         elif isinstance(effect, Refuse):
             assert self.scope == OTHER or (self.scope == OWN and self.state is None)
         elif effect.again:
@@ -221,7 +265,23 @@ class World(RuleBasedStateMachine):
             rejections=rejections,
             scope=self.scope,
             was_seen=parent.workflow_was_seen,
+            status_for=self.now - parent.status_since,
         )
+
+    def check_status(self, parent: Parent, status: str) -> None:
+        """Change a status as StackStorm does, and as its runner does then."""
+        allowed = {
+            "pausing": {"running"},
+            "paused": {"pausing"},
+            "resuming": {"paused"},
+            "running": {"resuming"},
+        }
+        assert parent.status in allowed[status], "StackStorm must refuse it"
+        assert (self.state == "PAUSED") == (status in ("pausing", "paused"))
+        assert not (status == "paused" and self.active_below)
+        self.set_status(parent, status)
+        if status == "resuming":
+            self.set_status(parent, "running")
 
     def check_finish(self, parent: Parent, effect: Finish) -> None:
         assert effect.execution_id == parent.id
@@ -253,7 +313,8 @@ class World(RuleBasedStateMachine):
         everyone = range(len(self.parents))
         for which in everyone:
             self.runner_returns(which)
-        for _ in range(3):
+        self.active_below = False
+        for _ in range(4):
             for which in everyone:
                 self.relay_reconciles(which, cheaply=False, rejections=0)
             self.now += 601
@@ -262,6 +323,8 @@ class World(RuleBasedStateMachine):
             assert self.state not in UNFINISHED
         if self.state in states.MISTRAL_FINAL:
             assert owner.final
+        if self.state in UNFINISHED and not owner.final and self.scope != OTHER:
+            assert (owner.status, self.state) in (("running", "RUNNING"), ("paused", "PAUSED"))
         if self.state is None and self.scope is None:
             assert all(parent.final for parent in self.parents)
 

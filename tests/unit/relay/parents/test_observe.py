@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support.relay import SITE, Systems, parent, workflow
+from support.relay import SITE, Systems, action, child, parent, task, workflow
 
 from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.relay.parents.decide import (
@@ -179,3 +179,41 @@ def test_workflow_of_execution_that_names_none_is_found() -> None:
 
 def test_unknown_parent_is_none() -> None:
     assert observed(Systems(), FIRST)[0] == Seen(None)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("running", "PAUSED"), ("paused", "RUNNING"), ("pausing", "PAUSED"), ("resuming", "RUNNING")],
+)
+def test_parent_that_disagrees_with_its_workflow_is_reconciled(status: str, state: str) -> None:
+    assert compare([parent(FIRST, W1, status)], [workflow(W1, FIRST, state)]).changed == {FIRST}
+
+
+def test_paused_parent_of_paused_workflow_is_not_reconciled() -> None:
+    listing = compare([parent(FIRST, W1, "paused")], [workflow(W1, FIRST, "PAUSED")])
+    assert listing.pending == {FIRST: W1}
+    assert not listing.changed
+
+
+@pytest.mark.parametrize("where", [W1, "sub"])
+@pytest.mark.parametrize(
+    ("status", "active"),
+    [("running", True), ("pausing", True), ("paused", False), ("pending", False), (None, True)],
+)
+def test_what_runs_below_a_workflow_is_active(where: str, status: str | None, active: bool) -> None:
+    """Also an action that has no execution yet, or that runs in Mistral only."""
+    below = workflow("sub", "", "PAUSED", root_execution_id=W1)
+    systems = Systems(parent(FIRST, W1, "pausing"), workflows=[workflow(W1, FIRST, "PAUSED"), below])
+    systems.mistral.add_task(task("t", where), task("other", W2))
+    systems.mistral.add_action(action("a", "t"), action("b", "other"), action("c", "t", "SUCCESS"))
+    if status:
+        systems.st2.add(child("c", FIRST, status, action_execution_id="a"))
+    seen = Seen(parent(FIRST, W1, "pausing"), workflow(W1, FIRST, "PAUSED"))
+    assert observer(systems).look(Look.BELOW, FIRST, seen).active_below is active
+
+
+def test_workflow_without_running_actions_asks_nothing_of_stackstorm() -> None:
+    systems = Systems(workflows=[workflow(W1, FIRST, "PAUSED")])
+    seen = Seen(parent(FIRST, W1, "pausing"), workflow(W1, FIRST, "PAUSED"))
+    assert observer(systems).look(Look.BELOW, FIRST, seen).active_below is False
+    assert not systems.st2.requests
