@@ -271,19 +271,33 @@ class St2Client(St2Records):
             return self.get_execution(execution_id)
         return execution
 
-    def cancel(self, execution_id: str) -> bool:
-        """Cancel an execution. Safe to repeat; a final execution stays as it is.
+    def cancel(self, execution_id: str) -> str | None:
+        """Cancel an execution. Safe to repeat.
 
-        :return: False for an unknown execution.
+        StackStorm refuses it where the execution is final or canceling already, or pending.
+
+        :return: the status of the execution now; None for an unknown execution.
         """
+        path = f"/executions/{segment(execution_id)}"
         try:
-            # For a final execution StackStorm responds with 200 and a faultstring.
-            self._api.call("DELETE", f"/executions/{segment(execution_id)}")
+            answer = self._api.call("DELETE", path)
         except Answered as error:
             if error.status == 404:
-                return False
+                return None
             raise
-        return True
+        # A refusal is a 200 too.
+        status = answer.get("status") or st2_messages.state_of_refusal(answer.get("faultstring"))
+        if not isinstance(status, str):
+            raise OutcomeUnknown("DELETE", f"{self._api.url}{path}", "the response has no status.")
+        return status
+
+    def pending(self, site: str) -> Iterator[dict[str, Any]]:
+        """Yield the pending executions of a site: inquiries that wait for their answer.
+
+        Each has ``id``, ``status`` and ``context``.
+        """
+        query = {"filter": f"context.mistral.site:{site}", "status": states.ST2_PENDING}
+        return self._list({**query, "sort_asc": "true"})
 
     def whoami(self) -> str:
         """Return the name of the user of the credential."""

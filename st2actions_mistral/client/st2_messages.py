@@ -10,6 +10,8 @@ from st2actions_mistral.errors import Answered, OutcomeUnknown, RemoteError
 # MongoDB's message in a 500 of StackStorm about an execution that it does not store.
 _TOO_LARGE: Final = "document too large"
 
+_REFUSED_CANCEL: Final = re.compile(r"Action cannot be canceled\. State = (\w+)\.")
+
 _PAGE_LIMIT: Final = re.compile(r'Limit "\d+" specified, maximum value is "([1-9]\d{0,8})"')
 
 
@@ -29,3 +31,12 @@ def page_limit(error: Answered) -> int | None:
 def rejects_context(error: Answered) -> bool:
     """Return True if StackStorm rejects the header ``st2-context``."""
     return "st2-context" in error.message
+
+
+def state_of_refusal(message: object) -> str | None:
+    """Return the status for which StackStorm refuses to cancel an execution.
+
+    :return: None for any other message.
+    """
+    found = _REFUSED_CANCEL.match(message) if isinstance(message, str) else None
+    return found[1] if found else None

@@ -79,6 +79,10 @@ ST2_STOPPING: Final = frozenset({ST2_CANCELING, ST2_CANCELED})
 ST2_ENDING: Final = ST2_FINAL | ST2_STOPPING
 """Cancelling the execution changes nothing."""
 
+ST2_UNCANCELABLE: Final = ST2_ENDING | {ST2_PENDING}
+"""Cancelling the execution changes nothing: it ends, or it is an inquiry, which StackStorm refuses to
+cancel."""
+
 ST2_INACTIVE: Final = ST2_FINAL | {ST2_PAUSED, ST2_PENDING}
 """A child execution does not run: its parent may be paused."""
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
+from st2actions_mistral.model import states
 from st2actions_mistral.model.project import REMEDY, foreign
 from st2actions_mistral.relay.actions.controller import rules_of
 from st2actions_mistral.relay.actions.decide import Effect, Look, Wait, decide, decide_duplicates
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
-from st2actions_mistral.relay.records import created_at
+from st2actions_mistral.relay.records import action_of, created_at
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,27 @@ def pending_actions(
 
     with ThreadPoolExecutor(settings.workers, thread_name_prefix="observe") as pool:
         yield from pool.map(one, sorted(pending.values(), key=lambda a: str(a["created_at"])))
+
+
+def unanswered_inquiries(st2: St2Client, mistral: MistralClient, site: str) -> Iterator[Pending]:
+    """Return the inquiries for whose answer no action waits any more, the oldest first.
+
+    StackStorm does not cancel them.
+
+    :raises RemoteError: a system did not answer.
+    """
+    for execution in st2.pending(site):
+        id_ = action_of(execution, site)
+        action = mistral.find_action(id_) if id_ else None
+        if id_ is None or action is None or action["state"] not in states.MISTRAL_FINAL:
+            continue
+        now = mistral.clock() or datetime.now(timezone.utc)
+        yield Pending(
+            action_execution_id=id_,
+            name=action["name"],
+            age=int((now - created_at(action)).total_seconds()),
+            execution_id=execution["id"],
+            status=execution["status"],
+            next=f"nothing: its action is {action['state']}, and StackStorm does not cancel inquiries."
+            " Answer it, or wait for its ttl",
+        )

@@ -141,11 +141,16 @@ class St2(Recorded):
         self.add({**made, "context": json.loads(context or "{}")})
         return made
 
-    def cancel(self, execution_id: str) -> bool:
+    def cancel(self, execution_id: str) -> str | None:
         self.asked("cancel", execution_id)
         self.cancelled.append(execution_id)
-        self.executions[execution_id]["status"] = "canceling"
-        return True
+        if self.executions[execution_id]["status"] != "pending":
+            self.executions[execution_id]["status"] = "canceling"
+        return str(self.executions[execution_id]["status"])
+
+    def pending(self, site: str) -> Iterator[dict[str, Any]]:
+        self.asked("pending", site)
+        yield from (row for row in self.executions.values() if row["status"] == "pending")
 
     def change_status(self, execution_id: str, status: str) -> dict[str, Any] | None:
         """Change the status as StackStorm does, unless a hook returns what it is instead."""

@@ -21,6 +21,9 @@ its status, and what the relay would do next. It changes nothing.
 With [st2_relay] health_port it also asks the relay on this host for its last
 error with each action.
 
+Inquiries whose actions have ended are shown too: StackStorm does not cancel
+them.
+
   st2-mistral status --config-file /etc/mistral/mistral.conf
 
 st2-mistral repair ACTION_EXECUTION_ID does at once what "next" says.
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             open_clients,
             require_credential,
         )
-        from st2actions_mistral.relay.status import pending_actions
+        from st2actions_mistral.relay.status import pending_actions, unanswered_inquiries
 
     settings = config.load_settings(config.read_files(args.config_file))
     relay = settings.relay
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         failing = failures_of_relay(relay.health_port)
         parse_request = request_parser(settings.bridge)
         found = list(pending_actions(st2, mistral, relay, failing, parse_request=parse_request))
+        found += unanswered_inquiries(st2, mistral, relay.site)
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:

@@ -24,6 +24,7 @@ from st2actions_mistral.relay.actions.decide import (
     Complete,
     Effect,
     Look,
+    Resume,
     Rules,
     Schedule,
     Seen,
@@ -252,6 +253,11 @@ class ActionController:
         if isinstance(effect, Schedule):
             rejection = self._schedule(effect, seen)
             return None if rejection is None else replace(seen, rejection=rejection, children=None)
+        if isinstance(effect, Resume):
+            LOG.info("Resuming StackStorm execution %s: %s.", effect.execution_id, effect.reason)
+            self._st2.change_status(effect.execution_id, states.ST2_RESUMING)
+            # Whatever StackStorm made of it: it is not asked again.
+            return replace(seen, root=None)
         if isinstance(effect, Complete):
             assert seen.child is not None
             self._complete(effect, seen.child, retries_exhausted=seen.retries_exhausted)
@@ -259,7 +265,7 @@ class ActionController:
             self._close(effect)
         elif isinstance(effect, Cancel):
             LOG.info("Cancelling StackStorm execution %s: %s.", effect.execution_id, effect.reason)
-            self._st2.cancel(effect.execution_id)
+            self._cancel(effect)
             self._metrics.cancelled.inc()
         elif effect.error is not None:
             raise effect.error
@@ -301,6 +307,12 @@ class ActionController:
         if closed:
             self._metrics.lost.inc()
             LOG.warning("Closed: action execution %s %s: see its output.", id_, effect.state)
+            if effect.unanswered:
+                LOG.warning(
+                    "StackStorm execution %s stays pending, but nothing waits for its answer:"
+                    " StackStorm does not cancel inquiries.",
+                    effect.unanswered,
+                )
         else:
             LOG.info("Action execution %s was complete before it was closed.", id_)
 
@@ -345,8 +357,16 @@ class ActionController:
         assert isinstance(effect, tuple)
         for cancel in effect:
             LOG.warning("Cancelling StackStorm execution %s: %s.", cancel.execution_id, cancel.reason)
-            self._st2.cancel(cancel.execution_id)
+            self._cancel(cancel)
             self._metrics.duplicates.inc()
+
+    def _cancel(self, cancel: Cancel) -> None:
+        status = self._st2.cancel(cancel.execution_id)
+        if status is not None and status not in states.ST2_ENDING:
+            # It has just become an inquiry that waits for its answer, for example.
+            LOG.warning(
+                "StackStorm did not cancel execution %s, because it is %s.", cancel.execution_id, status
+            )
 
 
 def rules_of(settings: RelaySettings) -> Rules:

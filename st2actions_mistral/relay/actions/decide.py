@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -21,9 +21,9 @@ from st2actions_mistral.errors import (
     St2MistralError,
 )
 from st2actions_mistral.model import states
-from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import Foreign, Scope, foreign
 from st2actions_mistral.model.result import fit, is_omitted, task_result
+from st2actions_mistral.relay.actions.place import Place
 from st2actions_mistral.relay.records import ACTION_NAME, action_of
 
 
@@ -45,65 +45,6 @@ class Rules:
     def is_over(self, limit: float, age: float) -> bool:
         """Tell whether an action of this age has waited for one of the limits."""
         return limit > 0 and age >= min(limit, self.repair_after)
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of an action in its workflow."""
-
-    workflow_state: str
-    task_state: str
-    with_items: bool = False
-    newer_attempt: bool = False
-    """True if the task has an action that was created later."""
-
-    @classmethod
-    def of(
-        cls,
-        action: Mapping[str, Any],
-        task: Mapping[str, Any],
-        workflow_state: str | None,
-        attempts: Iterable[Mapping[str, Any]],
-    ) -> Place:
-        """Combine what Mistral says.
-
-        :param workflow_state: None if the workflow execution is deleted.
-        :param attempts: the action executions of the task; not needed for a task with items.
-        """
-        return cls(
-            workflow_state=workflow_state or states.CANCELLED,
-            task_state=task["state"],
-            with_items=has_items(task),
-            # Whole seconds are enough: a retry follows a timeout, which takes at least one second.
-            newer_attempt=any(
-                str(other.get("created_at")) > str(action["created_at"]) for other in attempts
-            ),
-        )
-
-    @property
-    def given_up(self) -> str | None:
-        """The reason why Mistral no longer wants the action's result; None if it does.
-
-        In a task with items the attempt of an item is unknown, so only the states of task and workflow
-        count. A workflow in ERROR may be resumed by an operator.
-        """
-        if self.workflow_state == states.CANCELLED:
-            return "its workflow is cancelled"
-        if self.task_state in states.TASK_FINAL:
-            return f"its task is {self.task_state}"
-        if self.task_state in states.TASK_BETWEEN_ATTEMPTS:
-            return "its task waits for a retry"
-        if self.newer_attempt and not self.with_items:
-            return "its task was retried"
-        return None
-
-    @property
-    def settled(self) -> bool:
-        """True if completing the action starts nothing.
-
-        Otherwise Mistral would take the action's result for that of a newer attempt.
-        """
-        return self.workflow_state == states.CANCELLED or self.task_state in states.TASK_FINAL
 
 
 @dataclass(frozen=True)
@@ -145,6 +86,9 @@ class Seen:
     children: int | None = None
     """Number of children in a listing that was made for this observation. Then ``child`` is the first
     of them. None if they were not listed yet."""
+    root: Mapping[str, Any] | None = None
+    """The outermost StackStorm execution above ``child``; None if there is none."""
+    root_observed: bool = False
     whole: bool = False
     """True if a large result was fetched for this observation, as far as that is possible."""
     inputs: Inputs | None = None
@@ -178,11 +122,26 @@ class Close:
     action_execution_id: str
     state: str
     reason: str
+    unanswered: str | None = None
+    """Id of the child execution if it is an inquiry, which StackStorm does not cancel."""
 
     @property
     def summary(self) -> str:
         """The effect in words."""
         return f"complete it as {self.state}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Resume the execution that StackStorm paused for an inquiry."""
+
+    execution_id: str
+    reason: str
+
+    @property
+    def summary(self) -> str:
+        """The effect in words."""
+        return f"resume {self.execution_id}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -233,6 +192,7 @@ class Look(enum.Enum):
 
     INPUTS = "read the inputs of the action"
     CHILDREN = "list all children of the action"
+    ROOT = "get the outermost execution above its execution"
     RESULT = "fetch its large result, then complete it"
 
     @property
@@ -241,7 +201,7 @@ class Look(enum.Enum):
         return self.value
 
 
-Effect = Union[Complete, Close, Cancel, Schedule, Wait, Look]
+Effect = Union[Complete, Close, Cancel, Resume, Schedule, Wait, Look]
 
 
 def decide(seen: Seen, rules: Rules) -> Effect:
@@ -292,7 +252,7 @@ def decide_duplicates(
     return tuple(
         Cancel(child["id"], f"its action execution has {children[0]['id']} already")
         for child in children[1:]
-        if child["status"] not in states.ST2_ENDING
+        if child["status"] not in states.ST2_UNCANCELABLE
     )
 
 
@@ -307,7 +267,11 @@ def _with_child(
     given_up = seen.place.given_up if seen.place else None
     state = states.mistral_state(child["status"])
     if state is None:
-        return _orphan(child, given_up, rules) if given_up else Wait(f"it is {child['status']}")
+        if not given_up:
+            return Wait(f"it is {child['status']}")
+        if child["status"] == states.ST2_PENDING and rules.cancel_orphans:
+            return _unanswered(seen, action, child, given_up)
+        return _orphan(child, given_up, rules)
     if given_up and not (seen.place and seen.place.settled):
         return Wait(given_up)
     # A cancelled child may be a duplicate that another relay cancelled.
@@ -317,6 +281,29 @@ def _with_child(
     if is_omitted(child) and not seen.whole:
         return Look.RESULT
     return Complete(action["id"], state, fit(task_result(child), rules.limit_kb))
+
+
+def _unanswered(
+    seen: Seen, action: Mapping[str, Any], child: Mapping[str, Any], given_up: str
+) -> Effect:
+    """Decide what to do about an inquiry whose answer Mistral no longer wants.
+
+    StackStorm does not cancel it. It has paused the root of its tree, and resumes that when the inquiry
+    is answered or times out.
+    """
+    assert seen.place is not None
+    if not seen.place.superseded:
+        if not seen.root_observed:
+            return Look.ROOT
+        status = seen.root["status"] if seen.root else None
+        if seen.root and status == states.ST2_PAUSED:
+            return Resume(seen.root["id"], f"it was paused for {child['id']}, but {given_up}")
+        if status == states.ST2_PAUSING:
+            return Wait(f"{given_up}, and the root of its execution is pausing")
+    if not seen.place.settled:
+        return Wait(given_up)
+    reason = f"StackStorm does not cancel its execution {child['id']}, an inquiry, but {given_up}."
+    return Close(action["id"], states.CANCELLED, reason, unanswered=child["id"])
 
 
 def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:
@@ -384,7 +371,7 @@ def _is_rejected(error: RemoteError, retries_exhausted: bool) -> bool:
 
 
 def _orphan(child: Mapping[str, Any] | None, reason: str, rules: Rules) -> Cancel | Wait:
-    if child is None or child["status"] in states.ST2_ENDING or not rules.cancel_orphans:
+    if child is None or child["status"] in states.ST2_UNCANCELABLE or not rules.cancel_orphans:
         return Wait(reason)
     return Cancel(child["id"], reason)
 

@@ -19,8 +19,9 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import Scope, foreign
-from st2actions_mistral.relay.actions.decide import Inputs, Look, Place, Seen
+from st2actions_mistral.relay.actions.decide import Inputs, Look, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
+from st2actions_mistral.relay.actions.place import Place
 from st2actions_mistral.relay.coalesce import Coalesced
 from st2actions_mistral.relay.records import ACTION_NAME, claimed_workflow, created_at, mistral_context
 
@@ -28,6 +29,9 @@ from st2actions_mistral.relay.records import ACTION_NAME, claimed_workflow, crea
 # share them: a request for each of 300 items took 3 s of Mistral's processor time, of 14 s (2 cores,
 # 23.0.0). A retry begins at least one second after the timeout that leads to it.
 _TASK_IS_FRESH: Final = 1.0
+
+# Levels of executions above each other.
+_MAX_DEPTH: Final = 100
 
 # What a task execution is kept with.
 _TASK_KEYS: Final = ("id", "state", "workflow_execution_id", "workflow_name", "runtime_context")
@@ -131,6 +135,8 @@ class ActionObserver:
         if look is Look.CHILDREN:
             return self._with_first_child(seen)
         assert seen.child is not None
+        if look is Look.ROOT:
+            return replace(seen, root=self._root_of(seen.child), root_observed=True)
         whole = self._st2.get_execution(seen.child["id"])
         # While the result waited for its turn, its action may have been given up.
         found = self.observe(seen.action["id"], seen.child["id"], child=whole)
@@ -141,6 +147,16 @@ class ActionObserver:
             children=seen.children,
             retries_exhausted=seen.retries_exhausted,
         )
+
+    def _root_of(self, child: Mapping[str, Any]) -> dict[str, Any] | None:
+        found = None
+        for _ in range(_MAX_DEPTH):
+            above = (found or child).get("parent")
+            execution = self._st2.get_execution(above, max_result_size=1) if above else None
+            if execution is None:
+                break
+            found = execution
+        return found
 
     def find_children(self, action: Mapping[str, Any] | None, id_: str) -> list[dict[str, Any]]:
         """Return all children of an action, the first one first, and let the index know it."""

@@ -16,9 +16,10 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import foreign
-from st2actions_mistral.relay.actions.decide import Place, Rules
+from st2actions_mistral.relay.actions.decide import Rules
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
+from st2actions_mistral.relay.actions.place import Place
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.heartbeat import with_heartbeat
 from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
@@ -192,7 +193,7 @@ class ActionResync:
                 if id_ is None:
                     continue
                 if id_ not in wanted:
-                    if child["status"] not in states.ST2_FINAL:
+                    if child["status"] not in states.ST2_FINAL | {states.ST2_PENDING}:
                         unfinished[id_] = child["id"]
                     continue
                 # The newest come first.

@@ -91,10 +91,30 @@ def test_cancel_leaves_a_final_execution_alone(st2: StackStorm, key: str) -> Non
     with to_st2(st2.api_url, key) as st2_client:
         made = schedule(st2_client, child(ids, ref="core.local", parameters={"cmd": "sleep 60"}))
         st2.executions.wait(made["id"], {"running"})
-        assert st2_client.cancel(made["id"])
+        assert st2_client.cancel(made["id"]) == "canceling"
         assert st2.executions.wait(made["id"])["status"] == "canceled"
-        assert st2_client.cancel(made["id"])
-        assert not st2_client.cancel("0" * 24)
+        assert st2_client.cancel(made["id"]) == "canceled"
+        assert st2_client.cancel("0" * 24) is None
+
+
+def test_refused_cancel_returns_the_status(st2: StackStorm, key: str) -> None:
+    ids = MistralIds("asker", action_execution_id="ask")
+    with client(st2.api_url, key) as st2_client:
+        made = schedule(st2_client, child(ids, ref="core.ask", parameters={}))
+        st2.executions.wait(made["id"], {"pending"})
+        assert st2_client.cancel(made["id"]) == "pending"
+        assert [row["id"] for row in st2_client.pending("asker")] == [made["id"]]
+        assert list(st2_client.pending("other")) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"faultstring": "no"}, {"faultstring": 1}])
+def test_cancel_without_a_status_is_unknown(body: dict[str, Any]) -> None:
+    with (
+        BreakingServer(answer(200, body)) as server,
+        client(server.url) as st2_client,
+        pytest.raises(OutcomeUnknown),
+    ):
+        st2_client.cancel("0" * 24)
 
 
 def test_parents_of_a_site() -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from support.relay import SETTINGS, TASK_WORKFLOW, Systems, action, child_of, task
+from support.relay import SETTINGS, SITE, TASK_WORKFLOW, Systems, action, child_of, task
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.relay.status import Pending, pending_actions
+from st2actions_mistral.relay.status import Pending, pending_actions, unanswered_inquiries
 
 
 def parse(inputs: Mapping[str, Any], ids: MistralIds) -> ExecutionRequest:
@@ -98,3 +98,13 @@ def test_action_that_cannot_be_observed_does_not_hide_the_others() -> None:
         "GET http://mistral: 503 later",
     )
     assert rows["b"].error is None
+
+
+def test_inquiry_whose_action_has_ended_is_shown() -> None:
+    found = systems()
+    found.st2.add(child_of("a", "pending"), child_of("ended", "pending"), child_of("gone", "pending"))
+    found.mistral.add_action(action("ended", state="CANCELLED"))
+    [row] = unanswered_inquiries(found.st2, found.mistral, SITE)  # type: ignore[arg-type]
+    assert (row.action_execution_id, row.execution_id) == ("ended", "child-of-ended")
+    assert (row.status, row.age, row.error) == ("pending", 3600, None)
+    assert "StackStorm does not cancel inquiries" in row.next

@@ -482,6 +482,38 @@ def test_orphaned_child_is_cancelled(bench: Bench) -> None:
     assert bench.total("cancelled") == 1
 
 
+def test_unwanted_inquiry_is_reported_once_and_its_action_is_closed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.pending("a", status="pending")
+    inquiry = bench.st2.executions["child-of-a"]
+    inquiry["parent"] = "middle"
+    bench.st2.add({"id": "middle", "status": "paused", "parent": "root"})
+    bench.st2.add({"id": "root", "status": "paused"})
+    bench.mistral.task_executions["t"]["state"] = "ERROR"
+    for _ in range(3):
+        bench.controller.resync(full=True)
+        bench.work()
+    assert bench.st2.cancelled == [], "StackStorm would refuse it"
+    assert bench.st2.executions["root"]["status"] == "resuming"
+    assert bench.st2.requests["change_status"] == 1
+    assert bench.states == [("a", "CANCELLED")]
+    assert caplog.text.count("StackStorm execution child-of-a stays pending") == 1
+
+
+def test_refused_cancel_is_reported(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.pending("a", status="running")
+    bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"
+    bench.st2.hooks["cancel"] = lambda id_: bench.st2.executions[id_].update(status="pending")
+    bench.controller.resync(full=True)
+    bench.work()
+    assert "did not cancel execution child-of-a, because it is pending" in caplog.text
+    bench.controller.resync(full=True)
+    bench.work()
+    assert bench.st2.requests["cancel"] == 1
+    assert bench.states == [("a", "CANCELLED")]
+
+
 def test_action_without_a_child_that_is_given_up_is_closed(bench: Bench) -> None:
     bench.pending("a")
     bench.mistral.workflows[TASK_WORKFLOW]["state"] = "CANCELLED"

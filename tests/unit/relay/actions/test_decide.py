@@ -19,7 +19,7 @@ from st2actions_mistral.relay.actions.decide import (
     Effect,
     Inputs,
     Look,
-    Place,
+    Resume,
     Rules,
     Schedule,
     Seen,
@@ -27,6 +27,7 @@ from st2actions_mistral.relay.actions.decide import (
     decide,
     decide_duplicates,
 )
+from st2actions_mistral.relay.actions.place import Place
 
 ACTION = {
     "id": "a-1",
@@ -48,6 +49,7 @@ UNFINISHED = [
     "paused",
     "resuming",
 ]
+CANCELABLE = [status for status in UNFINISHED if status != "pending"]
 
 
 def child(status: str = "succeeded", **more: Any) -> dict[str, Any]:
@@ -176,13 +178,47 @@ WANTED = [
 
 
 @pytest.mark.parametrize("place", GIVEN_UP)
-@pytest.mark.parametrize("status", UNFINISHED)
+@pytest.mark.parametrize("status", CANCELABLE)
 def test_orphaned_child_is_cancelled(place: Place, status: str) -> None:
     effect = decision(found=child(status), place=place)
     assert isinstance(effect, Cancel)
     assert effect.execution_id == "6b0400000000000000000001"
     keeps = replace(RULES, cancel_orphans=False)
     assert isinstance(decision(found=child(status), place=place, rules=keeps), Wait)
+
+
+@pytest.mark.parametrize("place", [CANCELLED, TIMED_OUT])
+@pytest.mark.parametrize("root", [None, "running", "resuming", "canceled"])
+def test_action_of_unwanted_inquiry_is_closed(place: Place, root: str | None) -> None:
+    asked = child("pending")
+    assert decision(found=asked, place=place) is Look.ROOT
+    above = {"id": "r", "status": root} if root else None
+    effect = decision(found=asked, place=place, root=above, root_observed=True)
+    assert isinstance(effect, Close)
+    assert (effect.state, effect.unanswered) == ("CANCELLED", asked["id"])
+    assert "does not cancel" in effect.reason
+    keeps = replace(RULES, cancel_orphans=False)
+    assert isinstance(decision(found=asked, place=place, rules=keeps), Wait)
+
+
+@pytest.mark.parametrize("place", [CANCELLED, TIMED_OUT, DELAYED, WAITING])
+def test_root_that_was_paused_for_an_unwanted_inquiry_is_resumed(place: Place) -> None:
+    asked, paused = child("pending"), {"id": "r", "status": "paused"}
+    effect = decision(found=asked, place=place, root=paused, root_observed=True)
+    assert isinstance(effect, Resume)
+    assert effect.execution_id == "r"
+    pausing = {"id": "r", "status": "pausing"}
+    effect = decision(found=asked, place=place, root=pausing, root_observed=True)
+    assert isinstance(effect, Wait), "StackStorm would refuse it"
+
+
+def test_root_is_not_resumed_for_an_inquiry_of_an_old_attempt() -> None:
+    assert decision(found=child("pending"), place=RETRIED) == Wait("its task was retried")
+
+
+def test_pending_child_of_a_final_or_deleted_action_is_left_alone() -> None:
+    assert isinstance(decision({**ACTION, "state": "CANCELLED"}, child("pending")), Wait)
+    assert isinstance(decision(None, child("pending"), was_pending=True), Wait)
 
 
 @pytest.mark.parametrize("place", WANTED)
@@ -214,7 +250,7 @@ def test_old_attempt_is_not_closed_while_a_newer_one_would_end_with_it(place: Pl
     assert isinstance(decision(place=place, age=10_000), Wait)
 
 
-@pytest.mark.parametrize("status", UNFINISHED)
+@pytest.mark.parametrize("status", CANCELABLE)
 @pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "CANCELLED"])
 def test_child_of_a_final_action_is_cancelled(state: str, status: str) -> None:
     assert isinstance(decision({**ACTION, "state": state}, child(status)), Cancel)

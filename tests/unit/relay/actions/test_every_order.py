@@ -34,7 +34,7 @@ from st2actions_mistral.relay.actions.decide import (
     Effect,
     Inputs,
     Look,
-    Place,
+    Resume,
     Rules,
     Schedule,
     Seen,
@@ -42,9 +42,11 @@ from st2actions_mistral.relay.actions.decide import (
     decide,
     decide_duplicates,
 )
+from st2actions_mistral.relay.actions.place import Place
 
 RULES = Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans=True)
 FINALS = sorted(states.ST2_FINAL - {"canceled"})
+STATUSES = [*FINALS, "canceling", *["pending"] * 3, *["deleted"] * 4]
 POST = "http://st2/v1/executions"
 # An attempt, counted from the newest one; a child, counted from the first one.
 WHICH = st.integers(0, 1)
@@ -107,6 +109,7 @@ class World(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.number = 0
         self.post = "created"
+        self.root = "running"
         self.new_attempt(children)
 
     def new_attempt(self, children: int) -> None:
@@ -188,7 +191,7 @@ class World(RuleBasedStateMachine):
     def executor_dies(self, which: int) -> None:
         self.attempt(which).lost = True
 
-    @rule(which=WHICH, heard=HEARD, status=st.sampled_from([*FINALS, "canceling", *["deleted"] * 4]))
+    @rule(which=WHICH, heard=HEARD, status=st.sampled_from(STATUSES))
     def child_changes(self, which: int, heard: int, status: str) -> None:
         attempt = self.attempt(which)
         child = attempt.child(heard)
@@ -200,7 +203,12 @@ class World(RuleBasedStateMachine):
                 attempt.children.remove(child)
                 attempt.vanished, attempt.missed_since = child["id"], self.now
         elif status == "canceling":
-            child["status"] = status
+            if child["status"] != "pending":
+                child["status"] = status
+        elif status == "pending":
+            if child["status"] == "running":
+                child["status"] = status
+                self.root = "paused" if self.root == "running" else self.root
         elif status != "deleted":
             self.end_child(child, status)
 
@@ -208,6 +216,10 @@ class World(RuleBasedStateMachine):
         child["status"] = "canceled" if child["status"] == "canceling" else status
         if "result_size" not in child:
             child["result"] = {"of": child["id"]}
+
+    @rule(root=st.sampled_from(["running", "pausing", "paused", "canceled"]))
+    def root_changes(self, root: str) -> None:
+        self.root = root
 
     @rule(post=st.sampled_from(sorted(POSTS)))
     def stackstorm_changes(self, post: str) -> None:
@@ -286,6 +298,16 @@ class World(RuleBasedStateMachine):
             assert is_omitted(seen.child)
             whole = {**seen.child, "result": {"of": seen.child["id"]}}
             return replace(seen, child=whole, whole=True)
+        if effect is Look.ROOT:
+            return replace(seen, root={"id": "r", "status": self.root}, root_observed=True)
+        if isinstance(effect, Resume):
+            assert self.is_given_up(attempt), "Mistral waits for the answer"
+            assert attempt is self.attempts[-1], "it may be paused for a newer attempt"
+            assert self.root == "paused"
+            assert seen.child is not None
+            assert seen.child["status"] == "pending"
+            self.root = "running"
+            return replace(seen, root=None)
         if isinstance(effect, Schedule):
             return self.schedule(attempt, seen, effect)
         if isinstance(effect, Complete):
@@ -295,12 +317,16 @@ class World(RuleBasedStateMachine):
             assert effect.output.get("of", first["id"]) == first["id"]
             self.end(attempt, effect.state, dict(effect.output))
         elif isinstance(effect, Close):
-            assert first is None, "an action that has a child"
+            pending = seen.child is not None and seen.child["status"] == "pending"
+            assert first is None or pending, "an action that has a child"
+            assert bool(effect.unanswered) == pending
+            assert not pending or (self.root not in ("paused", "pausing") or len(self.attempts) > 1)
             assert not attempt.inputs.elsewhere or attempt.vanished
             self.end(attempt, effect.state, {"error": effect.reason})
         elif isinstance(effect, Cancel):
             [child] = [c for c in attempt.children if c["id"] == effect.execution_id]
             assert self.is_given_up(attempt), "a child that Mistral waits for"
+            assert child["status"] != "pending", "StackStorm must refuse it"
             child["status"] = "canceling"
         else:
             assert isinstance(effect, Wait)
@@ -325,6 +351,7 @@ class World(RuleBasedStateMachine):
         assert isinstance(effects, tuple)
         for effect in effects:
             [child] = [c for c in attempt.children[1:] if c["id"] == effect.execution_id]
+            assert child["status"] != "pending", "StackStorm must refuse it"
             child["status"] = "canceling"
 
     def is_given_up(self, attempt: Attempt) -> bool:
@@ -353,7 +380,7 @@ class World(RuleBasedStateMachine):
         """Nothing more goes wrong: everything comes to an end."""
         if not hasattr(self, "attempts"):
             return
-        self.post = "created"
+        self.post, self.root = "created", "running"
         if self.task == "DELAYED":
             self.task_is_retried(children=0)
         for _ in range(4):

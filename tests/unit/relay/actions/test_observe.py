@@ -13,9 +13,10 @@ from support.relay import SITE, TASK_WORKFLOW, Systems, action, child_of, task
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.project import Scope
-from st2actions_mistral.relay.actions.decide import Look, Place, Seen
+from st2actions_mistral.relay.actions.decide import Look, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
+from st2actions_mistral.relay.actions.place import Place
 
 LATER = "2026-11-23 04:16:09"
 OTHER = "4b4f5be9-77b1-4f0e-9a53-2a1a4f5e6d7c"
