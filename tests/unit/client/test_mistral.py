@@ -444,7 +444,7 @@ def test_resume_that_mistral_rejects_ends_the_workflow() -> None:
     rejected = answer(400, {"faultstring": reason})
     with (
         BreakingServer(rejected, PAUSED_WORKFLOW, answer(200, {"id": "w", "state": "ERROR"})) as server,
-        client(server.url) as mistral,
+        to_mistral(server.url) as mistral,
     ):
         assert mistral.resume("w")["state"] == "ERROR"
         assert server.requests[0].json() == {"state": "RUNNING"}
@@ -452,7 +452,7 @@ def test_resume_that_mistral_rejects_ends_the_workflow() -> None:
 
 
 def test_resume_of_an_unknown_workflow_raises_404() -> None:
-    with BreakingServer(answer(404)) as server, client(server.url) as mistral:
+    with BreakingServer(answer(404)) as server, to_mistral(server.url) as mistral:
         with pytest.raises(Answered) as caught:
             mistral.resume("w")
         assert caught.value.status == 404

@@ -99,7 +99,7 @@ def test_cancel_leaves_a_final_execution_alone(st2: StackStorm, key: str) -> Non
 
 def test_refused_cancel_returns_the_status(st2: StackStorm, key: str) -> None:
     ids = MistralIds("asker", action_execution_id="ask")
-    with client(st2.api_url, key) as st2_client:
+    with to_st2(st2.api_url, key) as st2_client:
         made = schedule(st2_client, child(ids, ref="core.ask", parameters={}))
         st2.executions.wait(made["id"], {"pending"})
         assert st2_client.cancel(made["id"]) == "pending"
@@ -111,7 +111,7 @@ def test_refused_cancel_returns_the_status(st2: StackStorm, key: str) -> None:
 def test_cancel_without_a_status_is_unknown(body: dict[str, Any]) -> None:
     with (
         BreakingServer(answer(200, body)) as server,
-        client(server.url) as st2_client,
+        to_st2(server.url) as st2_client,
         pytest.raises(OutcomeUnknown),
     ):
         st2_client.cancel("0" * 24)
