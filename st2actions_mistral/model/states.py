@@ -89,7 +89,7 @@ ST2_INACTIVE: Final = ST2_FINAL | {ST2_PAUSED, ST2_PENDING}
 ST2_WAITING: Final = (ST2_RUNNING, ST2_PAUSING, ST2_PAUSED, ST2_RESUMING, ST2_CANCELING)
 """A parent execution may wait for a workflow. Before it runs, its runner has not started one."""
 
-ST2_STARTING: Final = (ST2_RUNNING, ST2_CANCELING)
+ST2_STARTING: Final = (ST2_RUNNING, ST2_PAUSING, ST2_CANCELING)
 """The runner of a parent execution may be starting the workflow."""
 
 ST2_REJECTING: Final = ST2_STOPPING | {ST2_FAILED}

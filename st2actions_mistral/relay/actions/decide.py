@@ -280,7 +280,18 @@ def _with_child(
         return Look.CHILDREN
     if is_omitted(child) and not seen.whole:
         return Look.RESULT
+    # StackStorm's garbage collector times inquiries out, but resumes no root of a runner from outside.
+    if _is_timed_out_inquiry(child) and (first := _resume_root(seen, child, "it has timed out")):
+        return first
     return Complete(action["id"], state, fit(task_result(child), rules.limit_kb))
+
+
+def _is_timed_out_inquiry(child: Mapping[str, Any]) -> bool:
+    runner = child.get("runner")
+    return isinstance(runner, Mapping) and (runner.get("name"), child["status"]) == (
+        "inquirer",
+        "timeout",
+    )
 
 
 def _unanswered(
@@ -288,22 +299,27 @@ def _unanswered(
 ) -> Effect:
     """Decide what to do about an inquiry whose answer Mistral no longer wants.
 
-    StackStorm does not cancel it. It has paused the root of its tree, and resumes that when the inquiry
-    is answered or times out.
+    StackStorm does not cancel it.
     """
     assert seen.place is not None
-    if not seen.place.superseded:
-        if not seen.root_observed:
-            return Look.ROOT
-        status = seen.root["status"] if seen.root else None
-        if seen.root and status == states.ST2_PAUSED:
-            return Resume(seen.root["id"], f"it was paused for {child['id']}, but {given_up}")
-        if status == states.ST2_PAUSING:
-            return Wait(f"{given_up}, and the root of its execution is pausing")
+    if not seen.place.superseded and (first := _resume_root(seen, child, given_up)):
+        return first
     if not seen.place.settled:
         return Wait(given_up)
     reason = f"StackStorm does not cancel its execution {child['id']}, an inquiry, but {given_up}."
     return Close(action["id"], states.CANCELLED, reason, unanswered=child["id"])
+
+
+def _resume_root(seen: Seen, child: Mapping[str, Any], reason: str) -> Resume | Wait | Look | None:
+    """Resume the root of an inquiry's tree, which StackStorm has paused until there is an answer."""
+    if not seen.root_observed:
+        return Look.ROOT
+    status = seen.root["status"] if seen.root else None
+    if seen.root and status == states.ST2_PAUSED:
+        return Resume(seen.root["id"], f"it was paused for {child['id']}, but {reason}")
+    if status == states.ST2_PAUSING:
+        return Wait(f"{reason}, and the root of its execution is still pausing")
+    return None
 
 
 def _without_child(seen: Seen, action: Mapping[str, Any], rules: Rules) -> Effect:

@@ -15,6 +15,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.report import lost_report
 from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
@@ -270,7 +271,7 @@ class ParentController:
         if effect.lost:
             assert seen.parent is not None
             ref = decide.ref_of(seen.parent, self._rules.site)
-            assert ref is not None
+            ref = ref or WorkflowRef(self._rules.site, workflow_execution_id(execution_id), "")
             report, state = lost_report(ref, effect.lost), "is lost"
         else:
             assert seen.workflow is not None

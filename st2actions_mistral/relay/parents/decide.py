@@ -17,7 +17,13 @@ from typing import Any, Final, Union
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
-from st2actions_mistral.model.links import RUNNER, WorkflowRef, reports_to, started_for
+from st2actions_mistral.model.links import (
+    RUNNER,
+    WorkflowRef,
+    reports_to,
+    started_for,
+    workflow_execution_id,
+)
 from st2actions_mistral.model.project import Foreign, Scope, foreign
 
 # Rejections in a row after which the result itself counts as the reason. Each takes some seconds, and
@@ -220,20 +226,21 @@ def _without_workflow(seen: Seen, parent: Mapping[str, Any], rules: Rules) -> Fi
     if parent["status"] in states.ST2_FINAL:
         return Wait(f"it is {parent['status']} already")
     ref = ref_of(parent, rules.site)
-    if ref is None:
+    canceling = parent["status"] == states.ST2_CANCELING
+    if ref is None and not (canceling and _has_our_runner(parent) and _is_lost(seen, rules)):
         return Wait("it has no workflow yet", again=may_be_parent(parent, rules.site))
+    workflow_id = ref.execution_id if ref else workflow_execution_id(parent["id"])
     if not _is_lost(seen, rules):
         return Wait("its workflow is missing")
     if not seen.was_seen and (other := foreign({}, seen.scope)) is not None:
         # Mistral hides the workflows of other projects: a missing one need not be deleted.
-        return Refuse(ref.execution_id, other)
-    canceling = parent["status"] == states.ST2_CANCELING
+        return Refuse(workflow_id, other)
     status = states.ST2_CANCELED if canceling else states.ST2_FAILED
     return _finish(
         seen,
         parent,
         status,
-        f"Mistral does not know the workflow execution {ref.execution_id}: it was deleted, or never"
+        f"Mistral does not know the workflow execution {workflow_id}: it was deleted, or never"
         " started.",
     )
 

@@ -13,21 +13,31 @@ STATUSES: dict[str, tuple[set[str], str | None]] = {
     "scheduled": ({"UNFINISHED"}, None),
     "delayed": ({"UNFINISHED"}, None),
     "running": ({"UNFINISHED", "WAITING", "STARTING"}, None),
-    "pending": ({"UNFINISHED"}, None),
-    "pausing": ({"UNFINISHED", "WAITING"}, None),
-    "paused": ({"UNFINISHED", "WAITING"}, None),
+    "pending": ({"UNFINISHED", "UNCANCELABLE", "INACTIVE"}, None),
+    "pausing": ({"UNFINISHED", "WAITING", "STARTING"}, None),
+    "paused": ({"UNFINISHED", "WAITING", "INACTIVE"}, None),
     "resuming": ({"UNFINISHED", "WAITING"}, None),
     "canceling": (
-        {"UNFINISHED", "WAITING", "STARTING", "STOPPING", "ENDING", "REJECTING"},
+        {"UNFINISHED", "WAITING", "STARTING", "STOPPING", "ENDING", "UNCANCELABLE", "REJECTING"},
         None,
     ),
-    "canceled": ({"FINAL", "STOPPING", "ENDING", "REJECTING"}, "CANCELLED"),
-    "succeeded": ({"FINAL", "ENDING"}, "SUCCESS"),
-    "failed": ({"FINAL", "ENDING", "REJECTING"}, "ERROR"),
-    "timeout": ({"FINAL", "ENDING"}, "ERROR"),
-    "abandoned": ({"FINAL", "ENDING"}, "ERROR"),
+    "canceled": ({"FINAL", "INACTIVE", "UNCANCELABLE", "STOPPING", "ENDING", "REJECTING"}, "CANCELLED"),
+    "succeeded": ({"FINAL", "INACTIVE", "UNCANCELABLE", "ENDING"}, "SUCCESS"),
+    "failed": ({"FINAL", "INACTIVE", "UNCANCELABLE", "ENDING", "REJECTING"}, "ERROR"),
+    "timeout": ({"FINAL", "INACTIVE", "UNCANCELABLE", "ENDING"}, "ERROR"),
+    "abandoned": ({"FINAL", "INACTIVE", "UNCANCELABLE", "ENDING"}, "ERROR"),
 }
-SETS = ("FINAL", "UNFINISHED", "STOPPING", "ENDING", "WAITING", "STARTING", "REJECTING")
+SETS = (
+    "FINAL",
+    "UNFINISHED",
+    "STOPPING",
+    "ENDING",
+    "WAITING",
+    "STARTING",
+    "REJECTING",
+    "INACTIVE",
+    "UNCANCELABLE",
+)
 
 
 @pytest.mark.parametrize("status", STATUSES)

@@ -216,6 +216,15 @@ def test_root_is_not_resumed_for_an_inquiry_of_an_old_attempt() -> None:
     assert decision(found=child("pending"), place=RETRIED) == Wait("its task was retried")
 
 
+def test_root_of_an_inquiry_that_timed_out_is_resumed() -> None:
+    """StackStorm's garbage collector does not know the runner, so it cannot resume its executions."""
+    timed_out = child("timeout", runner={"name": "inquirer"})
+    assert decision(found=timed_out) is Look.ROOT
+    for status, kind in (("paused", Resume), ("pausing", Wait), ("running", Complete)):
+        root = {"id": "r", "status": status}
+        assert isinstance(decision(found=timed_out, root=root, root_observed=True), kind)
+
+
 def test_pending_child_of_a_final_or_deleted_action_is_left_alone() -> None:
     assert isinstance(decision({**ACTION, "state": "CANCELLED"}, child("pending")), Wait)
     assert isinstance(decision(None, child("pending"), was_pending=True), Wait)

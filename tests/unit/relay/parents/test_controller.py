@@ -525,3 +525,13 @@ def test_parent_that_stackstorm_cannot_pause_is_reported_once(
         bench.after(30)
     assert bench.st2.requests["change_status"] == 1
     assert caplog.text.count("StackStorm cannot pause execution") == 1
+
+
+def test_cancelled_execution_without_any_workflow_is_canceled(bench: Bench) -> None:
+    bench.mistral.workflows.clear()
+    bench.parent.update(status="canceling", context={})
+    bench.reconcile()
+    assert bench.parent["status"] == "canceling"
+    bench.clock.advance(SETTINGS.lost_after)
+    bench.reconcile()
+    assert bench.parent["status"] == "canceled"

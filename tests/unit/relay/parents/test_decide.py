@@ -241,6 +241,17 @@ def test_missing_workflow_is_lost_after_lost_after(status: str, expected: str) -
     assert WORKFLOW in str(effect.lost)
 
 
+def test_cancelled_execution_whose_runner_never_reached_mistral_is_canceled() -> None:
+    nameless = execution("canceling", context={})
+    assert isinstance(decided(nameless, None, missing_for=599), Wait)
+    effect = decided(nameless, None, missing_for=600)
+    assert isinstance(effect, Finish)
+    assert effect.status == "canceled"
+    assert isinstance(decided(execution("running", context={}), None, missing_for=1e9), Wait)
+    other_runner = execution("canceling", context={}, runner={"name": "orquesta"})
+    assert isinstance(decided(other_runner, None, missing_for=1e9), Wait)
+
+
 def test_lost_after_zero_means_never() -> None:
     assert isinstance(decided(execution(), None, missing_for=1e9, lost_after=0), Wait)
 
