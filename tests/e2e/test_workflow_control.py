@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,8 +58,42 @@ examples.outer-asks:
     call: {action: examples.asks, on-success: after}
     after: {action: core.noop}
 """,
+    "pendingask": """\
+version: '2.0'
+examples.pendingask:
+  tasks:
+    ask:
+      action: st2.action
+      input: {ref: core.ask}
+      timeout: 3
+""",
+    "notif": """\
+version: '2.0'
+name: examples.notif
+workflows:
+  main:
+    tasks:
+      task1:
+        action: core.local cmd="echo 1"
+        on-success: [task2]
+      task2:
+        action: core.local cmd="echo 2"
+        on-success: [sub]
+      sub:
+        workflow: inner
+  inner:
+    tasks:
+      task2:
+        action: core.local cmd="echo inner"
+""",
 }
-ENDED = ("first", "second")
+NOTIF = {
+    "parameters": {
+        "workflow": {"type": "string", "default": "examples.notif.main", "immutable": True},
+        "skip_notify": {"type": "array", "default": ["task2"]},
+    },
+    "notify": {"on-complete": {"message": "done", "channels": ["x"], "routes": ["slack"]}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +109,18 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
         environment = environment_of(sandbox.stackstorm, folder)
         environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
         actions = sandbox.packs / "examples" / "actions"
+        (actions / "workflows").mkdir(exist_ok=True)
         for name, text in WORKFLOWS.items():
-            (actions / f"{name}.yaml").write_text(text)
+            (actions / "workflows" / f"{name}.yaml").write_text(text)
             gate = {"gate": {"type": "string", "required": True}} if "[gate]" in text else {}
             sandbox.stackstorm.register_action(
                 {
                     "pack": "examples",
                     "name": name,
                     "runner_type": "mistral-v2",
-                    "entry_point": f"{name}.yaml",
+                    "entry_point": f"workflows/{name}.yaml",
                     "parameters": gate,
+                    **(NOTIF if name == "notif" else {}),
                 }
             )
         yield St2(sandbox, environment)
@@ -192,3 +230,51 @@ def test_pause_from_a_workflow_of_stackstorm(st2: St2, gate: Path) -> None:
     st2("execution", "resume", outer)
     st2.until(middle, "succeeded")
     st2.until(outer, "succeeded")
+
+
+def status(st2: St2) -> str:
+    """Return what ``st2-mistral status`` prints."""
+    command = [str(Path(sys.executable).with_name("st2-mistral")), "status"]
+    options = ["--config-file", str(st2.sandbox.folder / "relay.conf")]
+    done = subprocess.run(command + options, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def test_inquiry_of_a_task_that_timed_out_is_reported_and_its_workflow_ends(st2: St2) -> None:
+    parent = st2.run("examples.pendingask")
+    inquiry = st2.child_of(parent)
+    st2.until(inquiry, "pending")
+    st2.until(parent, "failed")
+    st2.workflow(parent, "ERROR")
+    closed = f"StackStorm execution {inquiry} stays pending"
+    eventually(lambda: closed in log(st2), "the relay reports it")
+    assert inquiry in status(st2)
+    assert f"Cancelling StackStorm execution {inquiry}" not in log(st2)
+    assert log(st2).count(closed) == 1
+    # A late answer changes nothing.
+    st2("inquiry", "respond", inquiry, "-r", json.dumps({"continue": True}))
+    st2.until(inquiry, "succeeded")
+    assert inquiry not in status(st2)
+    st2.until(parent, "failed")
+
+
+def test_inquiry_below_a_cancelled_workflow_is_reported(st2: St2) -> None:
+    outer, middle, inquiry = nested(st2, "examples.outer-asks")
+    st2.until(inquiry, "pending")
+    st2.until(outer, "paused")
+    st2("execution", "cancel", outer)
+    for execution in (middle, outer):
+        st2.until(execution, "canceled")
+        st2.workflow(execution, "CANCELLED")
+    eventually(lambda: f"execution {inquiry} stays pending" in log(st2), "the relay reports it")
+    assert f"Cancelling StackStorm execution {inquiry}" not in log(st2)
+    assert inquiry in status(st2)
+
+
+def test_notify_of_the_metadata_applies_to_all_tasks_but_those_to_skip(st2: St2) -> None:
+    parent = st2.run("examples.notif")
+    st2.until(parent, "succeeded")
+    found: list[dict[str, Any]] = st2.sandbox.st2.children(parent)
+    notified = {e["result"]["stdout"]: e["liveaction"].get("notify") for e in found}
+    notify = {"on-complete": {"message": "done", "routes": ["slack"]}}
+    assert notified == {1: notify, 2: None, "inner": None}
