@@ -56,7 +56,7 @@ def register(running: Systems, tasks: int) -> None:
             description=f"{DESCRIPTION}{request.execution['id']}",
         )
         ref = WorkflowRef("mistral", id_, NAME)
-        return RunResult("running", {"started": True}, ref.as_context())
+        return RunResult("running", {"started": True}, ref.as_context(request.execution["context"]))
 
     running.mistral.save_definition(workflow(tasks), "workflow")
     running.stackstorm.register_runner("mistral-v2", run)

@@ -85,7 +85,7 @@ class WorkflowRef:
         texts = [part for part in parts if isinstance(part, str) and part]
         return cls(*texts) if len(texts) == len(parts) else None
 
-    def as_context(self, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def as_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of the execution's context that names the workflow.
 
         ``mistral.execution_id`` and ``mistral.workflow_name`` name it as in StackStorm 3.2. If the
@@ -93,7 +93,7 @@ class WorkflowRef:
 
         :param context: of the execution.
         """
-        known = context.get("mistral") if context else None
+        known = context.get("mistral")
         known = known if isinstance(known, Mapping) else {}
         named = {**known, "execution_id": self.execution_id, "workflow_name": self.workflow_name}
         if "workflow_execution_id" in known:

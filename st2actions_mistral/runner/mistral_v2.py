@@ -80,7 +80,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                 started = starter.start(request)
         except St2MistralError as error:
             return LIVEACTION_STATUS_FAILED, failure(error, self.execution_id), None
-        context = started.workflow.as_context(self.context)
+        context = started.workflow.as_context(self.context or {})
         # The workflow may have finished, or been cancelled, before this method returns. StackStorm
         # would overwrite that with the values returned here.
         now = action_db.get_liveaction_by_id(self.liveaction_id)

@@ -12,7 +12,7 @@ ACTION = "6d1c7f0e-5f0a-4b40-8b7d-5f0b7a0c1d3e"
 PARENT = {
     "id": EXECUTION,
     "status": "running",
-    "context": WorkflowRef("mistral", WORKFLOW, "tests.main").as_context(),
+    "context": WorkflowRef("mistral", WORKFLOW, "tests.main").as_context({}),
 }
 
 MISTRAL_ROOT = answer(200, {"uri": "http://mistral/v2"})

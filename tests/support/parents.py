@@ -40,7 +40,9 @@ def starting(bench: Bench) -> Any:
         except St2MistralError as error:
             return RunResult("failed", {"error": str(error)})
         ref = WorkflowRef("mistral", id_, name)
-        return RunResult("running", {"mistral": {"site": "mistral"}}, ref.as_context())
+        return RunResult(
+            "running", {"mistral": {"site": "mistral"}}, ref.as_context(execution["context"])
+        )
 
     return start
 

@@ -339,7 +339,7 @@ def parent(
     id_: str = PARENT, workflow: str = WORKFLOW, status: str = "running", site: str = SITE, **given: Any
 ) -> dict[str, Any]:
     """Return an execution that names its workflow."""
-    context = WorkflowRef(site, workflow, "n").as_context()
+    context = WorkflowRef(site, workflow, "n").as_context({})
     return {"id": id_, "status": status, "context": context, "runner": {"name": "mistral-v2"}, **given}
 
 

@@ -85,7 +85,11 @@ class St2:
 
     def child_of(self, parent: str) -> str:
         """Wait for the only child execution and return its id."""
-        (child,) = eventually(lambda: self.sandbox.st2.children(parent), "the child execution exists")
+
+        def direct() -> list[dict[str, Any]]:
+            return list(self.sandbox.st2.children_below(parent))
+
+        (child,) = eventually(direct, "the child execution exists")
         return str(child["id"])
 
     def until(self, execution: str, status: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_cancel_without_a_status_is_unknown(body: dict[str, Any]) -> None:
 
 def test_parents_of_a_site() -> None:
     def workflow(request: RunRequest) -> RunResult:
-        return RunResult("running", {"note": "x"}, WorkflowRef("here", "w-1", "n").as_context())
+        return RunResult("running", {"note": "x"}, WorkflowRef("here", "w-1", "n").as_context({}))
 
     with StackStorm(runners={"mistral-v2": workflow}) as st2:
         st2.register_action({"pack": "test", "name": "wf", "runner_type": "mistral-v2"})

@@ -31,7 +31,7 @@ def test_workflow_execution_id_never_changes() -> None:
 
 def test_ref_survives_the_context() -> None:
     ref = WorkflowRef("here", "w-1", "examples.mistral-basic.main")
-    assert WorkflowRef.of({"user": "x", **ref.as_context()}) == ref
+    assert WorkflowRef.of({"user": "x", **ref.as_context({})}) == ref
 
 
 def test_context_names_the_workflow_as_in_stackstorm_3_2() -> None:

@@ -48,19 +48,19 @@ def test_cancel_cancels_the_workflow_of_the_execution() -> None:
 
 
 def test_cancel_cancels_the_workflow_of_a_rerun() -> None:
-    assert cancelled(ID, WorkflowRef("here", NAMED, "n").as_context()) == [OWN, NAMED]
+    assert cancelled(ID, WorkflowRef("here", NAMED, "n").as_context({})) == [OWN, NAMED]
 
 
 def test_cancel_ignores_a_forged_workflow() -> None:
     # Whoever may create an execution can write any workflow into its context.
-    assert cancelled(OTHER, WorkflowRef("here", NAMED, "n").as_context()) == [OWN]
-    assert cancelled(ID, WorkflowRef("here", "gone", "n").as_context()) == [OWN]
+    assert cancelled(OTHER, WorkflowRef("here", NAMED, "n").as_context({})) == [OWN]
+    assert cancelled(ID, WorkflowRef("here", "gone", "n").as_context({})) == [OWN]
 
 
 @pytest.mark.parametrize(("change", "state"), [(control.pause, "PAUSED"), (control.resume, "RUNNING")])
 def test_pause_and_resume_change_the_same_workflows(change: Any, state: str) -> None:
     mistral = Mistral(ID)
-    assert change(mistral, ID, WorkflowRef("here", NAMED, "n").as_context()) == {state}
+    assert change(mistral, ID, WorkflowRef("here", NAMED, "n").as_context({})) == {state}
     assert (mistral.changed, mistral.states) == ([OWN, NAMED], {state})
 
 

@@ -228,7 +228,7 @@ def test_execution_that_is_only_claimed_by_a_workflow_is_not_finished() -> None:
     """Anyone who may start workflows in Mistral chooses id, description and environment."""
     victim = execution(context={"user": "x"})
     assert decided(victim, workflow("SUCCESS")) == Wait("it does not name its workflow yet", again=True)
-    elsewhere = execution(context=WorkflowRef("elsewhere", WORKFLOW, "n").as_context())
+    elsewhere = execution(context=WorkflowRef("elsewhere", WORKFLOW, "n").as_context({}))
     assert isinstance(decided(elsewhere, workflow("SUCCESS")), Wait)
 
 

@@ -61,7 +61,7 @@ class Parent:
         return self.status in states.ST2_FINAL
 
     def shown(self) -> dict[str, Any]:
-        context = WorkflowRef("here", ID, "n").as_context() if self.named else {}
+        context = WorkflowRef("here", ID, "n").as_context({}) if self.named else {}
         return {"id": self.id, "status": self.status, "context": context, "result": self.result}
 
 
