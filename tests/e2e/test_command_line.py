@@ -215,8 +215,9 @@ def test_demo_cleans_up_when_its_terminal_closes(tmp_path: Path) -> None:
         )
     try:
         eventually(lambda: "core.local running" in (tmp_path / "output").read_text(), "it runs")
+        # An execution is running a moment before its command is.
+        eventually(lambda: len(processes_below(process.pid)) == 3, "Mistral, relay and command run")
         below = processes_below(process.pid)
-        assert len(below) == 3
         process.send_signal(signal.SIGHUP)
         process.wait(timeout=60)
     finally:
