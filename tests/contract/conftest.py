@@ -111,5 +111,5 @@ def new_client(request: pytest.FixtureRequest, target: Target, fill: Fill) -> It
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     if report.when == "call":
-        item.passed = report.passed  # type: ignore[attr-defined]
+        item.passed = report.passed
     return report

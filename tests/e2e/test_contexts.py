@@ -1,4 +1,4 @@
-"""What a workflow, its execution and their children know of each other, as in StackStorm 3.2."""
+"""Contexts and environments of workflows, their executions and children, as in StackStorm 3.2."""
 
 from __future__ import annotations
 

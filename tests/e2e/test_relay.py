@@ -64,7 +64,7 @@ def check_all_came_home(bench: Bench, workflow_execution_id: str, number: int) -
     results = [action["output"]["result"] for action in run.actions]
     assert sorted(result["result"]["value"] for result in results) == list(range(number))
     by_action = {
-        child["context"]["mistral"]["action_execution_id"]: child["id"]  # type: ignore[index]
+        child["context"]["mistral"]["action_execution_id"]: child["id"]
         for child in children(bench, workflow_execution_id)
     }
     assert len(children(bench, workflow_execution_id)) == number

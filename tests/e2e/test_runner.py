@@ -535,7 +535,7 @@ def test_invalid_reruns_are_rejected(
         starter.start(replace(wanted, rerun=Rerun(id_, wanted.execution_id, ["alone", "fine", "nope"])))
     assert "no task 'nope'" in str(caught.value)
     assert "fine is SUCCESS" in str(caught.value)
-    assert bench.mistral.get_execution(id_)["state"] == "ERROR"  # type: ignore[index]
+    assert bench.mistral.get_execution(id_)["state"] == "ERROR"
     with pytest.raises(InputError, match="no longer knows the workflow execution"):
         starter.start(replace(wanted, rerun=Rerun(workflow_execution_id("x"), "x", ["alone"])))
     with pytest.raises(InputError, match="no workflow ran for execution x"):

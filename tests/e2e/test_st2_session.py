@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.st2_command import ST2, environment_of
-from support.st2_terminal import St2, run_in_terminal
+from support.st2_command import ST2
+from support.st2_terminal import St2, run_in_terminal, st2_in_sandbox
 from support.waiting import TIMEOUT
 
 from st2_mistral_sandbox import examples
-from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunResult
 
 BASIC = "examples.mistral-basic"
@@ -44,18 +43,11 @@ workflows:
 @pytest.fixture(scope="module")
 def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
     """Start a sandbox, and create two actions in it with ``st2``."""
-    assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
     folder = tmp_path_factory.mktemp("session")
-    with Sandbox(
-        folder / "sandbox", register_examples=False, relay_options="resync_interval = 1"
-    ) as sandbox:
-        assert sandbox.stackstorm
-        assert sandbox.packs
-        environment = environment_of(sandbox.stackstorm, folder)
-        environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
-        st2 = St2(sandbox, environment)
+    with st2_in_sandbox(folder, resync_interval=1) as st2:
+        assert st2.sandbox.packs
         st2("action", "create", str(examples.find(BASIC).metadata))
-        (sandbox.packs / "examples" / "actions" / "workflows" / "rerun.yaml").write_text(RERUN)
+        (st2.sandbox.packs / "examples" / "actions" / "workflows" / "rerun.yaml").write_text(RERUN)
         metadata = {
             "pack": "examples",
             "name": "rerun",
@@ -66,7 +58,7 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
         (folder / "rerun.json").write_text(json.dumps(metadata))
         st2("action", "create", str(folder / "rerun.json"))
         yield st2
-        assert environment["ST2_API_KEY"] not in "".join(st2.outputs)
+        assert st2.environment["ST2_API_KEY"] not in "".join(st2.outputs)
 
 
 def test_workflow_and_its_child_execution_succeed(st2: St2) -> None:

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.st2_command import ST2, environment_of
-from support.st2_terminal import St2
+from support.st2_terminal import St2, st2_in_sandbox
 from support.waiting import eventually
-
-from st2_mistral_sandbox.sandbox import Sandbox
 
 WORKFLOWS = {
     "gated": """\
@@ -100,15 +97,10 @@ NOTIF = {
 @pytest.fixture(scope="module")
 def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
     """Start a sandbox that rarely resyncs, with the workflows."""
-    assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
-    folder = tmp_path_factory.mktemp("control")
-    with Sandbox(
-        folder / "sandbox", register_examples=False, relay_options="resync_interval = 5"
-    ) as sandbox:
+    with st2_in_sandbox(tmp_path_factory.mktemp("control"), resync_interval=5) as st2:
+        sandbox = st2.sandbox
         assert sandbox.stackstorm
         assert sandbox.packs
-        environment = environment_of(sandbox.stackstorm, folder)
-        environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
         actions = sandbox.packs / "examples" / "actions"
         (actions / "workflows").mkdir(exist_ok=True)
         for name, text in WORKFLOWS.items():
@@ -124,7 +116,7 @@ def st2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[St2]:
                     **(NOTIF if name == "notif" else {}),
                 }
             )
-        yield St2(sandbox, environment)
+        yield st2
 
 
 @pytest.fixture

@@ -77,4 +77,4 @@ def cluster(
 @pytest.fixture
 def bench(cluster: Cluster) -> Bench:
     """Return the same helper that the tests of the sandbox use."""
-    return Bench(cluster)  # type: ignore[arg-type]
+    return Bench(cluster)

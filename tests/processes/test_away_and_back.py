@@ -58,7 +58,7 @@ class Workflow:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.bench = Bench(cluster)  # type: ignore[arg-type]
+        self.bench = Bench(cluster)
         self.id = self.bench.start(self.bench.workbook(WORKFLOW))
 
     def scheduled(self) -> list[str]:

@@ -65,7 +65,7 @@ def test_examples_are_complete() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(cluster: Cluster, name: str) -> None:
     outcome = example_run.run_in(
-        cluster,  # type: ignore[arg-type]
+        cluster,
         examples.find(name),
         EXAMPLES[name],
         timeout=TIMEOUT,

@@ -9,14 +9,15 @@ import re
 import struct
 import subprocess
 import termios
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from st2_mistral_sandbox.sandbox import Sandbox
 from st2actions_mistral.model.links import WorkflowRef
-from support.st2_command import ST2
+from support.st2_command import ST2, environment_of
 from support.waiting import TIMEOUT, eventually
 
 COLUMNS = 160
@@ -113,3 +114,21 @@ class St2:
 
         found: WorkflowRef = eventually(reached, f"the workflow of {execution} is {state}")
         return found
+
+
+@contextmanager
+def st2_in_sandbox(folder: Path, *, resync_interval: int) -> Iterator[St2]:
+    """Start a sandbox without the examples, and yield the ``st2`` for it.
+
+    :param resync_interval: of the relay, in seconds.
+    """
+    assert ST2.exists(), f"{ST2} is missing: 'make .venv-st2client/.made', or name one in ST2_COMMAND"
+    with Sandbox(
+        folder / "sandbox",
+        register_examples=False,
+        relay_options=f"resync_interval = {resync_interval}",
+    ) as sandbox:
+        assert sandbox.stackstorm
+        environment = environment_of(sandbox.stackstorm, folder)
+        environment["ST2_API_KEY"] = str(sandbox.st2_settings.credential.api_key)
+        yield St2(sandbox, environment)

@@ -51,12 +51,12 @@ def modules(action_db: Any, action_service: Any = None, rows: Any = None) -> dic
     :param rows: executions and live actions by id.
     """
     constants = ModuleType("st2common.constants.action")
-    constants.LIVEACTION_STATUS_RUNNING = "running"  # type: ignore[attr-defined]
-    constants.LIVEACTION_STATUS_FAILED = "failed"  # type: ignore[attr-defined]
+    constants.LIVEACTION_STATUS_RUNNING = "running"
+    constants.LIVEACTION_STATUS_FAILED = "failed"
     for status in ("canceled", "canceling", "pausing", "paused", "resuming"):
         setattr(constants, f"LIVEACTION_STATUS_{status.upper()}", status)
-    constants.WORKFLOW_RUNNER_TYPES = ["action-chain", "orquesta"]  # type: ignore[attr-defined]
-    constants.LIVEACTION_COMPLETED_STATES = [  # type: ignore[attr-defined]
+    constants.WORKFLOW_RUNNER_TYPES = ["action-chain", "orquesta"]
+    constants.LIVEACTION_COMPLETED_STATES = [
         "succeeded",
         "failed",
         "timeout",
@@ -64,21 +64,21 @@ def modules(action_db: Any, action_service: Any = None, rows: Any = None) -> dic
         "abandoned",
     ]
     base = ModuleType("st2common.runners.base")
-    base.AsyncActionRunner = AsyncActionRunner  # type: ignore[attr-defined]
+    base.AsyncActionRunner = AsyncActionRunner
     notification = ModuleType("st2common.models.api.notification")
-    notification.NotificationsHelper = NotificationsHelper  # type: ignore[attr-defined]
+    notification.NotificationsHelper = NotificationsHelper
     util = ModuleType("st2common.util")
-    util.action_db = action_db  # type: ignore[attr-defined]
+    util.action_db = action_db
     api = ModuleType("st2common.util.api")
-    api.get_full_public_api_url = lambda: "http://st2.example.org/api/v1"  # type: ignore[attr-defined]
+    api.get_full_public_api_url = lambda: "http://st2.example.org/api/v1"
     package = ModuleType("st2common.constants")
-    package.action = constants  # type: ignore[attr-defined]
+    package.action = constants
     services = ModuleType("st2common.services")
-    services.action = action_service  # type: ignore[attr-defined]
+    services.action = action_service
     executions = ModuleType("st2common.persistence.execution")
-    executions.ActionExecution = Model(rows)  # type: ignore[attr-defined]
+    executions.ActionExecution = Model(rows)
     live_actions = ModuleType("st2common.persistence.liveaction")
-    live_actions.LiveAction = Model(rows)  # type: ignore[attr-defined]
+    live_actions.LiveAction = Model(rows)
     stubs = (constants, base, notification, util, api, package, services, executions, live_actions)
     named = {module.__name__: module for module in stubs}
     for name in [*named]:

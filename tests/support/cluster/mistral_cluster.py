@@ -144,7 +144,7 @@ class Cluster:
         """Wait until all processes are ready, also those that were started again."""
         for name in ("engine", "notifier", *EXECUTORS):
             process = self.processes[name]
-            process.wait_until(lambda p=process: p.has_logged("server started."), READY_TIMEOUT)  # type: ignore[misc]
+            process.wait_until(lambda p=process: p.has_logged("server started."), READY_TIMEOUT)
         self.processes["api"].wait_until(self._api_answers, READY_TIMEOUT)
         self.relay.wait_until(lambda: self.relay.has_logged("Following"), READY_TIMEOUT)
 

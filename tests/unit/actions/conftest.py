@@ -7,23 +7,11 @@ import pytest
 from mistral_lib.actions.context import ActionContext, ExecutionContext, SecurityContext
 from oslo_config import cfg
 
-from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
 from st2actions_mistral import config
 from st2actions_mistral.bridge import clients
 
 Configure = Callable[..., None]
 MakeContext = Callable[..., ActionContext]
-
-
-def _stays_running(request: RunRequest) -> RunResult:
-    return RunResult("running", {"note": "started"})
-
-
-@pytest.fixture(scope="module")
-def st2() -> Iterator[StackStorm]:
-    with StackStorm(runners={"asynchronous": _stays_running}) as running:
-        running.register_action({"pack": "test", "name": "job", "runner_type": "asynchronous"})
-        yield running
 
 
 @pytest.fixture

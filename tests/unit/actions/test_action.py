@@ -374,7 +374,7 @@ def test_attributes_are_json_without_credentials(configure: Configure) -> None:
 def test_constructor_neither_sends_nor_validates(configure: Configure) -> None:
     with BreakingServer(MADE) as server:
         configure(api_url=server.url)
-        made: Any = St2Action(None, 5, "x", "y")  # type: ignore[arg-type]
+        made: Any = St2Action(None, 5, "x", "y")
         assert server.connections == 0
     assert isinstance(made, mistral.Action)
 

@@ -15,12 +15,12 @@ class CountingText(str):
         made.searched = 0
         return made
 
-    def find(self, wanted: str, start: int = 0) -> int:  # type: ignore[override]
+    def find(self, wanted: str, start: int = 0) -> int:
         found = super().find(wanted, start)
         self.searched += (len(self) if found < 0 else found + 1) - start
         return found
 
-    def rfind(self, wanted: str) -> int:  # type: ignore[override]
+    def rfind(self, wanted: str) -> int:
         found = super().rfind(wanted)
         self.searched += len(self) - max(found, 0)
         return found

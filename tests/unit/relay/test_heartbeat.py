@@ -12,6 +12,6 @@ def test_every_row_and_the_end_of_a_listing_are_a_heartbeat() -> None:
 
 def test_listing_is_read_row_by_row() -> None:
     read: list[int] = []
-    rows = (read.append(number) or number for number in range(3))  # type: ignore[func-returns-value]
+    rows = (read.append(number) or number for number in range(3))
     assert next(with_heartbeat(rows, lambda: None)) == 0
     assert read == [0]

@@ -32,8 +32,8 @@ def systems() -> Systems:
 def all_shown(found: Systems, **failing: Any) -> list[Pending]:
     return list(
         pending_actions(
-            found.st2,  # type: ignore[arg-type]
-            found.mistral,  # type: ignore[arg-type]
+            found.st2,
+            found.mistral,
             replace(SETTINGS, reschedule_after=120),
             failing,
             parse_request=parse,
@@ -104,7 +104,7 @@ def test_inquiry_whose_action_has_ended_is_shown() -> None:
     found = systems()
     found.st2.add(child_of("a", "pending"), child_of("ended", "pending"), child_of("gone", "pending"))
     found.mistral.add_action(action("ended", state="CANCELLED"))
-    [row] = unanswered_inquiries(found.st2, found.mistral, SITE)  # type: ignore[arg-type]
+    [row] = unanswered_inquiries(found.st2, found.mistral, SITE)
     assert (row.action_execution_id, row.execution_id) == ("ended", "child-of-ended")
     assert (row.status, row.age, row.error) == ("pending", 3600, None)
     assert "StackStorm does not cancel inquiries" in row.next

@@ -39,7 +39,7 @@ class Mistral:
 
 def cancelled(owner: str, context: object) -> list[str]:
     mistral = Mistral(owner)
-    assert control.cancel(mistral, ID, context) == {"CANCELLED"}  # type: ignore[arg-type]
+    assert control.cancel(mistral, ID, context) == {"CANCELLED"}
     return mistral.changed
 
 
@@ -67,4 +67,4 @@ def test_pause_and_resume_change_the_same_workflows(change: Any, state: str) -> 
 def test_unknown_workflow_has_no_state() -> None:
     mistral = Mistral(ID)
     mistral.known = False
-    assert control.cancel(mistral, ID, {}) == set()  # type: ignore[arg-type]
+    assert control.cancel(mistral, ID, {}) == set()

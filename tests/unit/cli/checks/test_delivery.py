@@ -20,11 +20,11 @@ def systems() -> Systems:
 def clocks(systems: Systems, system: str, apart: float) -> str:
     wrong = systems.st2 if system == "StackStorm" else systems.mistral
     wrong.time = datetime.now(timezone.utc) + timedelta(seconds=apart)
-    return delivery.clocks(systems.st2, systems.mistral)  # type: ignore[arg-type]
+    return delivery.clocks(systems.st2, systems.mistral)
 
 
 def undelivered(systems: Systems, sleep: Any = lambda _: None) -> str:
-    return delivery.undelivered_results(systems.st2, systems.mistral, SITE, sleep)  # type: ignore[arg-type]
+    return delivery.undelivered_results(systems.st2, systems.mistral, SITE, sleep)
 
 
 @pytest.mark.parametrize("system", ["StackStorm", "Mistral"])

@@ -1,4 +1,4 @@
-"""When actions are reconciled, and what is done then."""
+"""Reconcile actions: the events that lead to it, and the effects."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Bench:
         self.parents = Parents()
         self.elsewhere = elsewhere
         self.controller = ActionController(
-            self.st2,  # type: ignore[arg-type]
-            self.mistral,  # type: ignore[arg-type]
+            self.st2,
+            self.mistral,
             replace(SETTINGS, **settings),
             parse_request=self.parse,
             metrics=self.metrics,

@@ -32,8 +32,8 @@ class Bench:
         self.index = Index(clock=self.clock)
         self.parsed: list[tuple[Mapping[str, Any], MistralIds]] = []
         self.observer = ActionObserver(
-            self.st2,  # type: ignore[arg-type]
-            self.mistral,  # type: ignore[arg-type]
+            self.st2,
+            self.mistral,
             SITE,
             self.index,
             parse_request=self.parse,

@@ -26,8 +26,8 @@ class Bench:
         self.clock = Clock()
         self.index = Index(clock=self.clock)
         observer = ActionObserver(
-            self.st2,  # type: ignore[arg-type]
-            self.mistral,  # type: ignore[arg-type]
+            self.st2,
+            self.mistral,
             SITE,
             self.index,
             parse_request=lambda inputs, ids: None,
@@ -35,8 +35,8 @@ class Bench:
         )
         self.heartbeats = 0
         self.resync = ActionResync(
-            self.st2,  # type: ignore[arg-type]
-            self.mistral,  # type: ignore[arg-type]
+            self.st2,
+            self.mistral,
             rules_of(replace(SETTINGS, **settings)),
             self.index,
             observer,

@@ -33,8 +33,8 @@ class Bench:
         self.resync = threading.Event()
         self.projects = ForeignProjects()
         self.controller = ParentController(
-            self.st2,  # type: ignore[arg-type]
-            self.mistral,  # type: ignore[arg-type]
+            self.st2,
+            self.mistral,
             SETTINGS,
             metrics=self.metrics,
             projects=self.projects,
@@ -363,8 +363,8 @@ def test_workers_finish_what_they_have_begun(bench: Bench) -> None:
 def test_workers_take_what_becomes_due(bench: Bench) -> None:
     bench.workflow["state"] = states.SUCCESS
     controller = ParentController(
-        bench.st2,  # type: ignore[arg-type]
-        bench.mistral,  # type: ignore[arg-type]
+        bench.st2,
+        bench.mistral,
         SETTINGS,
         metrics=bench.metrics,
         projects=bench.projects,

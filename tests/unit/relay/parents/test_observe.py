@@ -25,7 +25,7 @@ W1, W2 = workflow_execution_id(FIRST), workflow_execution_id(SECOND)
 
 
 def observer(systems: Systems, **given: Any) -> ParentObserver:
-    return ParentObserver(systems.st2, systems.mistral, SITE, **given)  # type: ignore[arg-type]
+    return ParentObserver(systems.st2, systems.mistral, SITE, **given)
 
 
 def compare(executions: list[Any], workflows: list[Any]) -> Listing:

@@ -44,7 +44,7 @@ def tried_twice(*children: dict[str, Any], name: str = "st2.action", **given: An
 
 
 def report(systems: Systems, **given: Any) -> dict[str, Any]:
-    reporter = Reporter(systems.st2, systems.mistral, SITE)  # type: ignore[arg-type]
+    reporter = Reporter(systems.st2, systems.mistral, SITE)
     return reporter.report(workflow(state="SUCCESS", **given))
 
 
@@ -140,7 +140,7 @@ def test_invalid_context_makes_no_child(invalid: dict[str, Any]) -> None:
 def test_row_without_context_makes_no_child(row: dict[str, Any]) -> None:
     systems = tried_twice()
     rows = [{"id": "x", "status": "running", **row}, made_for(1, "a-1")]
-    systems.st2.children_of = lambda *_, **__: iter(rows)  # type: ignore[method-assign]
+    systems.st2.children_of = lambda *_, **__: iter(rows)
     assert report(systems)["tasks"][0]["execution_id"] == "c-1"
 
 
