@@ -32,7 +32,7 @@ from st2actions_mistral.model.ids import is_execution_id
 _UNSIGNED: Final = ("signature", "task_name")
 
 CHATOPS_KEYS: Final = ("source_channel", "api_user")
-"""What StackStorm's ChatOps adds to the context of an execution: the channel and the user there."""
+"""Keys that ChatOps adds to the context of an execution: the chat channel, and the user in it."""
 
 MAX_HEADER_BYTES: Final = 8150
 """StackStorm 3.9 accepts a header line of about 8,190 bytes, including the name.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """Schemas by name. Each has ``type``, ``required``, ``default``, ``immutable`` …"""

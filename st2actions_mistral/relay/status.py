@@ -122,12 +122,13 @@ def unanswered_inquiries(st2: St2Client, mistral: MistralClient, site: str) -> I
 
     :raises RemoteError: a system did not answer.
     """
-    for execution in st2.pending(site):
+    inquiries = list(st2.pending(site))
+    now = (mistral.clock() if inquiries else None) or datetime.now(timezone.utc)
+    for execution in inquiries:
         id_ = action_of(execution, site)
         action = mistral.find_action(id_) if id_ else None
         if id_ is None or action is None or action["state"] not in states.MISTRAL_FINAL:
             continue
-        now = mistral.clock() or datetime.now(timezone.utc)
         yield Pending(
             action_execution_id=id_,
             name=action["name"],

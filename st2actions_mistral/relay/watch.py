@@ -136,6 +136,7 @@ class StreamSource:
             try:
                 listener.on_execution_event(execution)
             except Exception:
+                # One event must not end the stream, and with it all later events.
                 LOG.exception("An event of StackStorm execution %s was ignored.", execution["id"])
                 self._resync.set()
 

@@ -67,6 +67,7 @@ class Workers(Generic[K]):
                 rejected = isinstance(error, RemoteError) and may_be_for_body(error)
                 self._retry(key, error.log_text(), rejected=rejected)
             except Exception as error:
+                # Nothing would start this thread again.
                 LOG.exception("%s cannot be reconciled; it is retried later.", key)
                 self._retry(key, type(error).__name__)
             finally:

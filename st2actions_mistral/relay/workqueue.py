@@ -56,7 +56,7 @@ class Failure:
     due: float
     """The time of the next retry, by the queue's clock. The key is never taken before."""
     rejections: int = 0
-    """How many of them, up to the last, the work itself may have caused."""
+    """Failures in a row that the request itself may have caused; 0 if the last is of another kind."""
 
 
 NO_FAILURE: Final = Failure(0, "", 0)

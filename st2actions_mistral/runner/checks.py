@@ -20,7 +20,7 @@ class Ready:
     """A valid workflow, ready to start."""
 
     definition: Definition
-    """As Mistral gets it: rewritten, with each StackStorm action under an ``st2.action``."""
+    """The definition for Mistral: each StackStorm action is called by an ``st2.action``."""
     workflow: str
     """Its full name in Mistral."""
     inputs: Mapping[str, Any]

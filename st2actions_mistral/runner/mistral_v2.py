@@ -142,8 +142,9 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                 child = ActionExecution.get(id=child_id)
                 if child.runner["name"] in _workflow_runners() and child.status == status:
                     request(LiveAction.get(id=child.liveaction["id"]), self.context.get("user"))
-            except Exception as error:  # noqa: BLE001 - StackStorm raises many kinds of errors
-                # Its status has changed meanwhile, for example.
+            except Exception as error:  # noqa: BLE001 - no child must keep the others from being asked
+                # StackStorm rejects it, for example because the child has ended meanwhile. Other errors
+                # are those of its database.
                 LOG.warning("Execution %s is left as it is: %s", child_id, error)
 
 

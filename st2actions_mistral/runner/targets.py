@@ -20,9 +20,9 @@ class Target:
     """One task execution to re-run."""
 
     path: str
-    """As the re-run names it: the task, after the tasks that call its sub-workflow, ``call.flaky``."""
+    """Name of the task, after those of the tasks that call its sub-workflow: ``call.flaky``."""
     task: Task
-    """As Mistral's API shows it."""
+    """The task execution, as Mistral's API shows it."""
     below: Sequence[str] = ()
     """The sub-workflow executions on the path, the outermost first."""
 

@@ -19,7 +19,7 @@ class RunRequest:
     """The execution that a runner is to run."""
 
     execution: dict[str, Any]
-    """As the API shows it now, with status ``running`` and without masks."""
+    """The execution as the API shows it now, with status ``running`` and without masks."""
     parameters: dict[str, Any]
     """Every parameter of action and runner, with defaults."""
     action: dict[str, Any]

@@ -60,7 +60,7 @@ class Event:
     """Empty for a live action, as in StackStorm."""
     status: str
     encoded: bytes
-    """As server-sent event."""
+    """The event in the format of server-sent events."""
 
     @classmethod
     def of(cls, name: str, body: dict[str, Any]) -> Event:

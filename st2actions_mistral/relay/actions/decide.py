@@ -288,10 +288,8 @@ def _with_child(
 
 def _is_timed_out_inquiry(child: Mapping[str, Any]) -> bool:
     runner = child.get("runner")
-    return isinstance(runner, Mapping) and (runner.get("name"), child["status"]) == (
-        "inquirer",
-        "timeout",
-    )
+    is_inquiry = isinstance(runner, Mapping) and runner.get("name") == "inquirer"
+    return is_inquiry and child["status"] == "timeout"
 
 
 def _unanswered(

@@ -56,7 +56,7 @@ class Place:
             return f"its task is {self.task_state}"
         if self.task_state in states.TASK_BETWEEN_ATTEMPTS:
             return "its task waits for a retry"
-        if self.newer_attempt and not self.with_items:
+        if self.superseded:
             return "its task was retried"
         return None
 

@@ -77,7 +77,7 @@ class Seen:
     was_seen: bool = False
     """True if this relay has seen the workflow before: if it is missing now, it was deleted."""
     rejections: int = 0
-    """Failures in a row, up to the last, that the result itself may have caused."""
+    """Failures in a row that the result itself may have caused."""
 
 
 class Look(Enum):
