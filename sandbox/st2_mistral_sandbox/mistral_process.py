@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 # Before anything else of Mistral: it chooses threads, not eventlet, for oslo.service.
 import mistral.cmd  # noqa: F401  isort: skip
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 from mistral import config
 from mistral.api import service as api_service
 from mistral.db.v2 import api as db_api

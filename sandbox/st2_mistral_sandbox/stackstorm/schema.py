@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from jsonschema import Draft3Validator, Draft4Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
-from jsonschema.validators import create  # type: ignore[import-untyped]
+from jsonschema import Draft3Validator, Draft4Validator
+from jsonschema.exceptions import best_match
+from jsonschema.validators import create
 
 from st2_mistral_sandbox.stackstorm.fault import bad_request
 from st2_mistral_sandbox.stackstorm.statuses import STATUSES
