@@ -70,7 +70,7 @@ class St2Action(mistral.Action):
         failure: St2MistralError
         try:
             settings = load_bridge_settings(cfg.CONF)
-            ids = MistralIds.of(settings.site, context.execution)
+            ids = MistralIds.of(settings.site, context.execution, context.security)
             st2, request = parse_request(settings, vars(self), ids)
             execution = schedule(
                 client_for(st2),

@@ -33,6 +33,8 @@ class ExecutionRequest:
     notify: Mapping[str, Any] | None = None
     render_jinja: bool = False
     """Let StackStorm render the parameters as Jinja. If False, they arrive unchanged."""
+    context_key: str | None = field(default=None, repr=False, compare=False)
+    """Signs the ids."""
     header: str = field(init=False)
     """The value of the header ``st2-context``."""
 
@@ -53,11 +55,14 @@ class ExecutionRequest:
         json_values.check("st2_context.notify", self.notify and dict(self.notify))
         # StackStorm shows the execution by this name, so it needs one.
         name = self.ids.task_name or self.ref
-        object.__setattr__(self, "header", header_value(self.parent, self.ids, chain=name))
+        object.__setattr__(self, "header", self._header(chain=name))
 
     def header_without_chain(self) -> str:
         """Return the header without ``chain``, see :func:`header_value`."""
-        return header_value(self.parent, self.ids)
+        return self._header()
+
+    def _header(self, chain: str | None = None) -> str:
+        return header_value(self.parent, self.ids, chain=chain, key=self.context_key)
 
     def body(self) -> dict[str, Any]:
         """Return the body of the POST."""
@@ -96,6 +101,7 @@ def parse_request(
         parent=trust.trusted_parent(settings, context, given, ids),
         notify=context.notify_for(ids.task_name),
         render_jinja=settings.render_jinja if render_jinja is None else render_jinja,
+        context_key=next(iter(settings.context_keys), None),
     )
     return st2, request
 

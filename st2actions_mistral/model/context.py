@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +30,20 @@ from st2actions_mistral.model.ids import is_execution_id
 
 # Keys that a task may add to a context that was signed for all tasks, and the signature itself.
 _UNSIGNED: Final = ("signature", "task_name")
+
+# The names are left out: the runner replaces the one of the workflow if the child is a workflow itself,
+# and the one of the task may be dropped, see header_value. All other keys belong to somebody else.
+_SIGNED_IDS: Final = (
+    "site",
+    "workflow_execution_id",
+    "task_execution_id",
+    "action_execution_id",
+    "project_id",
+    "trust_id",
+)
+
+# Keeps a signature of ids from being one of a context, and the other way round: JSON begins with "{".
+_IDS_DOMAIN: Final = b"st2actions-mistral ids\0"
 
 CHATOPS_KEYS: Final = ("source_channel", "api_user")
 """Keys that ChatOps adds to the context of an execution: the chat channel, and the user in it."""
@@ -121,13 +135,21 @@ class MistralIds:
     action_execution_id: str | None = None
     task_name: str | None = field(default=None, compare=False)
     """The name of the task. Mistral does not pass it to actions, but ``st2_context`` may have it."""
+    project_id: str | None = None
+    """The OpenStack project of the action; None without keystone."""
+    trust_id: str | None = None
+    """The keystone trust with which the relay completes the action. It is no credential."""
 
     @classmethod
-    def of(cls, site: str, execution: object) -> MistralIds:
-        """Return the ids in mistral_lib's ``context.execution``; each may be missing."""
+    def of(cls, site: str, execution: object, security: object = None) -> MistralIds:
+        """Return the ids in what Mistral passes to an action; each may be missing.
 
-        def read(name: str) -> str | None:
-            value = getattr(execution, name, None)
+        :param execution: mistral_lib's ``context.execution``.
+        :param security: mistral_lib's ``context.security``; only its project is read.
+        """
+
+        def read(name: str, source: object = execution) -> str | None:
+            value = getattr(source, name, None)
             return value if isinstance(value, str) and value else None
 
         return cls(
@@ -137,6 +159,7 @@ class MistralIds:
             task_execution_id=read("task_execution_id"),
             action_execution_id=read("action_execution_id"),
             task_name=read("task_name"),
+            project_id=read("project_id", security),
         )
 
     def as_dict(self) -> dict[str, str]:
@@ -148,11 +171,15 @@ class MistralIds:
             "task_name": self.task_name,
             "task_execution_id": self.task_execution_id,
             "action_execution_id": self.action_execution_id,
+            "project_id": self.project_id,
+            "trust_id": self.trust_id,
         }
         return {name: value for name, value in known.items() if value is not None}
 
 
-def header_value(parent: Parent | None, ids: MistralIds, *, chain: str | None = None) -> str:
+def header_value(
+    parent: Parent | None, ids: MistralIds, *, chain: str | None = None, key: str | None = None
+) -> str:
     """Return the value of the header ``st2-context``: one line of ASCII JSON.
 
     It has ``mistral``, ``parent`` where there is one, and ``chain`` with a name, as the tasks of an
@@ -166,9 +193,10 @@ def header_value(parent: Parent | None, ids: MistralIds, *, chain: str | None = 
     the request is sent without it after a 500.
 
     :param chain: the name of the child execution in StackStorm's trees.
+    :param key: signs the ids, see :func:`sign_ids`.
     :raises InputError: it is longer than :data:`MAX_HEADER_BYTES`.
     """
-    context: dict[str, Any] = {"mistral": ids.as_dict()}
+    context: dict[str, Any] = {"mistral": sign_ids(ids.as_dict(), key) if key else ids.as_dict()}
     if parent is not None:
         context["parent"] = parent.as_dict()
         if chain:
@@ -198,14 +226,39 @@ def sign(context: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
     """Return True if the signature of a ``st2_context`` is valid for one of the keys."""
-    given = context.get("signature")
+    return _is_valid(context, keys, _signature)
+
+
+def sign_ids(ids: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the ids of a child execution, see :meth:`MistralIds.as_dict`, with their ``signature``.
+
+    The signature is an HMAC-SHA256 of the canonical JSON of site, ids, project and trust. It shows that
+    somebody with the key created the child for this action. Whoever may create executions in StackStorm
+    could otherwise give one of them the ids of any action, and with it a result. The signature covers
+    no other key: not the names, and not what the runner adds if the child is a workflow itself.
+    """
+    return {**ids, "signature": _signature_of_ids(ids, key)}
+
+
+def ids_are_signed(ids: Mapping[str, Any], *keys: str) -> bool:
+    """Return True if the signature of a child's ids is valid for one of the keys.
+
+    :param ids: ``context.mistral`` of the child.
+    """
+    return _is_valid(ids, keys, _signature_of_ids)
+
+
+def _is_valid(
+    signed: Mapping[str, Any], keys: Sequence[str], sign_: Callable[[Mapping[str, Any], str], str]
+) -> bool:
+    given = signed.get("signature")
     if not isinstance(given, str):
         return False
     # A string from JSON may hold half a surrogate pair.
     signature = given.encode(errors="replace")
     try:
         # Every key is tried, so that the time does not tell which one matches.
-        matches = [hmac.compare_digest(signature, _signature(context, key).encode()) for key in keys]
+        matches = [hmac.compare_digest(signature, sign_(signed, key).encode()) for key in keys]
     except (RecursionError, TypeError, ValueError):
         # A value that is not JSON was never signed.
         return False
@@ -213,9 +266,16 @@ def is_signed(context: Mapping[str, Any], *keys: str) -> bool:
 
 
 def _signature(context: Mapping[str, Any], key: str) -> str:
-    bare = {name: value for name, value in context.items() if name not in _UNSIGNED}
-    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"))
-    return hmac.new(key.encode(), canonical.encode(), hashlib.sha256).hexdigest()
+    return _hmac({n: v for n, v in context.items() if n not in _UNSIGNED}, key)
+
+
+def _signature_of_ids(ids: Mapping[str, Any], key: str) -> str:
+    return _hmac({name: ids[name] for name in _SIGNED_IDS if name in ids}, key, _IDS_DOMAIN)
+
+
+def _hmac(value: Mapping[str, Any], key: str, domain: bytes = b"") -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.encode(), domain + canonical.encode(), hashlib.sha256).hexdigest()
 
 
 def _parent(value: object) -> Parent | None:

@@ -15,6 +15,10 @@ from typing import Any, Final
 REMEDY: Final = "Run one relay per project, as a non-admin of that project."
 
 
+# Mistral's project for everything where it has no authentication.
+_WITHOUT_AUTHENTICATION: Final = "<default-project>"
+
+
 @dataclass(frozen=True)
 class Scope:
     """The project that a keystone token is for."""
@@ -60,3 +64,10 @@ def foreign(row: Mapping[str, Any], scope: Scope | None) -> Foreign | None:
     if project_id is not None and project_id == scope.project_id:
         return None
     return Foreign(project_id, scope)
+
+
+def project_of(row: Mapping[str, Any]) -> str | None:
+    """Return the OpenStack project of a record; None without keystone, or where Mistral shows none."""
+    project = row.get("project_id")
+    known = isinstance(project, str) and project not in ("", _WITHOUT_AUTHENTICATION)
+    return project if known else None

@@ -18,7 +18,7 @@ from st2actions_mistral.errors import InputError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.mistral_fields import has_items
-from st2actions_mistral.model.project import Scope, foreign
+from st2actions_mistral.model.project import Scope, foreign, project_of
 from st2actions_mistral.relay.actions.decide import Inputs, Look, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.place import Place
@@ -285,6 +285,7 @@ class ActionObserver:
             workflow_name=task["workflow_name"] if task else None,
             task_execution_id=task["id"] if task else None,
             action_execution_id=action["id"],
+            project_id=project_of(action),
         )
 
     def _with_first_child(self, seen: Seen) -> Seen:

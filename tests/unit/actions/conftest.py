@@ -41,7 +41,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 def make_context() -> MakeContext:
     """Return a function that makes the context which Mistral passes to an action of a workflow."""
 
-    def make(**ids: Any) -> ActionContext:
+    def make(security: SecurityContext | None = None, **ids: Any) -> ActionContext:
         known = {
             "workflow_execution_id": "w-1",
             "workflow_name": "wf",
@@ -49,6 +49,6 @@ def make_context() -> MakeContext:
             "action_execution_id": "a-1",
             "callback_url": "/v2/action_executions/a-1",
         }
-        return ActionContext(SecurityContext(), ExecutionContext(**{**known, **ids}))
+        return ActionContext(security or SecurityContext(), ExecutionContext(**{**known, **ids}))
 
     return make

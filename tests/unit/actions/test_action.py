@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mistral_lib import actions as mistral
 from mistral_lib import serialization
+from mistral_lib.actions.context import SecurityContext
 from oslo_config import cfg
 from support.breaking_servers import (
     BreakingServer,
@@ -27,7 +28,7 @@ from support.breaking_servers import (
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.actions.action import St2Action
 from st2actions_mistral.bridge import clients
-from st2actions_mistral.model.context import sign
+from st2actions_mistral.model.context import ids_are_signed, sign
 
 PARENT_ID = "6b03c160746e6986596007f7"
 MADE = answer(201, {"id": "e1", "status": "requested"})
@@ -109,6 +110,19 @@ def test_input_render_jinja_overrides_the_option(
             St2Action("core.local", parameters, render_jinja=asked).run(make_context())
             sent = server.requests[-1].json()["parameters"]
             assert (sent == parameters) is rendered
+
+
+def test_execution_has_the_signed_project_of_the_action(
+    configure: Configure, make_context: MakeContext
+) -> None:
+    security = SecurityContext(project_id="p", auth_token="hush-token")
+    with BreakingServer(MADE) as server:
+        configure(api_url=server.url, context_key=["hush-key"])
+        assert St2Action("core.noop").run(make_context(security)) is None
+        ids = context_sent_to(server)["mistral"]
+        assert ids["project_id"] == "p"
+        assert ids_are_signed(ids, "hush-key")
+        assert not any("hush" in f"{r.path}{r.headers}{r.body!r}" for r in server.requests)
 
 
 def test_missing_ids_of_an_ad_hoc_run_are_omitted(

@@ -9,7 +9,7 @@ import pytest
 from st2actions_mistral.bridge.request import ExecutionRequest, parse_request, request_parser
 from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model.context import MistralIds, Parent
+from st2actions_mistral.model.context import MistralIds, Parent, ids_are_signed
 
 PARENT_ID = "6b03c160746e6986596007f7"
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
@@ -84,6 +84,14 @@ def test_header_without_chain_keeps_the_rest() -> None:
     assert json.loads(request.header_without_chain()) == header
 
 
+def test_both_headers_are_signed() -> None:
+    request = request_for(parent=Parent(PARENT_ID), context_key="hush-context")
+    for header in (request.header, request.header_without_chain()):
+        assert ids_are_signed(json.loads(header)["mistral"], "hush-context")
+    assert "hush" not in repr(request)
+    assert "hush" not in request.header
+
+
 # -- parse_request -------------------------------------------------------------------------------
 
 OTHER = "https://other.example/v1"
@@ -125,3 +133,17 @@ def test_request_parser_returns_none_for_another_stackstorm() -> None:
     assert parse({"ref": "core.noop", "st2_context": {"api_url": OTHER}}, IDS) is None
     with pytest.raises(InputError):
         parse({"ref": "noop"}, IDS)
+
+
+def test_first_context_key_signs_the_ids_of_lost_actions_too() -> None:
+    settings = replace(SETTINGS, context_keys=("new", "old"))
+    inputs = {"ref": "core.noop", "st2_context": {"task_name": "say"}}
+    ids = replace(IDS, project_id="p")
+    made = [parse_request(settings, inputs, ids)[1], request_parser(settings)(inputs, ids)]
+    for request in made:
+        assert request is not None
+        sent = json.loads(request.header)["mistral"]
+        assert {**ids.as_dict(), "task_name": "say", "signature": sent["signature"]} == sent
+        assert ids_are_signed(sent, "new")
+        assert not ids_are_signed(sent, "old")
+    assert "signature" not in json.loads(parse_request(SETTINGS, inputs, ids)[1].header)["mistral"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from mistral_lib.actions.context import ExecutionContext
+from mistral_lib.actions.context import ExecutionContext, SecurityContext
 
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import (
@@ -13,8 +13,10 @@ from st2actions_mistral.model.context import (
     Parent,
     St2Context,
     header_value,
+    ids_are_signed,
     is_signed,
     sign,
+    sign_ids,
 )
 
 PARENT_ID = "6b03c160746e6986596007f7"
@@ -142,6 +144,14 @@ def test_ids_ignore_values_that_are_no_string() -> None:
     assert MistralIds.of("s", ExecutionContext(workflow_name=5, action_execution_id="")).as_dict() == {
         "site": "s"
     }
+
+
+def test_ids_have_the_project_of_the_action_and_no_credential() -> None:
+    security = SecurityContext(project_id="p", auth_token="hush", trust_id="of a cron trigger")
+    ids = MistralIds.of("s", ExecutionContext(action_execution_id="a"), security)
+    assert ids == MistralIds("s", action_execution_id="a", project_id="p")
+    assert "hush" not in repr(ids)
+    assert MistralIds.of("s", None, SecurityContext()).project_id is None
 
 
 def test_header_is_one_line_of_ascii() -> None:
@@ -272,6 +282,83 @@ def test_is_signed_compares_in_constant_time(monkeypatch: pytest.MonkeyPatch) ->
     compared: list[tuple[bytes, bytes]] = []
     monkeypatch.setattr("hmac.compare_digest", lambda given, made: bool(compared.append((given, made))))
     assert not is_signed(sign(CONTEXT, "key"), "key", "other")
+    assert len(compared) == 2
+    assert compared[0][0] == compared[0][1]
+
+
+IDS = {
+    "site": "s",
+    "workflow_execution_id": "w",
+    "workflow_name": "wf",
+    "task_name": "say",
+    "task_execution_id": "t",
+    "action_execution_id": "a",
+    "project_id": "p",
+    "trust_id": "tr",
+}
+
+
+def test_header_signs_the_ids() -> None:
+    ids = MistralIds("s", "w", "wf", "t", "a", "say", "p", "tr")
+    assert ids.as_dict() == IDS
+    [signed] = json.loads(header_value(None, ids, key="key")).values()
+    assert signed == sign_ids(IDS, "key")
+    assert ids_are_signed(signed, "other", "key")
+    assert not ids_are_signed(signed, "other")
+    assert not ids_are_signed(signed)
+    assert not ids_are_signed(IDS, "key")
+
+
+def test_signature_counts_for_the_length_of_the_header() -> None:
+    room = MAX_HEADER_BYTES - len(header_value(None, MistralIds("s", workflow_name=""), key="k"))
+    header_value(None, MistralIds("s", workflow_name="x" * room), key="k")
+    with pytest.raises(InputError, match=str(MAX_HEADER_BYTES + 1)):
+        header_value(None, MistralIds("s", workflow_name="x" * (room + 1)), key="k")
+
+
+def test_signature_of_ids_survives_what_others_add() -> None:
+    signed = sign_ids(IDS, "key")
+    # The header drops a long name of a task, and the runner names the workflow of its own.
+    del signed["task_name"]
+    signed |= {"execution_id": "x", "workflow_name": "below", "parent": {"workflow_name": "wf"}}
+    assert ids_are_signed(signed, "key")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["site", *(name for name in IDS if name.endswith("_id"))],
+)
+@pytest.mark.parametrize("value", ["other", "", None, 5, {"a": 1}, "\ud800", {1}])
+def test_ids_are_signed_rejects_changed_ids(name: str, value: Any) -> None:
+    signed = sign_ids(IDS, "key")
+    assert not ids_are_signed({**signed, name: value}, "key")
+    del signed[name]
+    assert not ids_are_signed(signed, "key")
+
+
+@pytest.mark.parametrize("name", ["project_id", "trust_id"])
+def test_ids_are_signed_rejects_added_ids(name: str) -> None:
+    signed = sign_ids({"site": "s", "action_execution_id": "a"}, "key")
+    assert ids_are_signed(signed, "key")
+    assert not ids_are_signed({**signed, name: "other"}, "key")
+
+
+def test_signatures_of_contexts_and_of_ids_are_not_exchangeable() -> None:
+    # Whoever starts workflows from StackStorm gets contexts signed.
+    values = {"site": "s", "action_execution_id": "a"}
+    assert not ids_are_signed(sign(values, "key"), "key")
+    assert not is_signed(sign_ids(values, "key"), "key")
+
+
+@pytest.mark.parametrize("signature", [None, 5, "", "0" * 64, "é", "\ud800"])
+def test_ids_are_signed_rejects_what_is_no_signature(signature: Any) -> None:
+    assert not ids_are_signed({**IDS, "signature": signature}, "key")
+
+
+def test_ids_are_signed_compares_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr("hmac.compare_digest", lambda given, made: bool(compared.append((given, made))))
+    assert not ids_are_signed(sign_ids(IDS, "key"), "key", "other")
     assert len(compared) == 2
     assert compared[0][0] == compared[0][1]
 

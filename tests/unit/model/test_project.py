@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.model.project import Foreign, Scope, foreign
+from st2actions_mistral.model.project import Foreign, Scope, foreign, project_of
 
 OWN = Scope("own")
 
@@ -48,3 +48,12 @@ def test_reason_has_one_line_of_bounded_length() -> None:
     reason = Foreign("x\n" * 1000, OWN).reason
     assert "\n" not in reason
     assert len(reason) < 200
+
+
+@pytest.mark.parametrize(
+    ("project", "expected"),
+    [("own", "own"), ("<default-project>", None), ("", None), (None, None), (["own"], None)],
+)
+def test_project_of_a_record(project: Any, expected: str | None) -> None:
+    assert project_of({"project_id": project}) == expected
+    assert project_of({}) is None

@@ -346,7 +346,7 @@ def test_age_of_an_action_goes_by_mistrals_clock(bench: Bench) -> None:
 
 
 def test_inputs_are_read_with_the_ids_that_the_action_would_have_sent(bench: Bench) -> None:
-    bench.mistral.add_action(action("a", input='{"ref": "core.local"}'))
+    bench.mistral.add_action(action("a", input='{"ref": "core.local"}', project_id="p"))
     bench.mistral.add_task(task())
     seen = bench.observer.look(bench.observer.observe("a"), Look.INPUTS)
     assert seen.inputs is not None
@@ -358,6 +358,7 @@ def test_inputs_are_read_with_the_ids_that_the_action_would_have_sent(bench: Ben
         workflow_name="n",
         task_execution_id="t",
         action_execution_id="a",
+        project_id="p",
     )
     assert bench.parsed == [({"ref": "core.local"}, ids)]
 
