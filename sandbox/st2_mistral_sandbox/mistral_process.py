@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any, Protocol
 
 # Before anything else of Mistral: it chooses threads, not eventlet, for oslo.service.
@@ -27,6 +28,7 @@ from mistral.expressions import yaql_expression
 from mistral.rpc import base as rpc
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_messaging._drivers import impl_fake
 from wsme import types as wsme_types
 
 from st2_mistral_sandbox.parent_watch import exit_when_parent_dies
@@ -69,6 +71,7 @@ def main() -> None:
     parse_one_at_a_time()
     sort_api_attributes_by_name()
     check_schemas_once()
+    wake_listeners()
     # Creates the tables from Mistral's models. SQLite does not support the ALTER TABLE of its
     # migrations.
     db_api.setup_db()
@@ -117,6 +120,35 @@ def check_schemas_once() -> None:
             checked.add(text)
 
     validator.check_schema = staticmethod(check_once)
+
+
+def wake_listeners() -> None:
+    """Let the in-memory transport pass a message on when it arrives.
+
+    A listener of oslo.messaging's driver sleeps for 50 ms when it has found no message, and each
+    action takes several messages.
+    """
+    arrived = threading.Condition()
+    deliver = impl_fake.FakeExchange.deliver_message
+
+    def deliver_and_wake(*args: Any, **kwargs: Any) -> None:
+        deliver(*args, **kwargs)
+        with arrived:
+            arrived.notify_all()
+
+    class Clock:
+        """The functions of ``time`` that the driver uses."""
+
+        time = staticmethod(time.time)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            """Wait for a message. One that has just arrived is found after this time at the latest."""
+            with arrived:
+                arrived.wait(seconds)
+
+    impl_fake.FakeExchange.deliver_message = deliver_and_wake
+    impl_fake.time = Clock
 
 
 def sort_api_attributes_by_name() -> None:
