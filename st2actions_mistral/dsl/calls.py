@@ -30,6 +30,9 @@ class Catalogue(Protocol):
     def workflow_in_mistral(self, name: str) -> bool:
         """Return True if Mistral has, or will have, a workflow of this name."""
 
+    def allows_yaql(self) -> bool:
+        """Return True if Mistral evaluates YAQL, and False if it evaluates Jinja only."""
+
 
 @dataclass(frozen=True)
 class Site:

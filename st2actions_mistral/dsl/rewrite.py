@@ -7,6 +7,8 @@ A StackStorm action may be called by its plain name, in a task or as the ``base`
 
 Before a start, rewriting also adds what Mistral does not pass on: the task name to each ``st2.action``,
 and the environment, which has the parent execution, to each sub-workflow of the same file.
+
+What it adds is written in the language of the file's own expressions, see ``languages``.
 """
 
 from __future__ import annotations
@@ -25,14 +27,16 @@ from st2actions_mistral.dsl.calls import (
     find_sites,
 )
 from st2actions_mistral.dsl.definition import Definition, inputs_of
+from st2actions_mistral.dsl.languages import Language, language_of
 from st2actions_mistral.dsl.mistral_yaml import dump
 from st2actions_mistral.dsl.shorthand import InvalidCallError
 
 # Mistral finds the environment's defaults for an action by the name in the task, which is that of the
 # ad-hoc action. Without an environment the context is null, as if it were missing.
-_CONTEXT: Final = "<% env().get('__actions', {}).get('st2.action', {}).get('st2_context') %>"
+_CONTEXT: Final = "env().get('__actions', {}).get('st2.action', {}).get('st2_context')"
 
-_ENVIRONMENT: Final = {"env": "<% env() %>", "evaluate_env": False}
+_ENVIRONMENT: Final = "env()"
+_ENVIRONMENT_KEYS: Final = {"env", "evaluate_env"}
 
 
 def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = True) -> Definition:
@@ -45,11 +49,12 @@ def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = T
     :return: the same object if there is nothing to change.
     """
     changes: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    expression = _Expressions(definition, catalogue)
     for site in find_sites(definition):
         try:
-            spec = _wrap(site, definition, catalogue)
+            spec = _wrap(site, definition, catalogue, expression)
             if for_start:
-                spec = _add_context(replace(site, spec=spec), definition)
+                spec = _add_context(replace(site, spec=spec), definition, expression)
         except InvalidCallError:
             continue
         if spec is not site.spec:
@@ -60,7 +65,23 @@ def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = T
     return replace(definition, text=dump(data), data=data)
 
 
-def _wrap(site: Site, definition: Definition, catalogue: Catalogue) -> Mapping[str, Any]:
+class _Expressions:
+    """Writes expressions. Mistral is asked for a language only if the file has no expression."""
+
+    def __init__(self, definition: Definition, catalogue: Catalogue) -> None:
+        self._definition = definition
+        self._catalogue = catalogue
+
+    def __call__(self, code: str) -> str:
+        language = language_of(self._definition)
+        if language is None:
+            language = Language.YAQL if self._catalogue.allows_yaql() else Language.JINJA
+        return language.expression(code)
+
+
+def _wrap(
+    site: Site, definition: Definition, catalogue: Catalogue, expression: _Expressions
+) -> Mapping[str, Any]:
     if not site.has_action:
         return site.spec
     call = ActionCall.at(site)
@@ -69,15 +90,15 @@ def _wrap(site: Site, definition: Definition, catalogue: Catalogue) -> Mapping[s
         return site.spec
     made: dict[str, Any] = {"ref": call.name, "parameters": given}
     if site.task is None:
-        made["st2_context"] = _CONTEXT
+        made["st2_context"] = expression(_CONTEXT)
     return _with_call(site, ST2_ACTION, made)
 
 
-def _add_context(site: Site, definition: Definition) -> Mapping[str, Any]:
+def _add_context(site: Site, definition: Definition, expression: _Expressions) -> Mapping[str, Any]:
     if site.task is None:
         return site.spec
     if not site.has_action:
-        return _add_environment(site, definition)
+        return _add_environment(site, definition, expression)
     call = ActionCall.at(site)
     if call.name != ST2_ACTION or not isinstance(call.given, Mapping) or "st2_context" in call.inline:
         return site.spec
@@ -90,7 +111,7 @@ def _add_context(site: Site, definition: Definition) -> Mapping[str, Any]:
     return _with_call(site, call.line, {**call.written, "st2_context": named})
 
 
-def _add_environment(site: Site, definition: Definition) -> Mapping[str, Any]:
+def _add_environment(site: Site, definition: Definition, expression: _Expressions) -> Mapping[str, Any]:
     """Pass the environment to a workflow of the same file: Mistral starts that with an empty one.
 
     A workflow of another file may have an input of this name, so it is not changed.
@@ -98,9 +119,10 @@ def _add_environment(site: Site, definition: Definition) -> Mapping[str, Any]:
     call = WorkflowCall.at(site, definition)
     if call is None or call.called is None or call.given is None:
         return site.spec
-    if _ENVIRONMENT.keys() & {*call.given, *inputs_of(call.called)}:
+    if _ENVIRONMENT_KEYS & {*call.given, *inputs_of(call.called)}:
         return site.spec
-    return {**site.spec, "input": {**site.spec.get("input", {}), **_ENVIRONMENT}}
+    environment = {"env": expression(_ENVIRONMENT), "evaluate_env": False}
+    return {**site.spec, "input": {**site.spec.get("input", {}), **environment}}
 
 
 def _with_call(site: Site, line: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model.st2_action import St2Action
+
+_WITH_YAQL: Final = "{version: '2.0', uses.yaql: {tasks: {task: {publish: {value: <% 1 %>}}}}}"
 
 
 class ActionCatalogue:
@@ -28,6 +31,7 @@ class ActionCatalogue:
         self._actions: dict[str, St2Action | None] = {}
         self._in_mistral: dict[str, bool] = {}
         self._workflows = dict.fromkeys(published_too, True)
+        self._allows_yaql: bool | None = None
 
     def action(self, ref: str) -> St2Action | None:
         """Return a StackStorm action; None for an unknown one."""
@@ -46,3 +50,12 @@ class ActionCatalogue:
         if name not in self._workflows:
             self._workflows[name] = self._mistral.knows_workflow(name)
         return self._workflows[name]
+
+    def allows_yaql(self) -> bool:
+        """Return True if Mistral evaluates YAQL, and False if it evaluates Jinja only.
+
+        No request shows ``[expressions] allowed_languages``, so a workflow with YAQL is validated.
+        """
+        if self._allows_yaql is None:
+            self._allows_yaql = self._mistral.validate(_WITH_YAQL, "workflow") is None
+        return self._allows_yaql

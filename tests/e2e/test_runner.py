@@ -53,6 +53,9 @@ class Known:
     def workflow_in_mistral(self, name: str) -> bool:
         return self._mistral.knows_workflow(name)
 
+    def allows_yaql(self) -> bool:
+        return True
+
 
 @pytest.fixture
 def starter(bench: Bench) -> Starter:

@@ -31,6 +31,7 @@ class Catalogue:
         self.mistral = {"std.echo", "std.noop", "st2.action", "st2.callback", "other.shell"}
         self.disabled = {"examples.off"}
         self.workflows = {"other.flow"}
+        self.yaql = True
         self.asked: list[str] = []
 
     def action(self, ref: str) -> St2Action | None:
@@ -44,3 +45,7 @@ class Catalogue:
 
     def workflow_in_mistral(self, name: str) -> bool:
         return name in self.workflows
+
+    def allows_yaql(self) -> bool:
+        self.asked.append("allows_yaql")
+        return self.yaql

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_rewrite_an_ad_hoc_action() -> None:
     assert list(shell) == ["base", "base-input", "input"]
     assert shell["base"] == "st2.action"
     assert shell["base-input"]["parameters"] == {"cmd": "<% $.line %>", "timeout": 5}
-    assert "env()" in shell["base-input"]["st2_context"]
+    assert shell["base-input"]["st2_context"].startswith("<% env()")
     assert made.data["workflows"] == definition.data["workflows"]
 
 
@@ -226,6 +227,44 @@ def test_rewrite_for_start_passes_the_environment_to_workflows_of_the_file(
     definition = Definition.parse(SUBS % f"call: {task}", "book.yaml")
     assert rewritten(definition, for_start=True)["call"].get("input") == given
     assert rewrite(definition, Catalogue(), for_start=False) is definition
+
+
+@pytest.mark.parametrize(
+    ("others", "yaql", "env"),
+    [
+        ("publish: {x: <% $.x %>}", False, "<% env() %>"),
+        ("publish: {x: '{{ _.x }}'}", True, "{{ env() }}"),
+        ("publish: {x: ['{% if 1 %}1{% endif %}']}", True, "{{ env() }}"),
+        ("publish: {x: '{{ _.x }}', y: <% $.x %>}", False, "<% env() %>"),
+        ("description: as in <% $.x %>, publish: {x: '{{ _.x }}'}", True, "{{ env() }}"),
+        ("description: 'as in <% $.x %> and {{ _.x }}'", False, "{{ env() }}"),
+        ("description: 'as in {{ _.x }}'", True, "<% env() %>"),
+    ],
+)
+def test_added_expressions_are_in_a_language_that_mistral_allows(
+    others: str, yaql: bool, env: str
+) -> None:
+    """The author's own languages are allowed. Without any, Mistral is asked."""
+    catalogue = Catalogue()
+    catalogue.yaql = yaql
+    definition = Definition.parse(SUBS % f"call: {{workflow: sub, {others}}}", "book.yaml")
+    made = rewrite(definition, catalogue)
+    assert made.data["workflows"]["main"]["tasks"]["call"]["input"]["env"] == env
+    assert ("allows_yaql" in catalogue.asked) is ("publish" not in others)
+
+
+def test_a_language_is_chosen_only_for_an_expression_that_is_added() -> None:
+    catalogue = Catalogue()
+    rewrite(workbook("say: {action: core.noop}"), catalogue)
+    assert catalogue.asked == ["core.noop"]
+
+
+def test_jinja_for_the_context_of_an_ad_hoc_action() -> None:
+    definition = workbook(
+        "say: {action: shell}", "shell: {base: core.local, base-input: {cmd: '{{ _.line }}'}}"
+    )
+    given = rewrite(definition, Catalogue()).data["actions"]["shell"]["base-input"]["st2_context"]
+    assert re.fullmatch(r"\{\{ env\(\)[^<%]* \}\}", given)
 
 
 def test_rewrite_keeps_the_meaning_of_the_rest() -> None:

@@ -63,3 +63,16 @@ def test_each_name_is_looked_up_once() -> None:
             assert catalogue.workflow_in_mistral("soon")
         assert len(st2_server.requests) == 2
         assert len(mistral_server.requests) == 4
+
+
+def test_mistral_is_asked_once_whether_it_allows_yaql() -> None:
+    # An invalid definition is validated twice.
+    disabled = answer(200, {"valid": False, "error": "The 'yaql' expression language is disabled."})
+    with (
+        BreakingServer(answer(200, {"valid": True}), disabled, disabled) as server,
+        closing(MistralClient(MistralSettings(f"{server.url}/v2", timeouts=ONE_TRY))) as mistral,
+    ):
+        allowing, refusing = (ActionCatalogue(lambda ref: None, mistral) for _ in range(2))
+        assert [allowing.allows_yaql(), allowing.allows_yaql()] == [True, True]
+        assert [refusing.allows_yaql(), refusing.allows_yaql()] == [False, False]
+        assert len(server.requests) == 3

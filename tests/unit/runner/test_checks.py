@@ -37,6 +37,9 @@ class Known:
     def workflow_in_mistral(self, name: str) -> bool:
         return False
 
+    def allows_yaql(self) -> bool:
+        return True
+
 
 def request(**given: Any) -> WorkflowRequest:
     return WorkflowRequest("e", "pack.name", Path("w.yaml"), **{"workflow": "main", **given})

@@ -60,6 +60,9 @@ class Catalogue:
     def workflow_in_mistral(self, name: str) -> bool:
         return True
 
+    def allows_yaql(self) -> bool:
+        return True
+
 
 @pytest.fixture
 def start_request(tmp_path: Path) -> WorkflowRequest:
