@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -102,15 +102,20 @@ class Settings:
         return self.bridge.st2
 
 
-def read_files(files: Sequence[str] = ()) -> cfg.ConfigOpts:
+def read_files(
+    files: Sequence[str] = (), *, register: Callable[[cfg.ConfigOpts], None] | None = None
+) -> cfg.ConfigOpts:
     """Return a configuration of its own, for a process that is not one of Mistral's.
 
     :param files: configuration files; none: those that Mistral itself reads
         (``/etc/mistral/mistral.conf`` and similar).
+    :param register: registers further options.
     :raises ConfigError: a file cannot be read, or an option does not take its value.
     """
     conf = cfg.ConfigOpts()
     register_opts(conf)
+    if register is not None:
+        register(conf)
     try:
         conf([], project="mistral", default_config_files=list(files) or None)
     except cfg.ConfigFileParseError as error:
@@ -120,6 +125,10 @@ def read_files(files: Sequence[str] = ()) -> cfg.ConfigOpts:
         raise ConfigError(f"{error.config_file} cannot be read{reason}.") from None
     except (cfg.Error, ValueError) as error:
         raise ConfigError(str(error)) from error
+    except SystemExit as error:
+        # Raised for an option that the command line could have, such as debug. oslo.config has named it
+        # on standard error.
+        raise ConfigError("An option of [DEFAULT] has an invalid value.") from error
     return conf
 
 

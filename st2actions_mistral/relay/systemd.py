@@ -1,4 +1,4 @@
-"""Report the state of the relay to systemd, for a service of ``Type=notify``."""
+"""Report the state of the relay to systemd, and recognize its journal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ LOG: Final = logging.getLogger(__name__)
 
 # Sent with each heartbeat until the first resync is done. As TimeoutStartSec of the unit.
 _EXTEND_TIMEOUT: Final = "EXTEND_TIMEOUT_USEC=180000000"
+
+
+def is_journal(descriptor: int) -> bool:
+    """Return True if systemd connected an open file to its journal, see systemd.exec(5)."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 class Notifier:

@@ -61,6 +61,8 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
             "event stream",
             "Mistral",
             "project",
+            "action filter",
+            "database",
             "size limit",
             "clocks",
             "relay",

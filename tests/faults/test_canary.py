@@ -234,6 +234,7 @@ def _relay(
     path = folder / f"{name}.conf"
     path.touch(mode=0o600)
     path.write_text(
+        "[DEFAULT]\ndebug = true\ndefault_log_levels = urllib3=DEBUG,keystoneauth=DEBUG\n"
         f"[st2]\napi_url = {st2.api_url}\nstream_url = {st2.stream_url}\n"
         f"auth_url = {st2.api_url.replace('/api/', '/auth/')}\nusername = st2admin\n"
         f"password = {password.replace('$', '$$')}\n"
@@ -245,7 +246,7 @@ def _relay(
         "project_name = p\nproject_domain_id = default\n"
     )
     module = ["st2_mistral_sandbox.parent_watch", "st2actions_mistral.cli.main"]
-    args = [*module, "relay", "--debug", "--config-file", str(path)]
+    args = [*module, "relay", "--config-file", str(path)]
     return ChildProcess(name, args, folder / f"{name}.log")
 
 
@@ -475,7 +476,8 @@ def test_all_requests_were_made(done: Stage) -> None:
     assert {"mistral.log", "mistral.sqlite", "relay.log", "refused.log"} <= set(files)
     assert " DEBUG " in files["mistral.log"]
     assert "Completed: " in files["relay.log"]
-    assert "DEBUG" in files["relay.log"]
+    for logger in ("st2actions_mistral", "keystoneauth", "urllib3"):
+        assert f"DEBUG {logger}." in files["relay.log"]
     assert "401" in files["refused.log"]
     assert "st2.action 'core.local'> failed" in files["mistral.log"]
     assert "st2.callback 'ERROR'> failed" in files["mistral.log"]

@@ -22,7 +22,7 @@ def actions(mistral: MistralClient, require_mistral: Callable[[], None]) -> str:
             require_mistral()
             raise CheckFailed(
                 f"Mistral has no action {name}. Install the package on the hosts of API, engines and"
-                " executors, and restart them. See also [legacy_action_provider] in mistral.conf."
+                ' executors, and restart them. See also what the check "action filter" reports there.'
             )
     return f"has {' and '.join(ACTIONS)}"
 

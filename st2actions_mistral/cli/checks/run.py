@@ -8,7 +8,7 @@ from functools import partial
 
 from oslo_config import cfg
 
-from st2actions_mistral.cli.checks import delivery, host, mistral, stackstorm
+from st2actions_mistral.cli.checks import delivery, host, mistral, mistral_options, stackstorm
 from st2actions_mistral.cli.checks.finding import OK, Finding, find, skip
 from st2actions_mistral.cli.clients import require_mistral
 from st2actions_mistral.client.mistral import MistralClient
@@ -51,6 +51,8 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
             yield find("project", partial(mistral.project, mistral_client))
         else:
             yield skip("project", "Mistral")
+        yield find("action filter", partial(mistral_options.action_filter, conf))
+        yield find("database", partial(mistral_options.database, conf))
         yield find("size limit", partial(host.size_limit, conf, settings))
         for check, look in (
             ("clocks", partial(delivery.clocks, st2, mistral_client)),

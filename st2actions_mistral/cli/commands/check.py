@@ -13,8 +13,9 @@ _DESCRIPTION = """\
 Check an installation and say how to repair it.
 
 The checks: entry points, options, StackStorm (credential, permissions,
-event stream), Mistral (actions, project of the relay's token), size limit,
-clocks, and results that no relay delivers.
+event stream), Mistral (actions, project of the relay's token, options that
+hide actions, database), size limit, clocks, and results that no relay
+delivers.
 
 Run it in Mistral's virtualenv, on the hosts of the executors and of the
 relay. It changes nothing and runs nothing in StackStorm, except that --probe
@@ -23,8 +24,9 @@ the execution is in the StackStorm of this configuration.
 
   st2-mistral check --config-file /etc/mistral/mistral.conf --probe
 
-The exit status is 0, or 1 if a check failed. The JSON is a list of objects
-with "check", "result" (ok, failed or skipped) and "detail".
+The exit status is 0, or 1 if a check failed; a warning does not change it.
+The JSON is a list of objects with "check", "result" (ok, warning, failed or
+skipped) and "detail".
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
 from st2actions_mistral import config
@@ -17,7 +16,9 @@ their Mistral workflows.
 
 Run it beside Mistral, best as a systemd service. It stores nothing: it may be
 stopped and started at any time, and several may run at once. Its options are
-in the groups [st2] and [st2_relay] of Mistral's configuration files.
+in the groups [st2] and [st2_relay] of Mistral's configuration files. It logs
+to standard error unless their logging options (log_dir, log_file, use_journal
+and the others of oslo.log) say otherwise.
 
   st2-mistral relay --config-file /etc/mistral/mistral.conf
 
@@ -35,22 +36,21 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_file(parser)
-    parser.add_argument("--debug", action="store_true", help="log every decision")
+    parser.add_argument(
+        "--debug", action="store_true", help="log every decision, as the option debug of [DEFAULT]"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the relay until it is stopped."""
     with require_extra("relay"):
+        from st2actions_mistral.cli import logs
         from st2actions_mistral.relay.daemon import Relay, run_until_signalled
 
-    logging.basicConfig(
-        level=logging.DEBUG if args.debug else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # urllib3 logs every request at DEBUG.
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
-    settings = config.load_settings(config.read_files(args.config_file))
+    conf = config.read_files(args.config_file, register=logs.register_options)
+    logs.set_up(conf, debug=args.debug)
+    settings = config.load_settings(conf)
     relay = Relay(
         settings.st2,
         settings.mistral,

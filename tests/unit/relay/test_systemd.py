@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.clock import Clock
 
-from st2actions_mistral.relay.systemd import Notifier
+from st2actions_mistral.relay.systemd import Notifier, is_journal
 
 
 @pytest.fixture
@@ -20,6 +20,19 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.delenv("WATCHDOG_USEC", raising=False)
         yield sock
+
+
+def test_journal_is_known_by_its_device_and_inode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w") as file:
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+        assert not is_journal(file.fileno())
+        found = (tmp_path / "journal").stat()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        assert is_journal(file.fileno())
+        descriptor = file.fileno()
+    assert not is_journal(descriptor)
 
 
 def test_nothing_is_sent_without_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from st2actions_mistral.cli.checks.finding import FAILED, OK, CheckFailed, Finding, find, skip
+from st2actions_mistral.cli.checks.finding import (
+    FAILED,
+    OK,
+    WARNING,
+    CheckFailed,
+    CheckWarning,
+    Finding,
+    find,
+    skip,
+)
 from st2actions_mistral.errors import Answered
 
 
@@ -18,6 +27,13 @@ def test_find_reports_every_error_of_the_package_as_failed(error: Exception) -> 
         raise error
 
     assert find("clocks", look) == Finding("clocks", FAILED, str(error))
+
+
+def test_find_reports_a_warning() -> None:
+    def look() -> str:
+        raise CheckWarning("Upgrade it.")
+
+    assert find("database", look) == Finding("database", WARNING, "Upgrade it.")
 
 
 def test_find_hides_no_bug() -> None:

@@ -22,6 +22,8 @@ CHECKS = [
     "event stream",
     "Mistral",
     "project",
+    "action filter",
+    "database",
     "size limit",
     "clocks",
     "relay",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 
 import pytest
 from support.breaking_servers import refusing
+from support.logging_state import logging_as_before
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def _level_of_urllib3() -> Iterator[None]:
-    """Restore the level, which the command changes."""
-    logger = logging.getLogger("urllib3")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+def _logging_as_before() -> Iterator[None]:
+    with logging_as_before():
+        yield
 
 
 @pytest.mark.parametrize(
@@ -33,3 +30,12 @@ def test_invalid_option_ends_it(run: Run, more: str, named: str) -> None:
         status, printed, error = run("relay", st2=closed, mistral=closed, more=more)
     assert (status, printed) == (1, "")
     assert named in error
+
+
+def test_log_that_cannot_be_written_ends_it(run: Run) -> None:
+    with refusing() as closed:
+        more = "[DEFAULT]\nlog_dir = /nowhere"
+        status, printed, error = run("relay", st2=closed, mistral=closed, more=more)
+    assert (status, printed) == (1, "")
+    assert "The logging options of [DEFAULT] cannot be used" in error
+    assert "/nowhere" in error
