@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.mistral_fields import decoded
+from st2actions_mistral.model.project import project_of
 
 RUNNER: Final = "mistral-v2"
 """The runner of StackStorm actions that are Mistral workflows."""
@@ -74,6 +75,8 @@ class WorkflowRef:
     """The name of the Mistral among several that share one StackStorm."""
     execution_id: str
     workflow_name: str
+    project_id: str | None = field(default=None, compare=False)
+    """Its OpenStack project; None without keystone."""
 
     @classmethod
     def of(cls, context: object) -> WorkflowRef | None:
@@ -83,7 +86,10 @@ class WorkflowRef:
             return None
         parts = [value.get(name) for name in ("site", "execution_id", "workflow_name")]
         texts = [part for part in parts if isinstance(part, str) and part]
-        return cls(*texts) if len(texts) == len(parts) else None
+        if len(texts) != len(parts):
+            return None
+        site, execution_id, workflow_name = texts
+        return cls(site, execution_id, workflow_name, project_of(value))
 
     def as_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of the execution's context that names the workflow.
@@ -100,14 +106,15 @@ class WorkflowRef:
             # StackStorm's policy action.retry copies a context that has "parent" already.
             of_task = {name: known.get(name) for name in ("workflow_execution_id", "workflow_name")}
             named.setdefault("parent", of_task)
-        return {
-            CONTEXT_KEY: {
-                "site": self.site,
-                "execution_id": self.execution_id,
-                "workflow_name": self.workflow_name,
-            },
-            "mistral": named,
+        ref = {
+            "site": self.site,
+            "execution_id": self.execution_id,
+            "workflow_name": self.workflow_name,
         }
+        if self.project_id:
+            # Not below "mistral", where a child has the project of its action.
+            ref["project_id"] = self.project_id
+        return {CONTEXT_KEY: ref, "mistral": named}
 
 
 def workflow_of(context: object, execution_id: str) -> str:

@@ -23,6 +23,7 @@ from st2actions_mistral.errors import (
 )
 from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.mistral_fields import decoded, has_items
+from st2actions_mistral.model.project import project_of
 from st2actions_mistral.model.tracebacks import without_tracebacks
 from st2actions_mistral.runner import checks, rerun, targets
 from st2actions_mistral.runner.environment import environment, is_from_us, names_parent
@@ -122,7 +123,7 @@ class Starter:
             # The workbook exists, but its workflow was removed.
             self._mistral.save_definition(ready.definition.text, ready.definition.kind.value)
             started = self._start(request, ready)
-        return self._started(started["id"], ready.workflow)
+        return self._started(started, ready.workflow)
 
     def _start(self, request: WorkflowRequest, ready: checks.Ready) -> dict[str, Any]:
         """Start the workflow.
@@ -234,7 +235,7 @@ class Starter:
                 )
             # The workflow is RUNNING now.
             is_first, env = False, None
-        return self._started(id_, str(execution["workflow_name"]))
+        return self._started(execution, str(execution["workflow_name"]))
 
     def _update_environment(self, request: WorkflowRequest, sub_id: str, id_: str) -> None:
         """Let a sub-workflow run for the execution of a re-run, if it has a parent."""
@@ -258,8 +259,8 @@ class Starter:
             before=before,
         )
 
-    def _started(self, id_: str, workflow: str) -> Started:
-        return Started(WorkflowRef(self._site, id_, workflow))
+    def _started(self, execution: Mapping[str, Any], workflow: str) -> Started:
+        return Started(WorkflowRef(self._site, execution["id"], workflow, project_of(execution)))
 
 
 @contextmanager

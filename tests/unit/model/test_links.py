@@ -34,6 +34,20 @@ def test_ref_survives_the_context() -> None:
     assert WorkflowRef.of({"user": "x", **ref.as_context({})}) == ref
 
 
+def test_ref_has_the_project_of_the_workflow() -> None:
+    ref = WorkflowRef("here", "w-1", "n", "p")
+    # The runner starts workflows in its own project, also for an action of another one.
+    child = {"mistral": {"action_execution_id": "a-1", "project_id": "of the action"}}
+    made = ref.as_context(child)
+    assert made["mistral"]["project_id"] == "of the action"
+    read = WorkflowRef.of(made)
+    assert read is not None
+    assert read.project_id == "p"
+    made["mistral_workflow"]["project_id"] = ["p"]
+    assert (read := WorkflowRef.of(made)) is not None
+    assert read.project_id is None
+
+
 def test_context_names_the_workflow_as_in_stackstorm_3_2() -> None:
     ref = WorkflowRef("here", "w-1", "pack.name.main")
     assert ref.as_context({"user": "x", "mistral": "anything"})["mistral"] == {

@@ -223,3 +223,16 @@ def test_a_500_for_a_definition_is_an_input_error(
     with pytest.raises(InputError, match=r"pack\.name: Mistral rejects it: it answers 500"):
         starter(mistral, None).start(start_request)
     assert mistral.starts == 0
+
+
+@pytest.mark.parametrize(("shown", "expected"), [("p", "p"), ("<default-project>", None), (None, None)])
+def test_started_workflow_has_its_project(
+    start_request: WorkflowRequest, shown: str | None, expected: str | None
+) -> None:
+    mistral = Mistral()
+    starter(mistral, None).start(start_request)
+    assert mistral.there is not None
+    mistral.there["project_id"] = shown
+    started = starter(mistral, None).start(start_request)
+    assert started.workflow.project_id == expected
+    assert "project_id" not in started.result()["mistral"]
