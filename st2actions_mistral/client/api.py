@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import threading
 import time
@@ -48,15 +49,22 @@ class Api:
         self._stop = stop
         self._judge = judge
         self._bounds = bounds
-        self._last_contact: float | None = None
+        # Shared with the siblings: the time of the last response, and nothing before the first one.
+        self._last_contact: list[float] = []
+
+    def sibling(self, credential: HeaderSource) -> Api:
+        """Return the same API with another credential. Both share the connections and last contact."""
+        made = copy.copy(self)
+        made._credential = credential
+        return made
 
     @property
     def last_contact(self) -> float:
         """The time of the last response, whatever it was; seconds as ``time.time``, 0 for none."""
-        if self._last_contact is None:
+        if not self._last_contact:
             return 0.0
         # The age comes from a clock that nobody sets, so that it stays right if the time is set.
-        return time.time() - (time.monotonic() - self._last_contact)
+        return time.time() - (time.monotonic() - self._last_contact[0])
 
     def once(
         self,
@@ -123,18 +131,21 @@ class Api:
                     bounds=self._bounds,
                 )
             except Answered:
-                self._last_contact = time.monotonic()
+                self._note_contact()
                 raise
             except OutcomeUnknown as error:
                 judged = self._judge(error) if self._judge else error
                 if judged is error:
                     raise
-                self._last_contact = time.monotonic()
+                self._note_contact()
                 raise judged from error
-            self._last_contact = time.monotonic()
+            self._note_contact()
             return response
 
         return authenticated(self._credential, send)
+
+    def _note_contact(self) -> None:
+        self._last_contact[:] = [time.monotonic()]
 
     def call(self, method: str, path: str, **request: Any) -> Any:
         """Send a request that is safe to repeat, until the deadline. Arguments as for :meth:`once`."""

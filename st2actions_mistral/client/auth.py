@@ -7,9 +7,10 @@ keystoneauth gets. Tokens live in memory only.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Optional, Protocol, TypeVar
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -21,6 +22,9 @@ from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
 from st2actions_mistral.model.project import Scope
 
 _Value = TypeVar("_Value")
+
+MakePlugin = Callable[[Optional[str], Optional[str]], Any]
+"""Make a keystoneauth plugin for a project's id, or for a trust's id and no project."""
 
 
 class HeaderSource(Protocol):
@@ -48,6 +52,13 @@ class MistralCredential(HeaderSource, Protocol):
         :raises RemoteError: as ``headers``.
         """
 
+    def scoped(self, project_id: str | None, trust_id: str | None = None) -> MistralCredential | None:
+        """Return the same user's credential for a project, or for a trust.
+
+        :param project_id: None: that of the trust.
+        :return: None if this kind of credential is for one project only. Keystone is not asked yet.
+        """
+
 
 class Anonymous:
     """A service without authentication.
@@ -73,6 +84,9 @@ class Anonymous:
     def scope(self) -> Scope | None:
         """Return None."""
         return None
+
+    def scoped(self, project_id: str | None, trust_id: str | None = None) -> None:
+        """Return None."""
 
 
 class St2Credential:
@@ -190,26 +204,29 @@ class KeystoneCredential:
     :param plugin: what ``keystoneauth1.loading`` made of the options.
     :param tls: how keystone's certificate is checked.
     :param hint: what to do if keystone or Mistral rejects the credential.
+    :param make: returns a plugin of the same user for a project, or for a trust without a project; None
+        if the credential is for one project only.
     """
 
-    def __init__(self, plugin: Any, tls: Tls, timeouts: Timeouts, hint: str) -> None:
+    def __init__(
+        self, plugin: Any, tls: Tls, timeouts: Timeouts, hint: str, *, make: MakePlugin | None = None
+    ) -> None:
         # Imported here, because it imports a good part of OpenStack, which a Mistral without
         # authentication does not need.
         from keystoneauth1.session import Session
 
         self._plugin = plugin
         self._hint = hint
+        self._make = make
         session = http.new_session(tls)
         # keystoneauth's own session would take proxies and passwords from the environment. It passes
         # verify with every request.
         self._session = Session(
-            auth=plugin,
             session=session,
             verify=session.verify,
             timeout=timeouts.read_timeout,
             redirect=False,
         )
-        self._scope: Scope | None = None
 
     def headers(self) -> dict[str, str]:
         """Return the headers for one request; a token that is about to expire is renewed.
@@ -218,24 +235,36 @@ class KeystoneCredential:
             was not sent.
         :raises Answered: keystone rejects the credential.
         """
-        return self._ask(lambda: dict(self._session.get_auth_headers() or {}))
+        return self._ask(lambda: dict(self._session.get_auth_headers(self._plugin) or {}))
 
     def scope(self) -> Scope | None:
         """Return the project of the token; None where there is none (the plugin ``none``).
 
-        The project of a plugin does not change, so keystone is asked once.
+        The token is kept, so keystone is asked only for a new one.
 
         :raises RemoteError: as :meth:`headers`.
         """
+        from keystoneauth1.identity.base import BaseIdentityPlugin
         from keystoneauth1.noauth import NoAuth
 
-        if self._scope is None and not isinstance(self._plugin, NoAuth):
-            self._scope = Scope(self._ask(lambda: self._plugin.get_project_id(self._session)) or None)
-        return self._scope
+        plugin = self._plugin
+        if isinstance(plugin, NoAuth):
+            return None
+        if not isinstance(plugin, BaseIdentityPlugin):
+            return Scope(self._ask(lambda: plugin.get_project_id(self._session)) or None)
+        return self._ask(lambda: _scope_of(plugin.get_access(self._session)))
+
+    def scoped(self, project_id: str | None, trust_id: str | None = None) -> KeystoneCredential | None:
+        """Return the same user's credential for a project or a trust. It shares the connections."""
+        if self._make is None:
+            return None
+        made = copy.copy(self)
+        made._plugin = self._make(project_id, trust_id)
+        return made
 
     def renew(self, rejected: dict[str, str]) -> bool:
         """Let keystone issue a new token."""
-        return bool(self._session.invalidate())
+        return bool(self._session.invalidate(self._plugin))
 
     def hint(self) -> str:
         """Return what to do after a final 401."""
@@ -247,8 +276,13 @@ class KeystoneCredential:
                 return call()
         except NotSent:
             # keystoneauth would keep a malformed response and fail on it each time.
-            self._session.invalidate()
+            self._session.invalidate(self._plugin)
             raise
+
+
+def _scope_of(access: Any) -> Scope:
+    # Mistral 20 to 23 treat a token as an administrator's if one of its roles has this name.
+    return Scope(access.project_id or None, is_admin="admin" in access.role_names)
 
 
 def authenticated(

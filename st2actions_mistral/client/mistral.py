@@ -12,7 +12,6 @@ from st2actions_mistral.client.mistral_definitions import MistralDefinitions
 from st2actions_mistral.client.mistral_records import any_of
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.project import Scope
 
 # Without task_name: with "fields", Mistral 23 puts the workflow's name there (measured).
 _ACTION_FIELDS: Final = "id,name,state,created_at,task_execution_id,project_id"
@@ -25,25 +24,10 @@ class MistralClient(MistralDefinitions):
     Threads may share it; connections are kept. Records are dicts as Mistral's API shows them.
     """
 
-    def scope(self) -> Scope | None:
-        """Return the project of the token; None where Mistral has no authentication.
-
-        :raises RemoteError: keystone cannot be reached, or rejects the credential.
-        """
-        return self._credential.scope() if self._credential else None
-
     def clock(self) -> datetime | None:
         """Return Mistral's time, in whole seconds; None where it does not tell."""
         # Everybody who completes actions may list them.
         return self._api.clock("/action_executions?limit=1&fields=id")
-
-    def last_contact(self) -> float:
-        """Return the time of the last response; seconds as ``time.time``, 0 for none."""
-        return self._api.last_contact
-
-    def close(self) -> None:
-        """Close the connections that are kept."""
-        self._api.close()
 
     # Action executions
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from st2actions_mistral.client import retry
 from st2actions_mistral.client.api import Api
@@ -14,6 +15,10 @@ from st2actions_mistral.client.limits import Progress
 from st2actions_mistral.client.session import check_shape, new_session
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered
+from st2actions_mistral.model.project import Scope
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Rows of one page. Mistral's own limit ([api] max_limit) may be lower. Its response tells whether there
 # are more.
@@ -43,6 +48,36 @@ class MistralRecords:
             sleep=sleep,
             stop=stop,
         )
+
+    def sibling(self, credential: MistralCredential) -> Self:
+        """Return a client for another credential, which shares the connections of this one.
+
+        It is closed with this one.
+        """
+        made = copy.copy(self)
+        made._credential = credential
+        made._api = self._api.sibling(credential)
+        return made
+
+    @property
+    def credential(self) -> MistralCredential | None:
+        """The credential; None where Mistral has no authentication."""
+        return self._credential
+
+    def scope(self) -> Scope | None:
+        """Return the project of the token; None where Mistral has no authentication.
+
+        :raises RemoteError: keystone cannot be reached, or rejects the credential.
+        """
+        return self._credential.scope() if self._credential else None
+
+    def last_contact(self) -> float:
+        """Return the time of the last response; seconds as ``time.time``, 0 for none."""
+        return self._api.last_contact
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._api.close()
 
     def _get(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
         """Return one record; None if there is none."""

@@ -24,6 +24,7 @@ from st2actions_mistral.client.settings import (
     Tls,
     checked_url,
 )
+from st2actions_mistral.config.keystone import checked_project_auth, keystone_credential
 from st2actions_mistral.config.options import (
     RELAY_GROUP,
     RELAY_OPTS,
@@ -34,6 +35,7 @@ from st2actions_mistral.config.options import (
 )
 from st2actions_mistral.config.values import read_group
 from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.model import project
 from st2actions_mistral.model.result import OUTPUT_LAYOUT
 
 # The site is part of a filter in StackStorm's API, where a space would end it.
@@ -84,6 +86,8 @@ class RelaySettings:
     """The layout of the results of parents, see ``model.result.laid_out``."""
     health_port: int = 0
     """On 127.0.0.1; 0: none."""
+    project_auth: str = project.NONE
+    """How the relay may act in the project of an action, see ``model.project``."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,9 @@ def load_settings(conf: cfg.ConfigOpts) -> Settings:
     options = read_group(conf, group, RELAY_OPTS)
     bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options["reschedule_after"])
     mistral = mistral_settings(group, "mistral_url", options, bridge.st2.timeouts)
-    return Settings(bridge, mistral, _relay(bridge, options), keystone_credential(conf, group, mistral))
+    credential = keystone_credential(conf, group, mistral)
+    project_auth = checked_project_auth(conf, group, options["project_auth"])
+    return Settings(bridge, mistral, _relay(bridge, options, project_auth), credential)
 
 
 def mistral_settings(
@@ -170,36 +176,6 @@ def mistral_settings(
         tls=_tls(group, options),
         timeouts=timeouts,
     )
-
-
-def keystone_credential(
-    conf: cfg.ConfigOpts, group: str, settings: MistralSettings
-) -> MistralCredential | None:
-    """Return the credential that keystoneauth's options in a group describe.
-
-    :param settings: of the Mistral in question; keystone is reached in the same way.
-    :return: None if ``auth_type`` is not set.
-    :raises ConfigError: keystoneauth rejects the options.
-    :raises ImportError: keystoneauth is not installed.
-    """
-    from keystoneauth1 import exceptions, loading
-
-    from st2actions_mistral.client.auth import KeystoneCredential
-
-    try:
-        loading.register_auth_conf_options(conf, group)
-        plugin = loading.load_auth_from_conf_options(conf, group)
-    except exceptions.ClientException as error:
-        raise ConfigError(f"[{group}] auth_type and its options: {error}") from error
-    except cfg.Error:
-        # Its text may show a part of a password. Reading the options one by one names the invalid one.
-        read_group(conf, group, loading.get_auth_common_conf_options())
-        read_group(conf, group, loading.get_auth_plugin_conf_options(conf[group].auth_type))
-        raise ConfigError(f"[{group}] auth_type and its options cannot be read.") from None
-    if plugin is None:
-        return None
-    hint = f"See the options of keystoneauth in [{group}]: auth_type, auth_url, username …"
-    return KeystoneCredential(plugin, settings.tls, settings.timeouts, hint)
 
 
 def checked_site(group: str, site: str | None) -> str:
@@ -273,7 +249,7 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
     )
 
 
-def _relay(bridge: BridgeSettings, options: Mapping[str, Any]) -> RelaySettings:
+def _relay(bridge: BridgeSettings, options: Mapping[str, Any], project_auth: str) -> RelaySettings:
     reschedule_after, lost_after = options["reschedule_after"], options["lost_after"]
     if 0 < lost_after < reschedule_after:
         raise ConfigError(
@@ -291,6 +267,7 @@ def _relay(bridge: BridgeSettings, options: Mapping[str, Any]) -> RelaySettings:
         field_size_limit_kb=options["field_size_limit_kb"],
         result_layout=bridge.result_layout,
         health_port=options["health_port"],
+        project_auth=project_auth,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from oslo_config import cfg
 
+from st2actions_mistral.model import project
 from st2actions_mistral.model.result import OUTPUT_LAYOUT, ST2MISTRAL_LAYOUT
 
 ST2_GROUP: Final = cfg.OptGroup("st2", title="How Mistral reaches StackStorm")
@@ -146,6 +147,17 @@ RELAY_OPTS: Final = (
         " If not set, the certificates of the certifi package are used.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Do not verify Mistral's and keystone's certificates."),
+    cfg.StrOpt(
+        "project_auth",
+        choices=[
+            (project.NONE, "Mistral has no authentication"),
+            (project.SERVICE, "by its user's role on the action's project, which must not be admin"),
+            (project.TRUST, "by a trust that st2.action makes for it, otherwise as service"),
+        ],
+        help="How the relay may act in the project of an action. Mistral files everything that follows"
+        " from a result under the project of the token that delivered it. If not set, it is service"
+        " with auth_type, and none without.",
+    ),
     cfg.FloatOpt(
         "resync_interval",
         default=30,

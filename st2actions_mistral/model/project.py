@@ -12,8 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-REMEDY: Final = "Run one relay per project, as a non-admin of that project."
+NONE: Final = "none"
+"""Mistral has no authentication, so its records have no owner."""
+SERVICE: Final = "service"
+"""The relay's user has a role on each project."""
+TRUST: Final = "trust"
+"""The user of a workflow lets the relay act for them."""
 
+REMEDY: Final = "Run one relay per project, as a non-admin of that project."
 
 # Mistral's project for everything where it has no authentication.
 _WITHOUT_AUTHENTICATION: Final = "<default-project>"
@@ -25,6 +31,35 @@ class Scope:
 
     project_id: str | None
     """None for a token without a project."""
+    is_admin: bool = False
+    """True if Mistral lets the token see all projects. It looks names up in all of them then."""
+
+
+@dataclass(frozen=True)
+class NoAccess:
+    """The reason why a record must not be written to, although it is the relay's turn."""
+
+    project_id: str | None
+    """The record's project; None where Mistral shows none."""
+    reason: str
+    """What the relay lacks, as the end of a sentence about the record."""
+    remedy: str
+    """What an operator can do about it, as a sentence."""
+
+    @property
+    def project(self) -> str:
+        """The record's project, for messages."""
+        return project_text(self.project_id)
+
+    @property
+    def text(self) -> str:
+        """Reason and remedy, for messages."""
+        return f"{self.reason}. {self.remedy}"
+
+
+def project_text(project_id: str | None) -> str:
+    """Return a project for messages, in one line of bounded length: its id comes from Mistral."""
+    return f"project {project_id!r:.80}" if project_id else "an unknown project"
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,8 @@ from oslo_config import cfg
 
 from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings, checked_url
-from st2actions_mistral.config.load import (
-    checked_keys,
-    checked_site,
-    keystone_credential,
-    mistral_settings,
-    timeouts_of,
-)
+from st2actions_mistral.config.keystone import keystone_credential
+from st2actions_mistral.config.load import checked_keys, checked_site, mistral_settings, timeouts_of
 from st2actions_mistral.config.options import TIMEOUT_OPTS, keystone_opts
 from st2actions_mistral.config.values import read_group
 

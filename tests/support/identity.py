@@ -23,9 +23,16 @@ class Identity:
         self.url = server.url_for("/identity/v3")
         self.issued: list[str] = []
         self.lifetime = 3600.0
+        self.password = "right"
         self.project = project
         self.members: dict[str, tuple[str, str]] = {}
         """Project id and role by user name; for users with another project than the default one."""
+        self.roles: dict[str, list[str]] = {}
+        """By project id: the roles of every user there; none for any other project."""
+        self.trusts: dict[str, tuple[str, list[str]]] = {}
+        """By trust id: its project's id, and its roles."""
+        self.scopes: list[str] = []
+        """The projects and trusts by id that tokens were asked for."""
         self._bodies: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         for path, method, handler in (
@@ -34,6 +41,11 @@ class Identity:
             ("/identity/v3/auth/tokens", "GET", self._validate),
         ):
             server.expect_request(path, method=method).respond_with_handler(handler)
+
+    def project_of(self, token: str) -> str | None:
+        """Return the id of a token's project."""
+        project = self._bodies[token]["token"].get("project")
+        return str(project["id"]) if project else None
 
     def _discovery(self, request: Request) -> Response:
         version = {
@@ -45,19 +57,33 @@ class Identity:
 
     def _issue(self, request: Request) -> Response:
         asked: Any = request.get_json()
-        user = asked["auth"]["identity"]["password"]["user"]
-        if user["password"] != "right":
+        identity = asked["auth"]["identity"]
+        user = {"name": "relay", "password": self.password}
+        if "password" in identity:
+            user = identity["password"]["user"]
+        if user["password"] != self.password:
             return json_response({"error": {"code": 401, "message": "Wrong password."}}, 401)
+        project, role = self.members.get(user["name"], (self.project, "member"))
+        roles: list[str] | None = [role]
+        scope = asked["auth"].get("scope", {})
+        if "OS-TRUST:trust" in scope:
+            self.scopes.append(scope["OS-TRUST:trust"]["id"])
+            project, roles = self.trusts.get(self.scopes[-1], (None, None))
+        elif "id" in scope.get("project", {}):
+            project = scope["project"]["id"]
+            self.scopes.append(project)
+            roles = self.roles.get(project)
+        if roles is None:
+            return json_response({"error": {"code": 401, "message": "No access."}}, 401)
         now = datetime.datetime.now(datetime.timezone.utc)
         token = f"token-{next(self._numbers)}"
         self.issued.append(token)
-        project, role = self.members.get(user["name"], (self.project, "member"))
         body = {
             "methods": ["password"],
             "issued_at": _timestamp(now),
             "expires_at": _timestamp(now + datetime.timedelta(seconds=self.lifetime)),
             "user": {"id": user["name"], "name": user["name"], "domain": _DOMAIN},
-            "roles": [{"id": role, "name": role}],
+            "roles": [{"id": name, "name": name} for name in roles],
             # keystonemiddleware looks up here where it validates a token.
             "catalog": [self._catalog_entry()],
         }

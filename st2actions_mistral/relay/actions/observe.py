@@ -12,6 +12,7 @@ from typing import Any, Final, Optional
 
 from st2actions_mistral.bridge.definitions import base_of
 from st2actions_mistral.bridge.request import ExecutionRequest
+from st2actions_mistral.client.coalesce import Coalesced
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import InputError
@@ -22,7 +23,6 @@ from st2actions_mistral.model.project import Scope, foreign, project_of
 from st2actions_mistral.relay.actions.decide import Inputs, Look, Seen
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.place import Place
-from st2actions_mistral.relay.coalesce import Coalesced
 from st2actions_mistral.relay.records import ACTION_NAME, claimed_workflow, created_at, mistral_context
 
 # Seconds that the state of a task, and the list of its pending items, may be old. All items of a task

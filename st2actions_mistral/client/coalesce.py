@@ -57,9 +57,11 @@ class Coalesced(Generic[K, V]):
         """
         now = self._clock()
         with self._lock:
-            if key not in self._slots and len(self._slots) >= self._limit:
-                self._slots.clear()
-            slot = self._slots.setdefault(key, _Slot())
+            slot = self._slots.pop(key, None) or _Slot()
+            if len(self._slots) >= self._limit:
+                # The first one was not used for the longest time.
+                del self._slots[next(iter(self._slots))]
+            self._slots[key] = slot
             slot.sharing += 1
         try:
             with slot.lock:
@@ -70,6 +72,11 @@ class Coalesced(Generic[K, V]):
                 if not slot.sharing:
                     # Its traceback holds everything that was in use where it was raised.
                     slot.error = None
+
+    def forget(self, key: K) -> None:
+        """Forget the answer for a key."""
+        with self._lock:
+            self._slots.pop(key, None)
 
     def _answer(self, key: K, slot: _Slot[V], now: float, max_age: float) -> V:
         if slot.answer is not None and slot.answer[0] >= now - max_age:

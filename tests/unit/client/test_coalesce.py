@@ -11,7 +11,7 @@ import pytest
 from support.clock import Clock
 from support.waiting import eventually
 
-from st2actions_mistral.relay.coalesce import Coalesced
+from st2actions_mistral.client.coalesce import Coalesced
 
 
 class Asked:
@@ -101,10 +101,22 @@ def test_error_is_raised_and_not_kept() -> None:
 def test_number_of_kept_answers_is_bounded() -> None:
     asked = Asked()
     coalesced = Coalesced(asked, limit=2)
-    for key in "abc":
+    for key in "abac":
         coalesced.get(key, max_age=100)
+    assert asked.keys == ["a", "b", "c"]
+    # "b" was not used for the longest time.
     assert coalesced.get("c", max_age=100) == 3
-    assert coalesced.get("a", max_age=100) == 4
+    assert coalesced.get("a", max_age=100) == 1
+    assert coalesced.get("b", max_age=100) == 4
+
+
+def test_forgotten_answer_is_asked_for_again() -> None:
+    asked = Asked()
+    coalesced = Coalesced(asked)
+    coalesced.get("a")
+    coalesced.forget("a")
+    coalesced.forget("b")
+    assert coalesced.get("a", max_age=100) == 2
 
 
 def test_error_keeps_nothing_alive() -> None:
