@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from support.keystone.api import Keystone
 
 # A change is judged by the same cases each time; chance is for where somebody looks at what it finds.
 settings.register_profile("ci", derandomize=True)
@@ -14,3 +20,20 @@ if os.environ.get("CI"):
 
 # pytest explains a failed assert only in modules that it knows before they are imported.
 pytest.register_assert_rewrite("support")
+
+
+@pytest.fixture(scope="session")
+def keystone_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what a KeystoneServer copies."""
+    from support.keystone import server
+
+    return server.shared_template(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def keystone(keystone_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
+    """Start a keystone with the projects and users of ``support.keystone.cloud``."""
+    from support.keystone import server
+
+    with server.running(tmp_path_factory.mktemp("keystone"), keystone_template) as api:
+        yield api
