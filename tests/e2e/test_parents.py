@@ -5,7 +5,6 @@ Neither ``st2.callback`` nor the runner's ``cancel`` helps here.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -31,8 +30,8 @@ FAIL = "{ref: core.local, parameters: {cmd: exit 3}}"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Start a sandbox that rarely resyncs: what is quick here needs no resync."""
-    options = "resync_interval = 20\nreschedule_after = 0\nlost_after = 2"
+    """Start a sandbox without resyncs after the first one: nothing here waits for one."""
+    options = "resync_interval = 3600\nreschedule_after = 0\nlost_after = 2"
     for made in new_bench(tmp_path_factory.mktemp("parents"), relay_options=options):
         made.stackstorm.register_runner("mistral-v2", starting(made))
         made.stackstorm.register_action(WORKFLOW)
@@ -57,10 +56,8 @@ def test_parent_succeeds_with_its_workflow(bench: Bench) -> None:
             noop: {action: std.noop}
         """,
     )
-    begun = time.monotonic()
     parent = run(bench, name)
     done = ended(bench, parent)
-    assert time.monotonic() - begun < 15, "it waited for a resync"
     assert done["status"] == "succeeded"
     result = done["result"]
     assert result["state"] == "SUCCESS"
@@ -175,12 +172,10 @@ def test_parent_succeeds_if_error_of_task_is_handled(bench: Bench) -> None:
 
 
 def test_workflow_is_cancelled_with_its_parent(bench: Bench) -> None:
-    begun = time.monotonic()
     parent = run(bench, bench.workbook(f"sleep: {{action: st2.action, input: {SLEEP}}}"))
     (child,) = children(bench, parent)
     assert bench.st2.cancel(parent)
     assert ended(bench, child["id"])["status"] == "canceled"
-    assert time.monotonic() - begun < 15, "it waited for a resync"
     assert ended(bench, parent)["status"] == "canceled"
     run_ = bench.wait(workflow_of(bench, parent))
     assert run_.execution["state"] == "CANCELLED"

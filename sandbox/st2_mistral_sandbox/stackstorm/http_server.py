@@ -10,7 +10,8 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from socketserver import TCPServer
@@ -22,6 +23,9 @@ from werkzeug.wrappers import Request, Response
 LOG = logging.getLogger(__name__)
 MAX_HEADER_LINE = 8192
 """Bytes, with name and line end. StackStorm's server answers 400 without a body to a longer one."""
+
+# Seconds in which responses are completed when the server closes.
+_LAST_RESPONSES = 1.0
 
 Application = Callable[[Request], Response]
 
@@ -75,18 +79,30 @@ class HttpServer(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def close(self, timeout: float = 5.0) -> None:
-        """Close all connections and wait up to ``timeout`` seconds for each thread."""
+        """Close all connections, and wait up to ``timeout`` seconds for each thread.
+
+        Responses that are being sent, such as the ends of streams, have a second to be sent whole.
+        """
         if self._acceptor is not None:
             self.shutdown()
             self._acceptor.join(timeout)
         self.server_close()
         with self._lock:
             connections = dict(self._open)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        _shut(connections, socket.SHUT_RD)
+        deadline = time.monotonic() + _LAST_RESPONSES
+        for thread in connections.values():
+            thread.join(max(0, deadline - time.monotonic()))
+        _shut(connections, socket.SHUT_RDWR)
         for thread in connections.values():
             thread.join(timeout)
+
+
+def _shut(connections: Iterable[socket.socket], how: int) -> None:
+    for connection in connections:
+        # Its thread may have closed it.
+        with contextlib.suppress(OSError):
+            connection.shutdown(how)
 
 
 class _Handler(BaseHTTPRequestHandler):
