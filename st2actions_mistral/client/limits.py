@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import requests
 
+from st2actions_mistral.client.arrived import read_arrived
 from st2actions_mistral.errors import OutcomeUnknown, TooLarge
 
 # Bytes read at once.
@@ -67,8 +68,7 @@ def read_body(
     deadline = time.monotonic() + limits.response_timeouts * read_timeout
     pieces: list[bytes] = []
     size = 0
-    # read1 returns the bytes that have arrived. read would wait for a whole piece, byte by byte.
-    while piece := response.raw.read1(_PIECE):
+    while piece := read_arrived(response, _PIECE):
         pieces.append(piece)
         size += len(piece)
         late = time.monotonic() > deadline

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import requests
 import urllib3.connection
+import urllib3.connectionpool
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
@@ -62,7 +63,9 @@ class Session(requests.Session):
 
 def new_session(tls: Tls) -> Session:
     """Return a session that threads may share."""
-    logging.getLogger(urllib3.connection.__name__).addFilter(_HEADER_FILTER)
+    # urllib3 2 and 1.26.
+    for module in (urllib3.connection, urllib3.connectionpool):
+        logging.getLogger(module.__name__).addFilter(_HEADER_FILTER)
     session = Session()
     session.ca_option = tls.ca_option
     session.trust_env = False

@@ -15,6 +15,7 @@ import requests
 
 from st2actions_mistral.client import limits
 from st2actions_mistral.client import session as http
+from st2actions_mistral.client.arrived import interrupt, read_arrived
 from st2actions_mistral.client.auth import St2Credential, authenticated
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.translate import request_errors
@@ -87,7 +88,7 @@ class EventStream:
     def interrupt(self) -> None:
         """End :meth:`events`, also while another thread waits in it."""
         try:
-            self._response.raw.shutdown()
+            interrupt(self._response)
         except (ValueError, RuntimeError, OSError):
             LOG.debug("The stream had ended already.")
 
@@ -124,7 +125,7 @@ class EventStream:
     def _pieces(self) -> Iterator[bytes]:
         """Yield the bytes that have arrived; a full buffer would wait for ever behind nginx."""
         with request_errors("GET", self._url, self._timeouts):
-            while piece := self._response.raw.read1(_READ_BYTES, decode_content=True):
+            while piece := read_arrived(self._response, _READ_BYTES):
                 self._last_contact = time.monotonic()
                 yield piece
 

@@ -18,6 +18,7 @@ import requests
 import urllib3.connection
 import urllib3.exceptions
 from urllib3.util.retry import Retry
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from st2actions_mistral.client import redact
 from st2actions_mistral.client.settings import Timeouts
@@ -51,6 +52,9 @@ _BROKEN: Final[Sequence[tuple[type[BaseException], str]]] = (
     (urllib3.exceptions.InvalidHeader, "contradicting headers"),
     (http.client.HTTPException, "unreadable headers"),
 )
+
+# Seconds that a server may ask a client to wait. As the limit of newer versions of urllib3.
+_LONGEST_WAIT: Final = 21600.0
 
 # What libraries raise if a response lacks what they rely on.
 _MALFORMED: Final = (ValueError, LookupError, ArithmeticError, AttributeError)
@@ -186,7 +190,7 @@ def _target(response: requests.Response) -> str:
 def _retry_after(header: str | None) -> float | None:
     """Return the seconds of a ``Retry-After``, or None if it is missing or invalid."""
     try:
-        return float(Retry().parse_retry_after(header or ""))
+        return min(_LONGEST_WAIT, float(Retry().parse_retry_after(header or "")))
     except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
 
@@ -198,7 +202,8 @@ def _tls_hint(causes: Sequence[BaseException], ca_option: str) -> str:
     code = next((error.verify_code for error in errors), None)
     if code == 10:
         return "The server's certificate has expired: renew it there."
-    if code in (62, 64):
+    # urllib3 1.26 compares the names itself.
+    if code in (62, 64) or any(isinstance(cause, CertificateError) for cause in causes):
         return "The server's certificate is for another name: set the URL to that name."
     return f"If the server's certificate is signed by a CA of your own, set {ca_option} to it."
 

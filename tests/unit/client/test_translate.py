@@ -46,7 +46,7 @@ def test_error_response_with_a_malformed_header_keeps_its_status(
     with BreakingServer(answer(status, body, headers)) as server, pytest.raises(kind) as caught:
         get(server.url)
     assert getattr(caught.value, "status", None) == status
-    # urllib3 reads a year beyond its calendar as its longest wait.
+    # A year beyond the calendar counts as the longest wait.
     assert caught.value.retry_after in (None, 0, 21600)
     assert status == 302 or "No: \ufffdé." in str(caught.value)
 
