@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import requests
 import urllib3.exceptions
@@ -18,7 +19,7 @@ def read_arrived(response: requests.Response, amount: int) -> bytes:
 
     :raises urllib3.exceptions.HTTPError: the connection broke, or was silent for too long.
     """
-    raw = response.raw
+    raw: Any = response.raw
     if hasattr(raw, "read1"):
         piece: bytes = raw.read1(amount)
         return piece
@@ -39,7 +40,7 @@ def interrupt(response: requests.Response) -> None:
 
     :raises ValueError, RuntimeError, OSError: it has ended.
     """
-    raw = response.raw
+    raw: Any = response.raw
     if hasattr(raw, "shutdown"):
         raw.shutdown()
         return
