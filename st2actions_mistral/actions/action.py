@@ -11,9 +11,11 @@ from mistral_lib import actions as mistral
 from oslo_config import cfg
 
 from st2actions_mistral.bridge.clients import client_for
+from st2actions_mistral.bridge.keystone_trusts import trusts_for
 from st2actions_mistral.bridge.request import parse_request
 from st2actions_mistral.bridge.schedule import schedule
 from st2actions_mistral.config import load_bridge_settings
+from st2actions_mistral.config.trusts import load_trust_settings
 from st2actions_mistral.errors import OutcomeUnknown, St2MistralError, as_result
 from st2actions_mistral.model.context import MistralIds
 
@@ -72,6 +74,9 @@ class St2Action(mistral.Action):
             settings = load_bridge_settings(cfg.CONF)
             ids = MistralIds.of(settings.site, context.execution, context.security)
             st2, request = parse_request(settings, vars(self), ids)
+            trust = load_trust_settings(cfg.CONF, settings.st2.timeouts)
+            if trust is not None and ids.action_execution_id is not None:
+                request = request.with_trust(trusts_for(trust).trust_for(context.security))
             execution = schedule(
                 client_for(st2),
                 request,

@@ -57,6 +57,13 @@ class ExecutionRequest:
         name = self.ids.task_name or self.ref
         object.__setattr__(self, "header", self._header(chain=name))
 
+    def with_trust(self, trust_id: str | None) -> ExecutionRequest:
+        """Return the request with a keystone trust in its ids.
+
+        :raises InputError: the header is too long with it.
+        """
+        return replace(self, ids=replace(self.ids, trust_id=trust_id))
+
     def header_without_chain(self) -> str:
         """Return the header without ``chain``, see :func:`header_value`."""
         return self._header()

@@ -134,6 +134,27 @@ RESCHEDULE_AFTER: Final = cfg.FloatOpt(
     " less than 2 * (connect_timeout + read_timeout) seconds are left until then (70 by default).",
 )
 
+PROJECT_AUTH: Final = cfg.StrOpt(
+    "project_auth",
+    choices=[
+        (project.NONE, "Mistral has no authentication"),
+        (project.SERVICE, "by its user's role on the action's project, which must not be admin"),
+        (project.TRUST, "by a trust that st2.action makes for it, otherwise as service"),
+    ],
+    help="How the relay may act in the project of an action. Mistral files everything that follows"
+    " from a result under the project of the token that delivered it. If not set, it is service"
+    " with auth_type, and none without.",
+)
+
+TRUST_LIFETIME: Final = cfg.FloatOpt(
+    "trust_lifetime",
+    default=90 * 24 * 3600,
+    min=6 * 3600,
+    help="Seconds for which st2.action makes a trust, with project_auth = trust. It makes a new one"
+    " when less than half of that is left, so set it to twice as long as a workflow may run. Set it on"
+    " the hosts of Mistral's executors.",
+)
+
 RELAY_OPTS: Final = (
     cfg.URIOpt(
         "mistral_url",
@@ -147,17 +168,8 @@ RELAY_OPTS: Final = (
         " If not set, the certificates of the certifi package are used.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Do not verify Mistral's and keystone's certificates."),
-    cfg.StrOpt(
-        "project_auth",
-        choices=[
-            (project.NONE, "Mistral has no authentication"),
-            (project.SERVICE, "by its user's role on the action's project, which must not be admin"),
-            (project.TRUST, "by a trust that st2.action makes for it, otherwise as service"),
-        ],
-        help="How the relay may act in the project of an action. Mistral files everything that follows"
-        " from a result under the project of the token that delivered it. If not set, it is service"
-        " with auth_type, and none without.",
-    ),
+    PROJECT_AUTH,
+    TRUST_LIFETIME,
     cfg.FloatOpt(
         "resync_interval",
         default=30,

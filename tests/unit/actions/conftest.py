@@ -8,7 +8,7 @@ from mistral_lib.actions.context import ActionContext, ExecutionContext, Securit
 from oslo_config import cfg
 
 from st2actions_mistral import config
-from st2actions_mistral.bridge import clients
+from st2actions_mistral.bridge import clients, keystone_trusts
 
 Configure = Callable[..., None]
 MakeContext = Callable[..., ActionContext]
@@ -16,24 +16,25 @@ MakeContext = Callable[..., ActionContext]
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
-    """Set options of [st2] in Mistral's configuration."""
+    """Set options of a group in Mistral's configuration; of [st2] if none is given."""
     conf = cfg.CONF
     # As in an executor: the configuration was read before.
     conf([], project="mistral", default_config_files=[])
     config.register_opts(conf)
-    changed: set[str] = set()
+    changed: set[tuple[str, str]] = set()
 
-    def override(**options: Any) -> None:
+    def override(group: str = "st2", **options: Any) -> None:
         for name, value in options.items():
-            conf.set_override(name, value, group="st2")
-            changed.add(name)
+            conf.set_override(name, value, group=group)
+            changed.add((name, group))
 
     # Short timeouts. Only a server that does not respond takes read_timeout.
     override(connect_timeout=5, read_timeout=5, retry_deadline=5)
     yield override
-    for name in changed:
-        conf.clear_override(name, group="st2")
+    for name, group in changed:
+        conf.clear_override(name, group=group)
     clients.close_all()
+    keystone_trusts.close_all()
     conf.reset()
 
 
