@@ -41,8 +41,6 @@ _NOTHING_SENT: Final = (
 
 _OF_ANOTHER_TRUST: Final = "the token was made with a trust, as for a cron trigger"
 
-_BY_ROLE: Final = "The relay completes such actions if its user has a role on the project."
-
 
 @dataclass
 class _Entry:
@@ -231,15 +229,23 @@ class RelayTrusts:
 
     def _without(self, project_id: Any, reason: str) -> None:
         if self._is_new(project_id, reason):
-            LOG.info("No trust for an action of project %r: %s. %s", project_id, reason, _BY_ROLE)
+            LOG.info(
+                "No trust for an action of project %r: %s. The relay completes such actions if its user"
+                " has a role on the project.",
+                project_id,
+                reason,
+            )
 
     def _refused(self, project_id: Any, error: Answered) -> None:
         if error.status == 401:
             self._without(project_id, "the token has expired or was revoked")
-            return
-        if self._is_new(project_id, f"{error.method} {error.url} {error.status}"):
-            text = "No trust for an action of project %r, because keystone refuses it: %s %s"
-            LOG.warning(text, project_id, error, _BY_ROLE)
+        elif self._is_new(project_id, f"{error.method} {error.url} {error.status}"):
+            LOG.warning(
+                "Keystone refuses a trust for an action of project %r: %s. The relay completes such"
+                " actions if its user has a role on the project.",
+                project_id,
+                str(error).rstrip("."),
+            )
 
     def _is_new(self, project_id: Any, reason: str) -> bool:
         """Return True once per project and reason, so that a log does not have a line per action."""
