@@ -82,6 +82,7 @@ class St2Action(mistral.Action):
                 request,
                 lookup_first_after=settings.lookup_first_after - abs(time.time() - self.created_at),
                 since=datetime.fromtimestamp(self.created_at, timezone.utc),
+                context_keys=settings.context_keys,
             )
         except St2MistralError as error:
             failure = error

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
+from st2actions_mistral.model.children import is_accepted
 from st2actions_mistral.model.st2_action import refused
 
 
@@ -23,6 +25,7 @@ def schedule(
     *,
     lookup_first_after: float = math.inf,
     since: datetime | None = None,
+    context_keys: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Create the execution of a request, or find it if it exists.
 
@@ -30,6 +33,7 @@ def schedule(
         before its POST, because somebody else may have created it.
     :param since: when the action was created, in Mistral's time; None: now. The look-up ignores older
         executions, see ``client.st2.CLOCK_MARGIN``.
+    :param context_keys: if there are any, the look-up finds only an execution whose ids are signed.
     :return: the execution, created or found.
     :raises NotSent: StackStorm could not be reached before the deadline; nothing was created.
     :raises OutcomeUnknown: the execution may exist; the deadline passed before that was known.
@@ -51,6 +55,7 @@ def schedule(
                     # No POST was sent.
                     raise
                 raise OutcomeUnknown.of(error, "the look-up failed: ") from error
+            found = [row for row in found if is_accepted(row, context_keys)]
             if found:
                 return found[0]
         try:

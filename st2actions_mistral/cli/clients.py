@@ -9,6 +9,7 @@ from typing import Any, Final
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import (
     MistralSettings,
@@ -18,7 +19,7 @@ from st2actions_mistral.client.settings import (
     without_retries,
 )
 from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.config import Settings
+from st2actions_mistral.config import RelaySettings, Settings
 from st2actions_mistral.errors import (
     Answered,
     ConfigError,
@@ -26,6 +27,7 @@ from st2actions_mistral.errors import (
     OutcomeUnknown,
     RemoteError,
 )
+from st2actions_mistral.model import project
 
 _NO_CREDENTIAL: Final = (
     "No [st2] api_key is set. [st2] api_url and [st2_relay] mistral_url say where the two systems are."
@@ -59,6 +61,11 @@ def open_clients(settings: Settings) -> Iterator[tuple[St2Client, MistralClient]
             if not _has_credential(st2_settings):
                 raise ConfigError(f"{error} {_NO_CREDENTIAL}") from error
             raise
+
+
+def project_clients(mistral: MistralClient, relay: RelaySettings) -> ProjectClients:
+    """Return the clients for all projects, as the relay has them."""
+    return ProjectClients(mistral, trusts=relay.project_auth == project.TRUST)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -196,15 +196,6 @@ class MistralClient(MistralDefinitions):
         fields = "id,state,description,root_execution_id,project_id"
         query = {"state": any_of(states.WORKFLOW_UNFINISHED), "fields": fields}
         return self._list("executions", query)
-
-    def cancelled_among(self, workflow_execution_ids: Collection[str]) -> set[str]:
-        """Return those of these workflow executions that are CANCELLED."""
-        wanted = set(workflow_execution_ids)
-        if wanted:
-            query = {"state": any_of(states.WORKFLOW_UNFINISHED), "fields": "id,state"}
-            wanted -= {row["id"] for row in self._list("executions", query)}
-        found = {id_: self.get_execution(id_) for id_ in wanted}
-        return {id_ for id_, row in found.items() if row and row["state"] == states.CANCELLED}
 
     def start_workflow(
         self,

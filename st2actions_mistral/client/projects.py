@@ -57,7 +57,7 @@ class ProjectClients:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lister: Final = lister
-        self._trusts = trusts
+        self.uses_trusts: Final = trusts
         self._remember = remember
         self._found: Coalesced[_Key, Access] = Coalesced(self._ask, limit=limit, clock=clock)
 
@@ -84,7 +84,7 @@ class ProjectClients:
                 "Mistral shows no project of it",
                 "Check that Mistral authenticates all users ([pecan] auth_enable).",
             )
-        if not self._trusts or trust_id is None:
+        if not self.uses_trusts or trust_id is None:
             return self._get((project_id, None))
         by_trust = self._get((project_id, trust_id))
         if not isinstance(by_trust, NoAccess):

@@ -88,6 +88,8 @@ class RelaySettings:
     """On 127.0.0.1; 0: none."""
     project_auth: str = project.NONE
     """How the relay may act in the project of an action, see ``model.project``."""
+    context_keys: tuple[str, ...] = field(default=(), repr=False)
+    """See :attr:`BridgeSettings.context_keys`."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ def _relay(bridge: BridgeSettings, options: Mapping[str, Any], project_auth: str
         result_layout=bridge.result_layout,
         health_port=options["health_port"],
         project_auth=project_auth,
+        context_keys=bridge.context_keys,
     )
 
 

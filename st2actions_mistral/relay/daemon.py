@@ -20,14 +20,17 @@ from typing import Final
 
 from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.settings import MistralSettings, St2Settings, cap_deadline
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.model import project
 from st2actions_mistral.relay.actions.controller import ActionController
 from st2actions_mistral.relay.actions.observe import ParseRequest
-from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.health import HealthServer
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.parents.controller import ParentController
 from st2actions_mistral.relay.resync_loop import ResyncLoop
 from st2actions_mistral.relay.systemd import Notifier
@@ -69,26 +72,35 @@ class Relay:
         self._mistral = MistralClient(
             cap_deadline(mistral, _RETRY_DEADLINE), credential=credential, stop=self._stop
         )
+        clients = ProjectClients(
+            self._mistral,
+            trusts=settings.project_auth == project.TRUST,
+            # The next resync must notice that an operator has given the missing role.
+            remember=settings.resync_interval / 2,
+        )
         self._metrics = Metrics()
-        self._projects = ForeignProjects()
+        self._projects = ClosedProjects()
+        hints = Hints()
         self._parents = ParentController(
             self._st2,
-            self._mistral,
+            clients,
             settings,
             metrics=self._metrics,
             projects=self._projects,
+            hints=hints,
             resync=self._resync,
             heartbeat=self._notifier.alive,
         )
         self._actions = ActionController(
             self._st2,
-            self._mistral,
+            clients,
             settings,
             parse_request=parse_request,
             metrics=self._metrics,
             resync=self._resync,
             parents=self._parents,
             projects=self._projects,
+            hints=hints,
             heartbeat=self._notifier.alive,
         )
         listeners: list[EventListener] = [self._parents, self._actions]
@@ -140,7 +152,7 @@ class Relay:
 
     def _start_health_server(self) -> HealthServer | None:
         contacts = {"stackstorm": self._last_contact_of_st2, "mistral": self._mistral.last_contact}
-        self._metrics.observe(self._actions.lag, contacts)
+        self._metrics.observe(self._actions.lag, contacts, self._projects.count)
         port = self._settings.health_port
         if not port:
             return None

@@ -32,6 +32,9 @@ class Metrics:
             "pending_parents", "Executions that wait for their workflow at the last resync."
         )
         self._lag = gauge("lag_seconds", "Age of the oldest result that is not in Mistral yet.")
+        self._closed_projects = gauge(
+            "closed_projects", "Projects of waiting actions in which the relay may not act."
+        )
         self._contact = Gauge(
             "st2_relay_last_contact_timestamp_seconds",
             "Time of the last response of a system; 0: never.",
@@ -39,12 +42,19 @@ class Metrics:
             registry=self.registry,
         )
 
-    def observe(self, lag: Callable[[], float], contacts: Mapping[str, Callable[[], float]]) -> None:
+    def observe(
+        self,
+        lag: Callable[[], float],
+        contacts: Mapping[str, Callable[[], float]],
+        closed_projects: Callable[[], float] = lambda: 0,
+    ) -> None:
         """Register what is asked at each scrape.
 
         :param lag: returns seconds.
         :param contacts: by name of the system, the time of its last response, 0 for never.
+        :param closed_projects: returns the number of projects in which the relay may not act.
         """
+        self._closed_projects.set_function(closed_projects)
         self._lag.set_function(lag)
         for system, contact in contacts.items():
             self._contact.labels(system).set_function(contact)

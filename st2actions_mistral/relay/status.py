@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.project import REMEDY, foreign
+from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.relay.actions.controller import rules_of
-from st2actions_mistral.relay.actions.decide import Effect, Look, Wait, decide, decide_duplicates
+from st2actions_mistral.relay.actions.decide import decide, decide_duplicates
+from st2actions_mistral.relay.actions.effects import Effect, Look, Wait
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
@@ -43,7 +44,7 @@ class Pending:
     project_id: str | None = None
     """The OpenStack project of the action; None where Mistral has no authentication."""
     foreign: bool = False
-    """True if the relay's token is for another project, so that the relay does not complete it."""
+    """True if the relay must not act in the action's project, so that it does not complete it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON that ``status --json`` prints."""
@@ -52,7 +53,7 @@ class Pending:
 
 def pending_actions(
     st2: St2Client,
-    mistral: MistralClient,
+    clients: ProjectClients,
     settings: RelaySettings,
     failing: Mapping[str, Mapping[str, Any]],
     *,
@@ -65,22 +66,27 @@ def pending_actions(
     """
     rules = rules_of(settings)
     index = Index()
-    observer = ActionObserver(st2, mistral, settings.site, index, parse_request=parse_request)
-    lister = ActionResync(st2, mistral, rules, index, observer)
-    pending = lister.all_pending()
+    observer = ActionObserver(
+        st2, clients, settings.site, index, parse_request=parse_request, keys=settings.context_keys
+    )
+    lister = ActionResync(st2, clients, rules, index, observer)
+    pending = lister.pending()
     children = lister.children(pending)
     for id_, child in children.first.items():
         index.set_first(id_, child["id"])
+        observer.hints.learn_child(id_, child)
     if not pending:
         return
-    now, scope = observer.now(), observer.scope()
+    now, has_projects = observer.now(), clients.scope() is not None
 
     def one(action: Mapping[str, Any]) -> Pending:
         id_ = action["id"]
         child = children.first.get(id_)
         failure = failing.get(id_, {})
         error = failure.get("error")
+        closed = False
         try:
+            closed = isinstance(observer.access(action), NoAccess)
             seen = observer.observe(id_)
             effect = decide(seen, rules)
             # A large result is not fetched: only the relay needs it.
@@ -89,13 +95,11 @@ def pending_actions(
                 effect = decide(seen, rules)
             effects: list[Effect] = [effect]
             if id_ in children.duplicated:
-                found = decide_duplicates(
-                    seen.action, seen.base, observer.find_children(action, id_), scope
-                )
+                found = decide_duplicates(seen, observer.find_children(action, id_))
                 effects += found if isinstance(found, tuple) else ()
             then = "; ".join(effect.summary for effect in effects)
-            if isinstance(effect, Wait) and effect.foreign is not None:
-                error = f"{effect.reason}. {REMEDY}"
+            if isinstance(effect, Wait) and effect.no_access is not None:
+                error = effect.no_access.text
         except St2MistralError as failed:
             then, error = "it cannot be observed", str(failed)
         return Pending(
@@ -107,26 +111,28 @@ def pending_actions(
             next=then,
             error=error,
             failures=failure.get("times", 0),
-            project_id=action.get("project_id") if scope else None,
-            foreign=foreign(action, scope) is not None,
+            project_id=owner_of(action) if has_projects else None,
+            foreign=closed,
         )
 
     with ThreadPoolExecutor(settings.workers, thread_name_prefix="observe") as pool:
         yield from pool.map(one, sorted(pending.values(), key=lambda a: str(a["created_at"])))
 
 
-def unanswered_inquiries(st2: St2Client, mistral: MistralClient, site: str) -> Iterator[Pending]:
+def unanswered_inquiries(
+    st2: St2Client, clients: ProjectClients, settings: RelaySettings
+) -> Iterator[Pending]:
     """Return the inquiries for whose answer no action waits any more, the oldest first.
 
     StackStorm does not cancel them.
 
     :raises RemoteError: a system did not answer.
     """
-    inquiries = list(st2.pending(site))
-    now = (mistral.clock() if inquiries else None) or datetime.now(timezone.utc)
+    inquiries = list(st2.pending(settings.site))
+    now = (clients.lister.clock() if inquiries else None) or datetime.now(timezone.utc)
     for execution in inquiries:
-        id_ = action_of(execution, site)
-        action = mistral.find_action(id_) if id_ else None
+        id_ = action_of(execution, settings.site, settings.context_keys)
+        action = clients.lister.find_action(id_) if id_ else None
         if id_ is None or action is None or action["state"] not in states.MISTRAL_FINAL:
             continue
         yield Pending(

@@ -6,17 +6,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.breaking_servers import BreakingServer, Exchange, answer, forward, refusing
 from support.command_line import run_command
 from support.mistral_bench import Bench, new_bench
+from support.relay import SETTINGS
 from support.waiting import eventually
 
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.cli.checks.delivery import undelivered_results
 from st2actions_mistral.cli.checks.finding import CheckFailed
+from st2actions_mistral.client.projects import ProjectClients
 
 Check = Callable[..., dict[str, tuple[str, str]]]
 
@@ -260,8 +263,9 @@ def test_undelivered_results_fail(checked: Bench) -> None:
             ),
             "the child ends",
         )
+        clients, relay = ProjectClients(checked.mistral), replace(SETTINGS, site="mistral")
         with pytest.raises(CheckFailed, match="1 results are in StackStorm and not in Mistral"):
-            undelivered_results(checked.st2, checked.mistral, "mistral", sleep=lambda _: None)
+            undelivered_results(checked.st2, clients, relay, sleep=lambda _: None)
     finally:
         checked.sandbox.relay.start()
     checked.wait(started)

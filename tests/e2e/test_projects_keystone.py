@@ -1,4 +1,4 @@
-"""A real Mistral with authentication, two projects, and a relay for one of them."""
+"""A real Mistral with authentication, two projects, and one relay for both."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from pytest_httpserver import HTTPServer
 from support.identity import Identity, keystone_options
+from support.ports import own_port
 from support.waiting import eventually
 
 from st2_mistral_sandbox.mistral_server import MistralServer
@@ -35,6 +37,7 @@ class Cloud:
         self._folder = folder
         self._identity = identity
         self._stack = stack
+        self._port = own_port()
         self.stackstorm = stack.enter_context(StackStorm())
         self._st2 = (
             f"[st2]\napi_url = {self.stackstorm.api_url}\nstream_url = {self.stackstorm.stream_url}\n"
@@ -46,7 +49,8 @@ class Cloud:
         return (
             f"{self._st2}\n[pecan]\nauth_enable = true\n"
             f"[keystone_authtoken]\nwww_authenticate_uri = {self._identity.url}\n"
-            f"{keystone_options(self._identity.url, user='mistral')}\n"
+            # Otherwise it takes a revoked token for minutes.
+            f"token_cache_time = -1\n{keystone_options(self._identity.url, user='mistral')}\n"
         )
 
     def config_of(self, user: str) -> Path:
@@ -55,7 +59,8 @@ class Cloud:
         file.touch(mode=0o600)
         file.write_text(
             f"{self._st2}\n[st2_relay]\nmistral_url = {self._mistral.url}\nresync_interval = 0.5\n"
-            f"reschedule_after = 1\n{keystone_options(self._identity.url, user=user)}"
+            f"health_port = {self._port}\n"
+            f"{keystone_options(self._identity.url, user=user)}"
         )
         return file
 
@@ -66,6 +71,12 @@ class Cloud:
         self._stack.callback(client.close)
         return client
 
+    def failing(self) -> Any:
+        return requests.get(f"http://127.0.0.1:{self._port}/failing", timeout=5).json()
+
+    def metrics(self) -> str:
+        return requests.get(f"http://127.0.0.1:{self._port}/metrics", timeout=5).text
+
     def relay(self, user: str) -> ChildProcess:
         """Start a relay."""
         arguments = ["relay", "--config-file", str(self.config_of(user))]
@@ -73,17 +84,29 @@ class Cloud:
         relay = ChildProcess("The relay", [module, *arguments], self._folder / f"{user}.log")
         self._stack.callback(relay.stop)
         relay.start()
+        eventually(self._responds, "the relay runs")
         return relay
+
+    def _responds(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self._port}/health", timeout=5).ok
+        except requests.ConnectionError:
+            return False
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, httpserver: HTTPServer) -> Iterator[Cloud]:
-    identity = Identity(httpserver)
-    identity.members = {
-        "admin-of-a": ("a", "admin"),
+def identity(httpserver: HTTPServer) -> Identity:
+    made = Identity(httpserver)
+    made.members = {
+        "relay": ("service", "admin"),
         "member-of-a": ("a", "member"),
         "member-of-b": ("b", "member"),
     }
+    return made
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, identity: Identity) -> Iterator[Cloud]:
     with ExitStack() as stack:
         yield Cloud(tmp_path, identity, stack)
 
@@ -93,26 +116,78 @@ def start(mistral: MistralClient, name: str) -> str:
     return str(mistral.start_workflow(name, {})["id"])
 
 
-def test_an_admin_relay_completes_only_its_own_project(cloud: Cloud) -> None:
-    """An admin sees the records of all projects."""
+def await_end(mistral: MistralClient, workflow: str) -> None:
+    eventually(lambda: mistral.execution_state(workflow) == "SUCCESS", "the workflow succeeds")
+
+
+def assert_is_whole(mistral: MistralClient, workflow: str, project: str) -> None:
+    """Check that all that a workflow has is in its own project."""
+    tasks: list[dict[str, Any]] = mistral.tasks(workflow)
+    assert {task["name"]: task["project_id"] for task in tasks} == dict.fromkeys(
+        ("first", "second", "third"), project
+    )
+    actions = [row for task in tasks for row in mistral.attempts(task["id"])]
+    assert [row["project_id"] for row in actions] == [project] * 3
+
+
+def test_one_relay_completes_the_workflows_of_all_projects(cloud: Cloud, identity: Identity) -> None:
+    """It lists as an administrator, and acts as a plain member of each project."""
+    identity.roles = {"a": ["member"], "b": ["reader", "member"]}
     a, b = cloud.client("member-of-a"), cloud.client("member-of-b")
     first, second = start(a, "tests.a"), start(b, "tests.b")
-    eventually(lambda: len(list(b.running_actions())) == 1, "the action of b is pending")
-    relay = cloud.relay("admin-of-a")
-
-    def log() -> str:
-        return "\n".join(relay.tail(10_000))
-
-    eventually(lambda: a.execution_state(first) == "SUCCESS", "the workflow of a succeeds")
-    eventually(lambda: "project 'b'" in log(), "the relay reports project b")
-    seen_by_admin = list(cloud.client("admin-of-a").running_actions())
-    assert [action["project_id"] for action in seen_by_admin] == ["b"]
-    assert log().count("Nothing is completed, rescheduled or cancelled in") == 1
-
-    cloud.relay("member-of-b")
-    eventually(lambda: b.execution_state(second) == "SUCCESS", "the workflow of b succeeds")
+    cloud.relay("relay")
     for client, workflow, project in ((a, first, "a"), (b, second, "b")):
-        tasks: list[dict[str, Any]] = client.tasks(workflow)
-        assert {task["name"]: task["project_id"] for task in tasks} == dict.fromkeys(
-            ("first", "second", "third"), project
-        )
+        await_end(client, workflow)
+        assert_is_whole(client, workflow, project)
+    assert list(cloud.client("relay").unfinished_executions()) == []
+    # One token for each project.
+    assert sorted(identity.scopes) == ["a", "b"]
+
+
+def test_project_without_a_role_waits_until_it_is_given(cloud: Cloud, identity: Identity) -> None:
+    identity.roles = {"a": ["member"]}
+    a, b = cloud.client("member-of-a"), cloud.client("member-of-b")
+    relay = cloud.relay("relay")
+    first, second = start(a, "tests.a"), start(b, "tests.b")
+    await_end(a, first)
+    eventually(lambda: "project 'b'" in cloud.failing(), "the relay reports project b")
+    log = "\n".join(relay.tail(10_000))
+    assert log.count("Nothing is completed, rescheduled or cancelled in project 'b'") == 1
+    assert "Give the relay's user a role on the project" in cloud.failing()["project 'b'"]["error"]
+    assert "st2_relay_closed_projects 1.0" in cloud.metrics()
+    [action] = b.running_actions()
+    assert action["project_id"] == "b"
+
+    identity.roles["b"] = ["member"]
+    await_end(b, second)
+    assert_is_whole(b, second, "b")
+    eventually(lambda: cloud.failing() == {}, "nothing fails any more")
+    assert "st2_relay_closed_projects 0.0" in cloud.metrics()
+
+    # The role is taken away: keystone revokes the tokens.
+    identity.revoke("b")
+    third = start(b, "tests.b")
+    eventually(lambda: "project 'b'" in cloud.failing(), "the relay reports project b again")
+    identity.roles["b"] = ["member"]
+    await_end(b, third)
+    assert_is_whole(b, third, "b")
+
+
+def test_project_where_the_relay_is_an_administrator_is_refused(
+    cloud: Cloud, identity: Identity
+) -> None:
+    identity.roles = {"b": ["member", "admin"]}
+    b = cloud.client("member-of-b")
+    workflow = start(b, "tests.b")
+    cloud.relay("relay")
+    eventually(lambda: "project 'b'" in cloud.failing(), "the relay reports project b")
+    assert "has the role admin" in cloud.failing()["project 'b'"]["error"]
+    assert b.execution_state(workflow) == "RUNNING"
+
+
+def test_plain_member_completes_the_workflows_of_its_project(cloud: Cloud) -> None:
+    b = cloud.client("member-of-b")
+    workflow = start(b, "tests.b")
+    cloud.relay("member-of-b")
+    await_end(b, workflow)
+    assert_is_whole(b, workflow, "b")

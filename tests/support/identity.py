@@ -42,9 +42,15 @@ class Identity:
         ):
             server.expect_request(path, method=method).respond_with_handler(handler)
 
+    def revoke(self, project_id: str) -> None:
+        """Take the roles on a project away, and with them its tokens, as keystone does."""
+        self.roles.pop(project_id, None)
+        for token in [token for token in self.issued if self.project_of(token) == project_id]:
+            self._bodies.pop(token)
+
     def project_of(self, token: str) -> str | None:
         """Return the id of a token's project."""
-        project = self._bodies[token]["token"].get("project")
+        project = self._bodies.get(token, {"token": {}})["token"].get("project")
         return str(project["id"]) if project else None
 
     def _discovery(self, request: Request) -> Response:

@@ -11,8 +11,9 @@ from typing import Any
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
+from st2actions_mistral.model.context import sign_ids
 from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.project import NoAccess, Scope, owner_of
 from st2actions_mistral.relay.records import action_of
 
 SITE = "here"
@@ -298,11 +299,6 @@ class Mistral(Recorded):
         self.asked("unfinished_tasks")
         yield from (t for t in self.task_executions.values() if t["state"] in states.TASK_ACTIVE)
 
-    def cancelled_among(self, workflow_ids: Collection[str]) -> set[str]:
-        self.asked("cancelled_among", workflow_ids)
-        wanted = (self.workflows[id_] for id_ in workflow_ids if id_ in self.workflows)
-        return {row["id"] for row in wanted if row["state"] == states.CANCELLED}
-
     def complete_action(self, action_id: str, state: str, output: Mapping[str, Any]) -> bool:
         self.completed.append((action_id, state, output))
         self.asked("complete_action", action_id, state, output)
@@ -324,6 +320,134 @@ class Mistral(Recorded):
         self.asked("action_definition", name)
         return self.definitions.get(name)
 
+    def knows_action(self, name: str) -> bool:
+        """Know the actions of Mistral itself, and the ad-hoc actions."""
+        self.asked("knows_action", name)
+        return name.startswith("std.") or name in self.definitions
+
+
+class Project:
+    """The stand-in with a token for one project: by their ids it shows the records of that one only.
+
+    Completed actions and changed workflows are noted with the project of the token.
+    """
+
+    def __init__(self, mistral: Mistral, project_id: str, changes: list[tuple[str, str]]) -> None:
+        self._mistral = mistral
+        self._project_id = project_id
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mistral, name)
+
+    def _is_shown(self, id_: str) -> bool:
+        rows = (self._mistral.actions.get(id_), self._mistral.workflows.get(id_))
+        return any(row is not None and owner_of(row) == self._project_id for row in rows)
+
+    def find_action(self, action_id: str) -> dict[str, Any] | None:
+        found = self._mistral.find_action(action_id)
+        return found if self._is_shown(action_id) else None
+
+    def get_execution(self, execution_id: str) -> dict[str, Any] | None:
+        found = self._mistral.get_execution(execution_id)
+        return found if self._is_shown(execution_id) else None
+
+    def execution_state(self, execution_id: str) -> str | None:
+        found = self._mistral.execution_state(execution_id)
+        return found if self._is_shown(execution_id) else None
+
+    def complete_action(self, action_id: str, state: str, output: Mapping[str, Any]) -> bool:
+        self._changes.append((self._project_id, action_id))
+        return self._is_shown(action_id) and self._mistral.complete_action(action_id, state, output)
+
+    def change_state(self, execution_id: str, state: str) -> dict[str, Any]:
+        self._changes.append((self._project_id, execution_id))
+        if not self._is_shown(execution_id):
+            raise Answered("PUT", "x", 404, "no")
+        return self._mistral.change_state(execution_id, state)
+
+    def resume(self, execution_id: str) -> dict[str, Any]:
+        return self.change_state(execution_id, states.RUNNING)
+
+
+class Lister(Project):
+    """The stand-in with the configured token, or without authentication.
+
+    With authentication it is an administrator's. That lists the records of all projects, and must
+    change nothing. Mistral 20 shows it the records of its own project only, by their ids.
+    """
+
+    authenticated = False
+    old = False
+    """True: it is Mistral 20."""
+
+    def _is_shown(self, id_: str) -> bool:
+        return not self.old or super()._is_shown(id_)
+
+    def action_definition(self, name: str) -> str | None:
+        return None if self.old else self._mistral.action_definition(name)
+
+    def knows_action(self, name: str) -> bool:
+        return name.startswith("std.") if self.old else self._mistral.knows_action(name)
+
+    def complete_action(self, action_id: str, state: str, output: Mapping[str, Any]) -> bool:
+        assert not self.authenticated, "an administrator must not complete an action"
+        return super().complete_action(action_id, state, output)
+
+    def change_state(self, execution_id: str, state: str) -> dict[str, Any]:
+        assert not self.authenticated, "an administrator must not change a workflow"
+        return super().change_state(execution_id, state)
+
+
+class Clients(Recorded):
+    """Stands in for ``ProjectClients``. Mistral has no authentication until :meth:`authenticate`."""
+
+    def __init__(self, mistral: Mistral) -> None:
+        super().__init__()
+        self._mistral = mistral
+        self.changes: list[tuple[str, str]] = []
+        """For each change: the project of the token, and the record."""
+        self.lister: Any = Lister(mistral, "service", self.changes)
+        self.uses_trusts = False
+        self.roles: set[str] = set()
+        """Projects on which the relay's user has a role."""
+        self.trusts: dict[str, str] = {}
+        """The project of each trust."""
+        self._by_project: dict[str, Project] = {}
+
+    def authenticate(
+        self, *roles: str, trusts: Mapping[str, str] | None = None, old: bool = False
+    ) -> None:
+        """Let Mistral have authentication. The relay is an administrator in ``service``.
+
+        :param roles: projects on which it has a role besides.
+        :param old: Mistral 20.
+        """
+        self.roles |= set(roles)
+        if trusts is not None:
+            self.trusts, self.uses_trusts = dict(trusts), True
+        self._mistral.token = Scope("service", is_admin=True)
+        self.lister.authenticated, self.lister.old = True, old
+
+    def scope(self) -> Scope | None:
+        return self._mistral.scope()
+
+    def access(self, project_id: str | None, trust_id: str | None = None) -> Any:
+        if self.scope() is None:
+            return self.lister
+        self.asked("access", project_id, trust_id)
+        if project_id is None or not (
+            project_id in self.roles or (trust_id and self.trusts.get(trust_id) == project_id)
+        ):
+            return no_access(project_id)
+        new = Project(self._mistral, project_id, self.changes)
+        return self._by_project.setdefault(project_id, new)
+
+
+def no_access(project_id: str | None) -> NoAccess:
+    """Return what :class:`Clients` returns for a project without a role."""
+    return NoAccess(project_id, f"it belongs to {project_id}", "Give it a role.")
+
 
 class Systems:
     """Both systems, with one parent and its workflow if wanted."""
@@ -331,6 +455,7 @@ class Systems:
     def __init__(self, *executions: dict[str, Any], workflows: Collection[dict[str, Any]] = ()) -> None:
         self.st2 = St2()
         self.mistral = Mistral()
+        self.clients = Clients(self.mistral)
         self.st2.add(*executions)
         self.mistral.add(*workflows)
 
@@ -402,14 +527,23 @@ def child_of(
     id_: str | None = None,
     task: str | None = "t",
     workflow: str | None = TASK_WORKFLOW,
+    project: str | None = None,
+    trust: str | None = None,
+    key: str | None = None,
     **given: Any,
 ) -> dict[str, Any]:
-    """Return an execution that was created for an action; with a result if it is final."""
+    """Return an execution that was created for an action; with a result if it is final.
+
+    :param key: signs its ids.
+    """
     ids = {
         "site": SITE,
         "action_execution_id": action_id,
         "task_execution_id": task,
         "workflow_execution_id": workflow,
+        **({"project_id": project} if project else {}),
+        **({"trust_id": trust} if trust else {}),
     }
+    ids = sign_ids(ids, key) if key else ids
     found = {"id": id_ or f"child-of-{action_id}", "status": status, "context": {"mistral": ids}}
     return {**found, **({"result": {}} if status in states.ST2_FINAL else {}), **given}

@@ -10,7 +10,9 @@ from typing import Any, Final
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.mistral import pending_actions
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.model import states
 from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
@@ -40,19 +42,22 @@ def clocks(st2: St2Client, mistral: MistralClient) -> str:
 
 
 def undelivered_results(
-    st2: St2Client, mistral: MistralClient, site: str, sleep: Callable[[float], None] = time.sleep
+    st2: St2Client,
+    clients: ProjectClients,
+    relay: RelaySettings,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Check that no result stays in StackStorm that a pending action needs.
 
     :param sleep: gives a relay the time to deliver a result.
     """
-    pending = pending_actions(mistral)
+    pending = pending_actions(clients)
     if not pending:
         return "no pending actions; use --probe to test delivery"
-    late = _with_final_execution(st2, pending, site)
+    late = _with_final_execution(st2, pending, relay)
     if late:
         sleep(_UNDELIVERED_AFTER)
-        late &= set(pending_actions(mistral))
+        late &= set(pending_actions(clients))
     if late:
         raise CheckFailed(
             f"{len(late)} results are in StackStorm and not in Mistral, for example that of action"
@@ -91,12 +96,12 @@ def probe(st2: St2Client, mistral: MistralClient, site: str) -> str:
     return f"core.noop completed in {seconds:.1f} s"
 
 
-def _with_final_execution(st2: St2Client, pending: dict[str, Any], site: str) -> set[str]:
+def _with_final_execution(st2: St2Client, pending: dict[str, Any], relay: RelaySettings) -> set[str]:
     """Return the pending actions whose execution has ended."""
     since = min(map(created_at, pending.values()))
     ended = (
-        action_of(child, site)
-        for child in st2.children_since(site, since)
+        action_of(child, relay.site, relay.context_keys)
+        for child in st2.children_since(relay.site, since)
         if child["status"] in states.ST2_FINAL
     )
     return {action for action in ended if action in pending and action is not None}

@@ -8,7 +8,8 @@ from typing import Any
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.model.project import REMEDY, foreign
+from st2actions_mistral.client.projects import Access, ProjectClients
+from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.relay.records import ACTION_NAME
 
 
@@ -27,31 +28,40 @@ def actions(mistral: MistralClient, require_mistral: Callable[[], None]) -> str:
     return f"has {' and '.join(ACTIONS)}"
 
 
-def project(mistral: MistralClient) -> str:
-    """Check that all pending actions belong to the project of the relay's token."""
-    scope = mistral.scope()
+def project(clients: ProjectClients) -> str:
+    """Check that the relay may act in the projects of all pending actions."""
+    scope = clients.scope()
     if scope is None:
         return "Mistral has no authentication"
     if scope.project_id is None:
+        raise CheckFailed("The token of [st2_relay] has no project: set project_name or project_id.")
+    # Whether an action has a trust is known in its execution only.
+    closed = [] if clients.uses_trusts else [a for a in _accesses(clients) if isinstance(a, NoAccess)]
+    if closed:
         raise CheckFailed(
-            "The token of [st2_relay] has no project, so that the relay completes nothing: set"
-            f" project_name or project_id. {REMEDY}"
+            f"The relay does not complete {len(closed)} pending actions. One of them: {closed[0].text}"
         )
-    others = [other for action in _pending(mistral) if (other := foreign(action, scope)) is not None]
-    if others:
-        raise CheckFailed(
-            f"The relay does not complete {len(others)} pending actions. One of them:"
-            f" {others[0].reason}. {REMEDY}"
-        )
+    if scope.is_admin:
+        return "the relay sees all projects, and may act in those of all pending actions"
     return f"the relay completes actions of project {scope.project_id} only"
 
 
-def pending_actions(mistral: MistralClient) -> dict[str, dict[str, Any]]:
+def pending_actions(clients: ProjectClients) -> dict[str, dict[str, Any]]:
     """Return the pending actions that the relay may complete, by id."""
-    scope = mistral.scope()
-    return {action["id"]: action for action in _pending(mistral) if foreign(action, scope) is None}
+    pending = _pending(clients)
+    if clients.uses_trusts:
+        return {action["id"]: action for action in pending}
+    return {
+        action["id"]: action
+        for action in pending
+        if not isinstance(clients.access(owner_of(action)), NoAccess)
+    }
 
 
-def _pending(mistral: MistralClient) -> list[dict[str, Any]]:
-    running = mistral.running_actions()
+def _accesses(clients: ProjectClients) -> list[Access]:
+    return [clients.access(owner_of(action)) for action in _pending(clients)]
+
+
+def _pending(clients: ProjectClients) -> list[dict[str, Any]]:
+    running = clients.lister.running_actions()
     return [action for action in running if action["name"] == ACTION_NAME]

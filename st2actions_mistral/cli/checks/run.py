@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from st2actions_mistral.cli.checks import delivery, host, mistral, mistral_options, stackstorm
 from st2actions_mistral.cli.checks.finding import OK, Finding, find, skip
-from st2actions_mistral.cli.clients import require_mistral
+from st2actions_mistral.cli.clients import project_clients, require_mistral
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import without_retries
 from st2actions_mistral.client.st2 import St2Client
@@ -36,6 +36,7 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         closing(St2Client(st2_settings)) as st2,
         closing(MistralClient(mistral_settings, credential=settings.credential)) as mistral_client,
     ):
+        clients = project_clients(mistral_client, settings.relay)
         first = find("StackStorm", partial(stackstorm.credential, st2))
         yield first
         for check, look in (
@@ -48,7 +49,7 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         yield second
         both = first.result == second.result == OK
         if second.result == OK:
-            yield find("project", partial(mistral.project, mistral_client))
+            yield find("project", partial(mistral.project, clients))
         else:
             yield skip("project", "Mistral")
         yield find("action filter", partial(mistral_options.action_filter, conf))
@@ -56,7 +57,7 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         yield find("size limit", partial(host.size_limit, conf, settings))
         for check, look in (
             ("clocks", partial(delivery.clocks, st2, mistral_client)),
-            ("relay", partial(delivery.undelivered_results, st2, mistral_client, site)),
+            ("relay", partial(delivery.undelivered_results, st2, clients, settings.relay)),
         ):
             yield find(check, look) if both else skip(check, "both systems")
         if probe:

@@ -11,7 +11,6 @@ from st2actions_mistral import config
 from st2actions_mistral.bridge.request import request_parser
 from st2actions_mistral.cli.common import add_config_file, require_extra
 from st2actions_mistral.errors import InputError
-from st2actions_mistral.model.project import REMEDY
 
 _DESCRIPTION = """\
 Handle one pending action now, as the relay would after its time limits:
@@ -46,9 +45,14 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle the action, and print what was done."""
     with require_extra("relay"):
-        from st2actions_mistral.cli.clients import advise_repeating, open_clients, unknown_to_mistral
+        from st2actions_mistral.cli.clients import (
+            advise_repeating,
+            open_clients,
+            project_clients,
+            unknown_to_mistral,
+        )
         from st2actions_mistral.relay.actions.controller import ActionController
-        from st2actions_mistral.relay.actions.decide import Wait
+        from st2actions_mistral.relay.actions.effects import Wait
         from st2actions_mistral.relay.metrics import Metrics
 
     settings = config.load_settings(config.read_files(args.config_file))
@@ -58,22 +62,22 @@ def run(args: argparse.Namespace) -> int:
         relay, reschedule_after=relay.reschedule_after or 1, lost_after=relay.lost_after or 1
     )
     with open_clients(settings) as (st2, mistral):
-        if mistral.find_action(args.action) is None:
-            raise unknown_to_mistral(
-                settings, args.action, "Mistral does not know this action execution."
-            )
         controller = ActionController(
             st2,
-            mistral,
+            project_clients(mistral, relay),
             relay,
             parse_request=request_parser(settings.bridge),
             metrics=Metrics(),
             resync=threading.Event(),
         )
+        if not controller.knows(args.action):
+            raise unknown_to_mistral(
+                settings, args.action, "Mistral does not know this action execution."
+            )
         with advise_repeating():
             effect = controller.repair(args.action, force=args.force)
-    if isinstance(effect, Wait) and effect.foreign is not None:
-        raise InputError(args.action, f"{effect.foreign.reason}. {REMEDY}")
+    if isinstance(effect, Wait) and effect.no_access is not None:
+        raise InputError(args.action, effect.no_access.text)
     if isinstance(effect, Wait) and effect.until is not None:
         raise InputError(
             args.action,

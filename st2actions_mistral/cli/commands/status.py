@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.cli.clients import (
             failures_of_relay,
             open_clients,
+            project_clients,
             require_credential,
         )
         from st2actions_mistral.relay.status import pending_actions, unanswered_inquiries
@@ -64,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     with open_clients(settings) as (st2, mistral):
         failing = failures_of_relay(relay.health_port)
         parse_request = request_parser(settings.bridge)
-        found = list(pending_actions(st2, mistral, relay, failing, parse_request=parse_request))
-        found += unanswered_inquiries(st2, mistral, relay.site)
+        clients = project_clients(mistral, relay)
+        found = list(pending_actions(st2, clients, relay, failing, parse_request=parse_request))
+        found += unanswered_inquiries(st2, clients, relay)
     if args.json:
         print(json.dumps([row.as_dict() for row in found], indent=2))
     elif found:

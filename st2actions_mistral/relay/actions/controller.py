@@ -9,35 +9,31 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from st2actions_mistral.bridge.complete_action import complete_action
-from st2actions_mistral.bridge.schedule import schedule
-from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
-from st2actions_mistral.relay.actions.decide import (
+from st2actions_mistral.relay.actions.apply import Applier, CompletionListener
+from st2actions_mistral.relay.actions.decide import Rules, Seen, decide, decide_duplicates
+from st2actions_mistral.relay.actions.effects import (
     Cancel,
     Close,
     Complete,
     Effect,
     Look,
     Resume,
-    Rules,
     Schedule,
-    Seen,
     Wait,
-    decide,
-    decide_duplicates,
 )
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
-from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.records import action_of, created_at
+from st2actions_mistral.relay.no_access import ClosedProjects
+from st2actions_mistral.relay.records import action_of
 from st2actions_mistral.relay.workers import Workers
 from st2actions_mistral.relay.workqueue import LIMIT, Failure, WorkQueue
 
@@ -46,13 +42,6 @@ LOG: Final = logging.getLogger(__name__)
 # Rejections of an action in a row after which the request itself, and not the moment, counts as the
 # reason. Each takes some seconds, and the pauses between them double.
 _RETRIES: Final = 3
-
-
-class CompletionListener(Protocol):
-    """Handles the child executions whose results have reached Mistral."""
-
-    def on_child_completed(self, child: Mapping[str, Any]) -> None:
-        """Handle that Mistral has the final state of a child's action."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,8 @@ class ActionController:
     :param parse_request: how the inputs of a lost action are read.
     :param resync: set when a resync is wanted: the queue has room again.
     :param parents: receives each child whose action is complete.
-    :param projects: collects the reports about actions of other projects.
+    :param projects: collects the reports about projects without access.
+    :param hints: where to look for the records of a project.
     :param heartbeat: called during long listings.
     :param limit: actions that may wait for a worker. Further ones are left to the next resync.
     """
@@ -82,33 +72,37 @@ class ActionController:
     def __init__(
         self,
         st2: St2Client,
-        mistral: MistralClient,
+        clients: ProjectClients,
         settings: RelaySettings,
         *,
         parse_request: ParseRequest,
         metrics: Metrics,
         resync: threading.Event,
         parents: CompletionListener | None = None,
-        projects: ForeignProjects | None = None,
+        projects: ClosedProjects | None = None,
+        hints: Hints | None = None,
         heartbeat: Callable[[], None] = lambda: None,
         limit: int = LIMIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._st2 = st2
-        self._mistral = mistral
         self._rules = rules_of(settings)
-        self._metrics = metrics
-        self._parents = parents
-        self._projects = projects or ForeignProjects()
+        self._projects = projects or ClosedProjects()
         self._clock = clock
         self._queue: WorkQueue[Key] = WorkQueue(limit=limit, on_room=resync.set, clock=clock)
         self._index = Index(results=2 * settings.workers, clock=clock)
         self._observer = ActionObserver(
-            st2, mistral, settings.site, self._index, parse_request=parse_request, clock=clock
+            st2,
+            clients,
+            settings.site,
+            self._index,
+            parse_request=parse_request,
+            keys=settings.context_keys,
+            hints=hints,
+            clock=clock,
         )
         self._lister = ActionResync(
             st2,
-            mistral,
+            clients,
             self._rules,
             self._index,
             self._observer,
@@ -117,6 +111,14 @@ class ActionController:
         )
         self.workers: Final = Workers(
             self._queue, self._work, name="actions", count=settings.workers, metrics=metrics
+        )
+        self._applier = Applier(
+            st2,
+            self._rules,
+            self._index,
+            metrics,
+            on_duplicate=self._add_duplicates,
+            parents=parents,
         )
         # Held while a large result is in memory.
         self._large_result = threading.RLock()
@@ -128,14 +130,19 @@ class ActionController:
         """Reconcile an action as soon as a worker is free."""
         self._queue.add(Key(action_execution_id))
 
+    def _add_duplicates(self, action_execution_id: str) -> None:
+        self._queue.add(Key(action_execution_id, duplicates=True))
+
     def on_execution_event(self, execution: Mapping[str, Any]) -> None:
         """Handle an event: an execution was created or has changed."""
-        id_ = action_of(execution, self._rules.site)
+        id_ = action_of(execution, self._rules.site, self._rules.context_keys)
         if id_ is None:
             return
         if not self._index.add(id_, execution["id"]):
-            self._queue.add(Key(id_, duplicates=True))
-        elif execution["status"] in states.ST2_FINAL:
+            self._add_duplicates(id_)
+            return
+        self._observer.hints.learn_child(id_, execution)
+        if execution["status"] in states.ST2_FINAL:
             if "result" in execution:
                 self._index.put_result(id_, execution)
             self._mark_final(id_)
@@ -152,6 +159,7 @@ class ActionController:
         :return: the number of pending actions.
         :raises RemoteError: a system did not answer.
         """
+        self._projects.begin_resync()
         listing = self._lister.compare(full=full)
         with self._lock:
             for id_ in self._final_since.keys() - set(listing.pending) - set(listing.changed):
@@ -162,7 +170,7 @@ class ActionController:
         for id_ in listing.changed:
             self.add(id_)
         for id_ in listing.duplicated:
-            self._queue.add(Key(id_, duplicates=True))
+            self._add_duplicates(id_)
         return len(listing.pending)
 
     def reconcile(self, action_execution_id: str) -> Effect:
@@ -181,6 +189,16 @@ class ActionController:
         with self._lock:
             self._final_since.pop(action_execution_id, None)
         return effect
+
+    def knows(self, action_execution_id: str) -> bool:
+        """Return True if Mistral has an action, in any project.
+
+        An administrator of Mistral 20 and 21 finds the actions of other projects in listings only.
+        """
+        seen = self._observer.observe_action(action_execution_id)
+        return seen.action is not None or (
+            seen.hidden and action_execution_id in self._lister.pending()
+        )
 
     def repair(self, action_execution_id: str, *, force: bool = False) -> Effect:
         """Reconcile one action as if it had waited long enough, without a running relay.
@@ -210,8 +228,8 @@ class ActionController:
                 seen = again
                 effect = decide(seen, rules)
         if seen.children is not None and seen.children > 1:
-            self._queue.add(Key(id_, duplicates=True))
-        refused = isinstance(effect, Wait) and effect.foreign is not None
+            self._add_duplicates(id_)
+        refused = isinstance(effect, Wait) and effect.no_access is not None
         if refused or seen.action is None or seen.action["state"] != states.RUNNING:
             self._index.forget(id_)
         return effect
@@ -251,122 +269,41 @@ class ActionController:
                 large_result.enter_context(self._large_result)
             return self._observer.look(seen, effect)
         if isinstance(effect, Schedule):
-            rejection = self._schedule(effect, seen)
+            rejection = self._applier.schedule(effect, seen)
             return None if rejection is None else replace(seen, rejection=rejection, children=None)
         if isinstance(effect, Resume):
-            LOG.info("Resuming StackStorm execution %s: %s.", effect.execution_id, effect.reason)
-            self._st2.change_status(effect.execution_id, states.ST2_RESUMING)
+            self._applier.resume(effect)
             # Whatever StackStorm made of it: it is not asked again.
             return replace(seen, root=None)
         if isinstance(effect, Complete):
-            assert seen.child is not None
-            self._complete(effect, seen.child, retries_exhausted=seen.retries_exhausted)
+            self._applier.complete(effect, seen)
         elif isinstance(effect, Close):
-            self._close(effect)
+            self._applier.close(effect, seen)
         elif isinstance(effect, Cancel):
-            LOG.info("Cancelling StackStorm execution %s: %s.", effect.execution_id, effect.reason)
-            self._cancel(effect)
-            self._metrics.cancelled.inc()
+            self._applier.cancel(effect)
         elif effect.error is not None:
             raise effect.error
         elif seen.action is not None:
-            if effect.foreign is not None:
-                self._projects.report(effect.foreign, f"action execution {seen.action['id']}")
+            self._report(effect, seen.action["id"])
             LOG.debug("Action execution %s: %s.", seen.action["id"], effect.reason)
         return None
 
-    def _complete(self, effect: Complete, child: Mapping[str, Any], *, retries_exhausted: bool) -> None:
-        id_ = effect.action_execution_id
-        completed = complete_action(
-            self._mistral, id_, effect.state, effect.output, retries_exhausted=retries_exhausted
-        )
-        # Otherwise the next resync would reconcile it once more, because it is not pending any more.
-        self._index.forget(id_)
-        if completed:
-            self._metrics.completed.inc()
-            LOG.info(
-                "Completed: action execution %s %s, StackStorm execution %s %s.",
-                id_,
-                effect.state,
-                child["id"],
-                child["status"],
-            )
-        else:
-            LOG.info(
-                "Action execution %s was complete before the result of StackStorm execution %s.",
-                id_,
-                child["id"],
-            )
-        if self._parents is not None:
-            self._parents.on_child_completed(child)
-
-    def _close(self, effect: Close) -> None:
-        id_ = effect.action_execution_id
-        closed = complete_action(self._mistral, id_, effect.state, {"error": effect.reason})
-        self._index.forget(id_)
-        if closed:
-            self._metrics.lost.inc()
-            LOG.warning("Closed: action execution %s %s: see its output.", id_, effect.state)
-            if effect.unanswered:
-                LOG.warning(
-                    "StackStorm execution %s stays pending, but nothing waits for its answer:"
-                    " StackStorm does not cancel inquiries.",
-                    effect.unanswered,
-                )
-        else:
-            LOG.info("Action execution %s was complete before it was closed.", id_)
-
-    def _schedule(self, effect: Schedule, seen: Seen) -> Answered | OutcomeUnknown | None:
-        """Create the execution of a lost action from Mistral's own record.
-
-        :return: the error if StackStorm, or a proxy in front of it, rejected it.
-        """
-        assert seen.action is not None
-        try:
-            made = schedule(
-                self._st2, effect.request, lookup_first_after=0, since=created_at(seen.action)
-            )
-        except (Answered, OutcomeUnknown) as error:
-            return error
-        id_ = seen.action["id"]
-        if not self._index.add(id_, made["id"]):
-            self._queue.add(Key(id_, duplicates=True))
-        self._metrics.rescheduled.inc()
-        LOG.warning(
-            "Rescheduled: StackStorm execution %s (%s) runs for action execution %s, which had none for"
-            " %.0f s.",
-            made["id"],
-            effect.request.ref,
-            id_,
-            seen.age,
-        )
-        return None
-
     def _cancel_duplicates(self, id_: str) -> None:
-        action = self._mistral.find_action(id_)
-        base = self._observer.base(action["name"]) if action else None
-        scope = self._observer.scope()
-        effect = decide_duplicates(action, base, None, scope)
+        seen = self._observer.observe_action(id_)
+        effect = decide_duplicates(seen, None)
         if effect is Look.CHILDREN:
-            children = self._observer.find_children(action, id_)
-            effect = decide_duplicates(action, base, children, scope)
+            effect = decide_duplicates(seen, self._observer.find_children(seen.action, id_))
         if isinstance(effect, Wait):
-            if effect.foreign is not None:
-                self._projects.report(effect.foreign, f"action execution {id_}")
+            if seen.action is not None:
+                self._report(effect, id_)
             return
         assert isinstance(effect, tuple)
         for cancel in effect:
-            LOG.warning("Cancelling StackStorm execution %s: %s.", cancel.execution_id, cancel.reason)
-            self._cancel(cancel)
-            self._metrics.duplicates.inc()
+            self._applier.cancel_duplicate(cancel)
 
-    def _cancel(self, cancel: Cancel) -> None:
-        status = self._st2.cancel(cancel.execution_id)
-        if status is not None and status not in states.ST2_ENDING:
-            # It has just become an inquiry that waits for its answer, for example.
-            LOG.warning(
-                "StackStorm did not cancel execution %s, because it is %s.", cancel.execution_id, status
-            )
+    def _report(self, effect: Wait, id_: str) -> None:
+        if effect.no_access is not None:
+            self._projects.report(effect.no_access, f"action execution {id_}")
 
 
 def rules_of(settings: RelaySettings) -> Rules:
@@ -377,4 +314,5 @@ def rules_of(settings: RelaySettings) -> Rules:
         reschedule_after=settings.reschedule_after,
         lost_after=settings.lost_after,
         cancel_orphans=settings.cancel_orphans,
+        context_keys=settings.context_keys,
     )

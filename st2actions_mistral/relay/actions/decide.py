@@ -6,23 +6,27 @@ but for :class:`Look`: then it observes more, and asks again.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from st2actions_mistral.bridge.request import ExecutionRequest
-from st2actions_mistral.errors import (
-    Answered,
-    InputError,
-    OutcomeUnknown,
-    RemoteError,
-    St2MistralError,
-)
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
-from st2actions_mistral.model.project import Foreign, Scope, foreign
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.model.result import fit, is_omitted, task_result
+from st2actions_mistral.relay.actions.effects import (
+    Cancel,
+    Close,
+    Complete,
+    Effect,
+    Look,
+    Resume,
+    Schedule,
+    Wait,
+)
 from st2actions_mistral.relay.actions.place import Place
 from st2actions_mistral.relay.records import ACTION_NAME, action_of
 
@@ -41,6 +45,8 @@ class Rules:
     cancel_orphans: bool = False
     repair_after: float = math.inf
     """Age in seconds from which both limits count as over, because an operator asks for a repair."""
+    context_keys: tuple[str, ...] = field(default=(), repr=False)
+    """If there are any, only a child whose ids are signed with one of them counts."""
 
     def is_over(self, limit: float, age: float) -> bool:
         """Tell whether an action of this age has waited for one of the limits."""
@@ -97,129 +103,35 @@ class Seen:
     """The error with which StackStorm rejected the execution during this observation."""
     retries_exhausted: bool = False
     """True if the request was rejected so often in a row that a 500 concerns the request itself."""
-    scope: Scope | None = None
-    """Project of the relay's token; None where Mistral has no authentication."""
-
-
-@dataclass(frozen=True)
-class Complete:
-    """Give the action the final state and result of its child execution."""
-
-    action_execution_id: str
-    state: str
-    output: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return f"complete it as {self.state}"
-
-
-@dataclass(frozen=True)
-class Close:
-    """Give the action a final state although it has no result."""
-
-    action_execution_id: str
-    state: str
-    reason: str
-    unanswered: str | None = None
-    """Id of the child execution if it is an inquiry, which StackStorm does not cancel."""
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return f"complete it as {self.state}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Resume the execution that StackStorm paused for an inquiry."""
-
-    execution_id: str
-    reason: str
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return f"resume {self.execution_id}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Cancel a child execution."""
-
-    execution_id: str
-    reason: str
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return f"cancel {self.execution_id}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Create the execution that is missing."""
-
-    request: ExecutionRequest = field(repr=False)
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return "reschedule it: it has no execution"
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Do nothing, for a reason."""
-
-    reason: str
-    until: float | None = None
-    """Age in seconds at which more is done; None if only a change leads to more."""
-    error: St2MistralError | None = None
-    """Set if the action failed and must be retried."""
-    foreign: Foreign | None = None
-    """Set if the action belongs to another project than the relay's token."""
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return f"nothing: {self.reason}"
-
-
-class Look(enum.Enum):
-    """Observe more, then decide again."""
-
-    INPUTS = "read the inputs of the action"
-    CHILDREN = "list all children of the action"
-    ROOT = "get the outermost execution above its execution"
-    RESULT = "fetch its large result, then complete it"
-
-    @property
-    def summary(self) -> str:
-        """The effect in words."""
-        return self.value
-
-
-Effect = Union[Complete, Close, Cancel, Resume, Schedule, Wait, Look]
+    no_access: NoAccess | None = None
+    """The reason why the relay must not act in the project of the action; None if it may."""
+    client: MistralClient | None = field(default=None, repr=False, compare=False)
+    """The client that may change the action; None without access."""
+    hidden: bool = False
+    """True if Mistral may have the action although it did not show it: the token was for another
+    project, or the project is unknown."""
 
 
 def decide(seen: Seen, rules: Rules) -> Effect:
     """Decide what to do about one action execution and its child execution."""
     action, child = seen.action, seen.child
     if child is not None:
-        owner = action_of(child, rules.site)
+        owner = action_of(child, rules.site, rules.context_keys)
         if owner is None or (action is not None and owner != action["id"]):
             return Wait("the execution belongs to another action or site")
     if action is None:
+        if seen.no_access is not None:
+            return _refuse(seen.no_access)
+        if seen.hidden:
+            return Wait("Mistral does not show its action, which may belong to another project")
         if not seen.was_pending:
             # The action may belong to another Mistral that uses the same site.
             return Wait("Mistral does not know its action")
         return _orphan(child, "its action is deleted", rules)
     if seen.base != ACTION_NAME:
         return _other_kind(action)
-    if (other := foreign(action, seen.scope)) is not None:
-        return Wait(other.reason, foreign=other)
+    if seen.no_access is not None:
+        return _refuse(seen.no_access)
     if action["state"] in states.MISTRAL_FINAL:
         return _orphan(child, f"its action is {action['state']} already", rules)
     if action["state"] != states.RUNNING:
@@ -230,23 +142,20 @@ def decide(seen: Seen, rules: Rules) -> Effect:
 
 
 def decide_duplicates(
-    action: Mapping[str, Any] | None,
-    base: str | None,
-    children: Sequence[Mapping[str, Any]] | None,
-    scope: Scope | None,
+    seen: Seen, children: Sequence[Mapping[str, Any]] | None
 ) -> tuple[Cancel, ...] | Wait | Look:
     """Decide what to do about the child executions of one action, of which only the first counts.
 
-    :param base: see :attr:`Seen.base`.
+    :param seen: the action; its child does not matter.
     :param children: all of them, the first one first; None if they were not listed yet.
     """
-    if action is None and scope is not None:
-        # Mistral hides the actions of other projects: a missing one need not be deleted.
-        return Wait("Mistral does not know its action, which may belong to another project")
-    if action is not None and base != ACTION_NAME:
+    action = seen.action
+    if action is not None and seen.base != ACTION_NAME:
         return _other_kind(action)
-    if action is not None and (other := foreign(action, scope)) is not None:
-        return Wait(other.reason, foreign=other)
+    if seen.no_access is not None:
+        return _refuse(seen.no_access)
+    if action is None and seen.hidden:
+        return Wait("Mistral does not show its action, which may belong to another project")
     if children is None:
         return Look.CHILDREN
     return tuple(
@@ -254,6 +163,10 @@ def decide_duplicates(
         for child in children[1:]
         if child["status"] not in states.ST2_UNCANCELABLE
     )
+
+
+def _refuse(no_access: NoAccess) -> Wait:
+    return Wait(no_access.reason, no_access=no_access)
 
 
 def _other_kind(action: Mapping[str, Any]) -> Wait:

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.mistral_fields import has_items
-from st2actions_mistral.model.project import foreign
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.relay.actions.decide import Rules
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 from st2actions_mistral.relay.actions.place import Place
-from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.heartbeat import with_heartbeat
+from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)
@@ -57,27 +57,27 @@ class ActionResync:
     """Lists pending actions and their children. It changes nothing but the index.
 
     :param heartbeat: called for each row of a listing.
-    :param projects: collects the reports about actions of other projects.
+    :param projects: collects the reports about projects without access.
     """
 
     def __init__(
         self,
         st2: St2Client,
-        mistral: MistralClient,
+        clients: ProjectClients,
         rules: Rules,
         index: Index,
         observer: ActionObserver,
         *,
         heartbeat: Callable[[], None] = lambda: None,
-        projects: ForeignProjects | None = None,
+        projects: ClosedProjects | None = None,
     ) -> None:
         self._st2 = st2
-        self._mistral = mistral
+        self._clients = clients
         self._rules = rules
         self._index = index
         self._observer = observer
         self._heartbeat = heartbeat
-        self._projects = projects or ForeignProjects()
+        self._projects = projects or ClosedProjects()
 
     def compare(self, *, full: bool = True) -> Listing:
         """Compare both systems.
@@ -120,37 +120,52 @@ class ActionResync:
                 healthy.add(id_)
         without = {id_: pending[id_] for id_ in pending.keys() - known.keys()}
         changed |= {id_ for id_ in without if id_ in given_up} | self._overdue(without)
-        return Listing(pending, changed, duplicated, healthy)
+        closed = self._without_access(pending, changed | known.keys())
+        return Listing(pending, changed - closed, set(duplicated) - closed, healthy - closed)
 
     def pending(self) -> dict[str, dict[str, Any]]:
-        """Return the pending actions that the relay may complete, by id.
-
-        Those of other projects are reported and left out.
-        """
-        scope = self._mistral.scope()
-        found: dict[str, dict[str, Any]] = {}
-        for id_, action in self.all_pending().items():
-            if (other := foreign(action, scope)) is None:
-                found[id_] = action
-            else:
-                self._projects.report(other, f"action execution {id_}")
-        return found
-
-    def all_pending(self) -> dict[str, dict[str, Any]]:
         """Return the pending actions of all projects that Mistral shows, by id.
 
         For the shape of a row see ``MistralClient.running_actions``.
         """
-        rows = with_heartbeat(self._mistral.running_actions(), self._heartbeat)
+        rows = with_heartbeat(self._clients.lister.running_actions(), self._heartbeat)
         running = [action for action in rows if _is_whole(action)]
-        names = {str(action["name"]) for action in running}
-        ours = {name for name in names if self._observer.base(name) == ACTION_NAME}
-        return {action["id"]: action for action in running if action["name"] in ours}
+        names = {str(action["name"]) for action in running} - {ACTION_NAME}
+        other = {name for name in names if self._observer.is_of_another_kind(name)}
+        found = {a["id"]: a for a in running if a["name"] not in other and self._is_ours(a)}
+        self._observer.hints.learn_records(found.values())
+        return found
+
+    def _is_ours(self, action: Mapping[str, Any]) -> bool:
+        """Tell whether an action is a ``st2.action``, or one of its project that is based on it."""
+        name = str(action["name"])
+        if name == ACTION_NAME:
+            return True
+        access = self._observer.access(action)
+        client = None if isinstance(access, NoAccess) else access
+        return self._observer.base(name, client) == ACTION_NAME
+
+    def _without_access(
+        self, pending: Mapping[str, Mapping[str, Any]], concerned: Collection[str]
+    ) -> set[str]:
+        """Return the pending actions that the relay must leave alone, and report those of concern."""
+        if self._clients.scope() is None:
+            return set()
+        closed: set[str] = set()
+        for id_, action in pending.items():
+            self._heartbeat()
+            access = self._observer.access(action)
+            if isinstance(access, NoAccess):
+                closed.add(id_)
+                if id_ in concerned:
+                    self._projects.report(access, f"action execution {id_}")
+        return closed
 
     def given_up(self, pending: Collection[Mapping[str, Any]]) -> set[str]:
         """Return the actions that Mistral has given up, or seems to: the observer looks closer."""
-        unfinished = list(with_heartbeat(self._mistral.unfinished_tasks(), self._heartbeat))
-        self._observer.learn_tasks(unfinished)
+        lister = self._clients.lister
+        unfinished = list(with_heartbeat(lister.unfinished_tasks(), self._heartbeat))
+        self._observer.tasks.learn(unfinished)
         at_work = {task["id"]: task for task in unfinished}
         of_task: dict[str, list[Mapping[str, Any]]] = {}
         for action in pending:
@@ -164,7 +179,9 @@ class ActionResync:
             else:
                 LOG.warning("Task execution %s is skipped: Mistral shows no workflow of it.", id_)
                 del of_task[id_]
-        cancelled = self._mistral.cancelled_among(set(workflow_of.values()))
+        cancelled = self._cancelled(
+            {workflow: of_task[task_id][0] for task_id, workflow in workflow_of.items()}
+        )
         found: set[str] = set()
         for id_, actions in of_task.items():
             task = at_work.get(id_)
@@ -174,6 +191,23 @@ class ActionResync:
             for action in actions:
                 if task is None or Place.of(action, task, state, attempts).given_up:
                     found.add(action["id"])
+        return found
+
+    def _cancelled(self, workflows: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Return those of these workflow executions that are CANCELLED.
+
+        :param workflows: each with one of its actions.
+        """
+        if not workflows:
+            return set()
+        rows = with_heartbeat(self._clients.lister.unfinished_executions(), self._heartbeat)
+        ended = workflows.keys() - {row["id"] for row in rows}
+        found = set()
+        for id_ in ended:
+            access = self._observer.access(workflows[id_])
+            client = self._clients.lister if isinstance(access, NoAccess) else access
+            if client.execution_state(id_) == states.CANCELLED:
+                found.add(id_)
         return found
 
     def children(self, wanted: Mapping[str, Mapping[str, Any]], *, others: bool = False) -> Children:
@@ -189,7 +223,7 @@ class ActionResync:
             oldest = min(map(created_at, wanted.values()), default=datetime.now(timezone.utc))
             rows = self._st2.children_since(self._rules.site, oldest)
             for child in with_heartbeat(rows, self._heartbeat):
-                id_ = action_of(child, self._rules.site)
+                id_ = action_of(child, self._rules.site, self._rules.context_keys)
                 if id_ is None:
                     continue
                 if id_ not in wanted:
@@ -208,6 +242,7 @@ class ActionResync:
         listed = self.children(wanted, others=others)
         for id_, child in listed.first.items():
             self._index.set_first(id_, child["id"])
+            self._observer.hints.learn_child(id_, child)
         for id_, execution_id in listed.others.items():
             # The next resync tells whether the action is pending.
             self._index.add(id_, execution_id)

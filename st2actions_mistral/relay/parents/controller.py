@@ -11,14 +11,16 @@ from typing import Any, Final
 
 from st2actions_mistral.bridge.complete_parent import complete_parent
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.report import lost_report
-from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.parents import decide
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
@@ -29,6 +31,7 @@ from st2actions_mistral.relay.parents.decide import (
     Look,
     Refuse,
     Seen,
+    SubWorkflowSeen,
     Wait,
 )
 from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
@@ -59,7 +62,8 @@ class ParentController:
 
     :param resync: set when a resync of the actions is wanted: a workflow was cancelled, and its child
         executions must be found.
-    :param projects: collects the reports about workflows of other projects.
+    :param projects: collects the reports about projects without access.
+    :param hints: where to look for the records of a project.
     :param heartbeat: called during long listings.
     :param limit: parents that may wait for a worker. Further ones are left to the next resync.
     """
@@ -67,21 +71,25 @@ class ParentController:
     def __init__(
         self,
         st2: St2Client,
-        mistral: MistralClient,
+        clients: ProjectClients,
         settings: RelaySettings,
         *,
         metrics: Metrics,
-        projects: ForeignProjects,
+        projects: ClosedProjects,
+        hints: Hints | None = None,
         resync: threading.Event,
         heartbeat: Callable[[], None] = lambda: None,
         limit: int = 2000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._st2 = st2
-        self._mistral = mistral
+        self._lister = clients.lister
         self._rules = decide.Rules(settings.site, settings.lost_after)
-        self._observer = ParentObserver(st2, mistral, settings.site, heartbeat=heartbeat)
-        self._reporter = Reporter(st2, mistral, settings.site)
+        self._keys = settings.context_keys
+        self._observer = ParentObserver(
+            st2, clients, settings.site, keys=self._keys, hints=hints, heartbeat=heartbeat
+        )
+        self._reporter = Reporter(st2, settings.site, self._keys)
         self._layout = settings.result_layout
         self._metrics = metrics
         self._projects = projects
@@ -117,7 +125,7 @@ class ParentController:
         parent_id = decide.parent_of(execution)
         if parent_id and final:
             self._polling.child_ended(parent_id, execution["id"])
-        elif parent_id and action_of(execution, self._rules.site):
+        elif parent_id and action_of(execution, self._rules.site, self._keys):
             if execution["status"] in states.ST2_INACTIVE:
                 # The parent may be paused now.
                 self._poll_in(parent_id, self._polling.child_completed(parent_id, execution["id"]))
@@ -162,7 +170,8 @@ class ParentController:
 
     def _reconcile(self, key: Key) -> None:
         if key.sub_workflow:
-            self._apply(decide.decide_sub_workflow(*self._observer.sub_workflow(key.id)), key)
+            below = self._observer.sub_workflow(key.id)
+            self._apply(decide.decide_sub_workflow(below), key, below)
             return
         with self._lock:
             urgent = key.id in self._urgent or self._queue.failure(key).times > 0
@@ -208,18 +217,17 @@ class ParentController:
                 return seen
             now = self._clock()
             since = self._missed.setdefault(key.id, now)
-            was_seen = ref is not None and self._workflows.get(key.id) == ref.execution_id
-        return replace(seen, missing_for=now - since, was_seen=was_seen)
+        return replace(seen, missing_for=now - since)
 
-    def _apply(self, effect: Effect, key: Key, seen: Seen | None = None) -> None:
+    def _apply(self, effect: Effect, key: Key, seen: Seen | SubWorkflowSeen | None = None) -> None:
         if isinstance(effect, Finish):
-            assert seen is not None
+            assert isinstance(seen, Seen)
             self._finish(effect, seen)
         elif isinstance(effect, Cancel):
             LOG.info(
                 "Cancelling workflow execution %s: %s.", effect.workflow_execution_id, effect.reason
             )
-            self._cancel(effect.workflow_execution_id)
+            self._cancel(effect.workflow_execution_id, _client_of(seen))
             if not key.sub_workflow:
                 self._poll_in(key.id, self._polling.cancelled(key.id))
         elif isinstance(effect, ChangeState):
@@ -230,14 +238,16 @@ class ParentController:
                 effect.reason,
             )
             if effect.state == states.RUNNING:
-                self._mistral.resume(effect.workflow_execution_id)
+                _client_of(seen).resume(effect.workflow_execution_id)
             else:
-                self._mistral.change_state(effect.workflow_execution_id, effect.state)
+                _client_of(seen).change_state(effect.workflow_execution_id, effect.state)
             self.add(key.id)
         elif isinstance(effect, ChangeStatus):
             self._change_status(effect, key)
         elif isinstance(effect, Refuse):
-            self._projects.report(effect.foreign, f"workflow execution {effect.workflow_execution_id}")
+            self._projects.report(
+                effect.no_access, f"workflow execution {effect.workflow_execution_id}"
+            )
             self._polling.stop(key.id)
         elif isinstance(effect, Wait):
             LOG.debug("%s: %s.", key, effect.reason)
@@ -275,7 +285,9 @@ class ParentController:
             report, state = lost_report(ref, effect.lost), "is lost"
         else:
             assert seen.workflow is not None
-            report, state = self._reporter.report(seen.workflow), seen.workflow["state"]
+            # Without access to its project an administrator may still read it.
+            report = self._reporter.report(seen.workflow, seen.client or self._lister)
+            state = seen.workflow["state"]
         try:
             finished = complete_parent(
                 self._st2,
@@ -323,9 +335,9 @@ class ParentController:
             state,
         )
 
-    def _cancel(self, workflow_id: str) -> None:
+    def _cancel(self, workflow_id: str, client: MistralClient) -> None:
         try:
-            self._mistral.change_state(workflow_id, states.CANCELLED)
+            client.change_state(workflow_id, states.CANCELLED)
         except Answered as error:
             if error.status != 404:
                 raise
@@ -364,3 +376,10 @@ class ParentController:
                 for parent_id in known.keys() - listing.pending.keys():
                     del known[parent_id]
             self._unpausable &= listing.pending.keys()
+
+
+def _client_of(seen: Seen | SubWorkflowSeen | None) -> MistralClient:
+    # A decision about a workflow without access never changes it.
+    assert seen is not None
+    assert seen.client is not None
+    return seen.client

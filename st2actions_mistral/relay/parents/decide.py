@@ -11,10 +11,11 @@ A re-run changes the parent that a workflow reports to; only the last one counts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Union
 
+from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.links import (
@@ -24,7 +25,7 @@ from st2actions_mistral.model.links import (
     started_for,
     workflow_execution_id,
 )
-from st2actions_mistral.model.project import Foreign, Scope, foreign
+from st2actions_mistral.model.project import NoAccess
 
 # Rejections in a row after which the result itself counts as the reason. Each takes some seconds, and
 # the pauses between them double.
@@ -33,6 +34,13 @@ _REJECTIONS_BEFORE_TRUNCATION: Final = 3
 # Seconds after which the runner of a resuming parent counts as dead, or as unable to reach Mistral.
 # Before, the workflow may be PAUSED again for a reason of its own: a task with pause-before.
 _RESUME_TIMEOUT: Final = 15.0
+
+
+_HIDDEN: Final = NoAccess(
+    None,
+    "Mistral does not show it, and it may belong to another project",
+    "Finish its execution by hand if the workflow was deleted.",
+)
 
 
 @dataclass(frozen=True)
@@ -66,18 +74,35 @@ class Seen:
     owner_observed: bool = False
     missing_for: float = 0
     """Seconds since the workflow, or the parent's reference to it, was first found missing."""
-    scope: Scope | None = None
-    """The project of the relay's token; None if Mistral has no authentication."""
+    no_access: NoAccess | None = None
+    """The reason why the relay must not act in the project of the workflow; None if it may."""
+    client: MistralClient | None = field(default=None, repr=False, compare=False)
+    """The client that may change the workflow; None without access."""
+    hidden: bool = False
+    """True if Mistral may have the workflow although it did not show it: the token was for another
+    project, or the project is unknown."""
     status_for: float = 0
     """Seconds since this relay first saw the parent's present status."""
     active_below: bool | None = None
     """True if something below the workflow still runs; None if that was not observed."""
     pause_refused: bool = False
     """True if StackStorm has refused to pause this parent: its runner is no workflow runner there."""
-    was_seen: bool = False
-    """True if this relay has seen the workflow before: if it is missing now, it was deleted."""
     rejections: int = 0
     """Failures in a row that the result itself may have caused."""
+
+
+@dataclass(frozen=True)
+class SubWorkflowSeen:
+    """A sub-workflow and its outermost workflow, as Mistral shows them now."""
+
+    workflow: Mapping[str, Any] | None
+    """None if there is none."""
+    root: Mapping[str, Any] | None
+    """The outermost workflow; None if there is none."""
+    no_access: NoAccess | None = None
+    """See :attr:`Seen.no_access`."""
+    client: MistralClient | None = field(default=None, repr=False, compare=False)
+    """The client that may change the sub-workflow; None without access."""
 
 
 class Look(Enum):
@@ -137,10 +162,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Do nothing, because the workflow belongs to another project than the relay's token."""
+    """Do nothing, because the relay must not act in the project of the workflow."""
 
     workflow_execution_id: str
-    foreign: Foreign
+    no_access: NoAccess
 
 
 Effect = Union[Look, Finish, Cancel, ChangeState, ChangeStatus, Wait, Refuse]
@@ -161,23 +186,18 @@ def decide(seen: StateSeen | Seen, rules: Rules) -> Effect:
     return _unfinished(seen, seen.parent, seen.workflow, rules)
 
 
-def decide_sub_workflow(
-    workflow: Mapping[str, Any] | None, root: Mapping[str, Any] | None, scope: Scope | None
-) -> Effect:
+def decide_sub_workflow(seen: SubWorkflowSeen) -> Effect:
     """Decide what to do about a sub-workflow that Mistral left running.
 
     Mistral cancels sub-workflows with their root, but not one that starts at that moment.
-
-    :param workflow: the sub-workflow as Mistral shows it; None if there is none.
-    :param root: the outermost workflow; None if there is none.
-    :param scope: the project of the relay's token; None if Mistral has no authentication.
     """
+    workflow, root = seen.workflow, seen.root
     if workflow is None or workflow["state"] in states.MISTRAL_FINAL:
         return Wait("the sub-workflow has ended")
     if root is None or root["state"] != states.CANCELLED or not started_for(root):
         return Wait("its outermost workflow is not a cancelled one of StackStorm's")
-    if (other := foreign(workflow, scope)) is not None:
-        return Refuse(workflow["id"], other)
+    if seen.no_access is not None:
+        return Refuse(workflow["id"], seen.no_access)
     return Cancel(workflow["id"], f"its outermost workflow {root['id']} is cancelled")
 
 
@@ -232,9 +252,9 @@ def _without_workflow(seen: Seen, parent: Mapping[str, Any], rules: Rules) -> Fi
     workflow_id = ref.execution_id if ref else workflow_execution_id(parent["id"])
     if not _is_lost(seen, rules):
         return Wait("its workflow is missing")
-    if not seen.was_seen and (other := foreign({}, seen.scope)) is not None:
-        # Mistral hides the workflows of other projects: a missing one need not be deleted.
-        return Refuse(workflow_id, other)
+    if seen.hidden:
+        # A missing one need not be deleted.
+        return Refuse(workflow_id, seen.no_access or _HIDDEN)
     status = states.ST2_CANCELED if canceling else states.ST2_FAILED
     return _finish(
         seen,
@@ -291,8 +311,8 @@ def _unfinished(
     # re-runs tasks and changes the owner in one step, so there is no moment in between.
     if not is_unwanted(owner):
         return Wait(f"its workflow runs for execution {owner['id']}")
-    if (other := foreign(workflow, seen.scope)) is not None:
-        return Refuse(workflow["id"], other)
+    if seen.no_access is not None:
+        return Refuse(workflow["id"], seen.no_access)
     return Cancel(workflow["id"], f"StackStorm execution {owner['id']} is {owner['status']}")
 
 
@@ -326,8 +346,8 @@ def _paused_or_running(seen: Seen, parent: Mapping[str, Any], workflow: Mapping[
 
 def _change_state(seen: Seen, workflow: Mapping[str, Any], state: str) -> ChangeState | Refuse:
     assert seen.parent is not None
-    if (other := foreign(workflow, seen.scope)) is not None:
-        return Refuse(workflow["id"], other)
+    if seen.no_access is not None:
+        return Refuse(workflow["id"], seen.no_access)
     reason = f"StackStorm execution {seen.parent['id']} is {seen.parent['status']}"
     return ChangeState(workflow["id"], state, reason)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import Access, ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import reports_to, started_for, workflow_execution_id
-from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.relay.heartbeat import with_heartbeat
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.parents.decide import (
     Look,
     Seen,
     StateSeen,
+    SubWorkflowSeen,
     Wait,
     decide_sub_workflow,
     disagree,
@@ -41,25 +43,39 @@ class Listing:
 class ParentObserver:
     """Reads parents and workflows. Safe to share between threads.
 
+    :param clients: read a workflow by its id with a token for its project. Listings show all projects.
+    :param keys: the values of ``context_key``, see ``records.action_of``.
+    :param hints: where to look for the records of a project.
     :param heartbeat: called for each row of a listing, because a listing may have many pages.
     """
 
     def __init__(
         self,
         st2: St2Client,
-        mistral: MistralClient,
+        clients: ProjectClients,
         site: str,
         *,
+        keys: Sequence[str] = (),
+        hints: Hints | None = None,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         self._st2 = st2
-        self._mistral = mistral
+        self._clients = clients
+        self._lister = clients.lister
         self._site = site
+        self._keys = keys
+        self._hints = hints or Hints()
         self._heartbeat = heartbeat
 
     def state(self, workflow_id: str) -> StateSeen:
         """Return the state of one workflow: one small request."""
-        return StateSeen(self._mistral.execution_state(workflow_id))
+        project_id = self._hints.project_of(workflow_id)
+        client = self._lister
+        if project_id is not None:
+            trust_id = self._hints.trust_of_workflow(workflow_id)
+            access = self._clients.access(project_id, trust_id)
+            client = client if isinstance(access, NoAccess) else access
+        return StateSeen(client.execution_state(workflow_id))
 
     def look(self, look: Look, parent_id: str, seen: StateSeen | Seen) -> Seen:
         """Add what a decision asked for to what was seen."""
@@ -80,17 +96,48 @@ class ParentObserver:
         ref = ref_of(parent, self._site)
         # An execution that was cancelled, or failed, in the middle of the start names no workflow.
         workflow_id = ref.execution_id if ref else workflow_execution_id(parent_id)
-        workflow = self._mistral.get_execution(workflow_id)
-        return Seen(parent, workflow, scope=self._mistral.scope())
+        workflow, access, hidden = self._look_up(workflow_id, ref.project_id if ref else None)
+        if isinstance(access, NoAccess):
+            return Seen(parent, workflow, no_access=access, hidden=hidden)
+        return Seen(parent, workflow, client=access, hidden=hidden)
 
-    def sub_workflow(
-        self, workflow_id: str
-    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, Scope | None]:
-        """Return a workflow, its outermost workflow, and the project of the relay's token."""
-        workflow = self._mistral.get_execution(workflow_id)
+    def sub_workflow(self, workflow_id: str) -> SubWorkflowSeen:
+        """Return a workflow and its outermost workflow."""
+        workflow, access, _ = self._look_up(workflow_id, None)
         root_id = workflow.get("root_execution_id") if workflow else None
-        root = self._mistral.get_execution(root_id) if root_id else None
-        return workflow, root, self._mistral.scope()
+        client = self._lister if isinstance(access, NoAccess) else access
+        root = client.get_execution(root_id) if root_id else None
+        if isinstance(access, NoAccess):
+            return SubWorkflowSeen(workflow, root, no_access=access)
+        return SubWorkflowSeen(workflow, root, client=access)
+
+    def _look_up(
+        self, workflow_id: str, claimed: str | None
+    ) -> tuple[dict[str, Any] | None, Access, bool]:
+        """Get a workflow by its id: with a token for its project, if that is known.
+
+        :param claimed: the project in which the runner started the workflow, unchecked; None: unknown.
+        :return: the workflow, the client for it, and True if Mistral may have it all the same.
+        """
+        if self._clients.scope() is None:
+            return self._lister.get_execution(workflow_id), self._lister, False
+        project_id = self._hints.project_of(workflow_id)
+        trust_id = self._hints.trust_of_workflow(workflow_id)
+        if project_id is not None:
+            access = self._clients.access(project_id, trust_id)
+            hidden = isinstance(access, NoAccess)
+            client = self._lister if isinstance(access, NoAccess) else access
+            return client.get_execution(workflow_id), access, hidden
+        # A user who is no administrator sees the workflows of one project.
+        workflow, access = self._lister.get_execution(workflow_id), self._lister
+        if workflow is None and claimed is not None:
+            access = self._clients.access(claimed, trust_id)
+            if not isinstance(access, NoAccess):
+                workflow = access.get_execution(workflow_id)
+        if workflow is None:
+            return None, access, True
+        self._hints.learn_records([workflow])
+        return workflow, self._clients.access(owner_of(workflow), trust_id), False
 
     def _is_active_below(self, parent_id: str, workflow_id: str) -> bool:
         """Return True if an action of a workflow, or of its sub-workflows, still runs.
@@ -99,13 +146,13 @@ class ParentObserver:
         """
         below = (
             row["id"]
-            for row in with_heartbeat(self._mistral.unfinished_executions(), self._heartbeat)
+            for row in with_heartbeat(self._lister.unfinished_executions(), self._heartbeat)
             if workflow_id in (row["id"], row.get("root_execution_id"))
         )
-        tasks = {task["id"] for id_ in below for task in self._mistral.tasks_of(id_, unfinished=True)}
+        tasks = {task["id"] for id_ in below for task in self._lister.tasks_of(id_, unfinished=True)}
         running = {
             action["id"]
-            for action in with_heartbeat(self._mistral.running_actions(), self._heartbeat)
+            for action in with_heartbeat(self._lister.running_actions(), self._heartbeat)
             if action.get("task_execution_id") in tasks
         }
         if not running:
@@ -114,7 +161,7 @@ class ParentObserver:
         return bool(
             running
             - {
-                action_of(child, self._site)
+                action_of(child, self._site, self._keys)
                 for child in with_heartbeat(children, self._heartbeat)
                 if child["status"] in states.ST2_INACTIVE
             }
@@ -127,8 +174,9 @@ class ParentObserver:
         """
         # In this order, because a workflow exists before its parent names it.
         found = list(with_heartbeat(self._st2.parents(self._site), self._heartbeat))
-        rows = with_heartbeat(self._mistral.unfinished_executions(), self._heartbeat)
+        rows = with_heartbeat(self._lister.unfinished_executions(), self._heartbeat)
         unfinished = {row["id"]: row for row in rows}
+        self._hints.learn_records(unfinished.values())
         pending: dict[str, str] = {}
         changed: set[str] = set()
         claimed: set[str] = set()
@@ -155,13 +203,19 @@ class ParentObserver:
 
     def _below_cancelled(self, unfinished: Mapping[str, Mapping[str, Any]]) -> set[str]:
         below = {id_: row.get("root_execution_id") for id_, row in unfinished.items()}
-        ended = {root_id for root_id in below.values() if root_id and root_id not in unfinished}
-        roots = {root_id: self._mistral.get_execution(root_id) for root_id in ended}
-        scope = self._mistral.scope() if roots else None
-        return {
-            id_
-            for id_, root_id in below.items()
-            if not isinstance(
-                decide_sub_workflow(unfinished[id_], roots.get(root_id or ""), scope), Wait
-            )
+        ended = {
+            id_: root_id for id_, root_id in below.items() if root_id and root_id not in unfinished
         }
+        roots: dict[str, Mapping[str, Any] | None] = {}
+        found = set()
+        for id_, root_id in ended.items():
+            workflow = unfinished[id_]
+            access = self._clients.access(owner_of(workflow), self._hints.trust_of_workflow(id_))
+            if root_id not in roots:
+                client = self._lister if isinstance(access, NoAccess) else access
+                roots[root_id] = client.get_execution(root_id)
+            no_access = access if isinstance(access, NoAccess) else None
+            seen = SubWorkflowSeen(workflow, roots[root_id], no_access=no_access)
+            if not isinstance(decide_sub_workflow(seen), Wait):
+                found.add(id_)
+        return found

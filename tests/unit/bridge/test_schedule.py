@@ -215,6 +215,19 @@ def test_execution_is_created_after_a_lost_request(
     assert [execution["id"] for execution in executions_of(st2, mine)] == [made["id"]]
 
 
+def test_look_up_with_a_key_finds_signed_executions_only(st2: StackStorm, key: str) -> None:
+    """Whoever may create executions could otherwise keep an action from getting its own."""
+    ids = MistralIds("mistral", action_execution_id="signed")
+    with to_st2(st2.api_url, key) as st2client:
+        forged = schedule(st2client, request_for(ids))
+        assert schedule(st2client, request_for(ids), lookup_first_after=0)["id"] == forged["id"]
+        signed = request_for(ids, context_key="old")
+        given = {"lookup_first_after": 0, "context_keys": ("new", "old")}
+        made = schedule(st2client, signed, **given)
+        assert schedule(st2client, signed, **given)["id"] == made["id"]
+    assert made["id"] != forged["id"]
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 3])
 def test_response_that_is_lost_on_a_later_attempt_is_looked_up(
     st2: StackStorm, key: str, attempts: int

@@ -105,6 +105,7 @@ def test_every_option_is_loaded(tmp_path: Path) -> None:
             field_size_limit_kb=-1,
             result_layout="st2mistral",
             health_port=9109,
+            context_keys=("hush-new", "hush-old"),
         ),
     )
     assert "hush" not in repr(settings)

@@ -1,4 +1,4 @@
-"""The records of Mistral that the relay may write to."""
+"""The project of a record, and the reason why the relay may not act there."""
 
 from __future__ import annotations
 
@@ -6,48 +6,35 @@ from typing import Any
 
 import pytest
 
-from st2actions_mistral.model.project import Foreign, Scope, foreign, project_of
-
-OWN = Scope("own")
+from st2actions_mistral.model.project import NoAccess, owner_of, project_of
 
 
-@pytest.mark.parametrize("row", [{"project_id": "own"}, {"project_id": "other"}, {}])
-def test_foreign_is_none_without_authentication(row: dict[str, Any]) -> None:
-    assert foreign(row, None) is None
+@pytest.mark.parametrize(
+    ("row", "owner"),
+    [
+        ({"project_id": "a"}, "a"),
+        ({"project_id": "<default-project>"}, "<default-project>"),
+        ({"project_id": ""}, None),
+        ({"project_id": None}, None),
+        ({"project_id": ["a"]}, None),
+        ({}, None),
+    ],
+)
+def test_owner_of_any_row(row: dict[str, Any], owner: str | None) -> None:
+    assert owner_of(row) == owner
 
 
-def test_foreign_is_none_for_the_tokens_project() -> None:
-    assert foreign({"project_id": "own"}, OWN) is None
+def test_texts_name_project_reason_and_remedy() -> None:
+    found = NoAccess("other", "it belongs to it", "Give a role.")
+    assert (found.project, found.text) == ("project 'other'", "it belongs to it. Give a role.")
+    assert NoAccess(None, "x", "y").project == "an unknown project"
 
 
-@pytest.mark.parametrize("project", ["other", "OWN", "own ", "<default-project>"])
-def test_record_of_another_project_is_foreign(project: str) -> None:
-    assert foreign({"project_id": project}, OWN) == Foreign(project, OWN)
-
-
-@pytest.mark.parametrize("row", [{}, {"project_id": None}, {"project_id": ""}, {"project_id": ["own"]}])
-@pytest.mark.parametrize("scope", [OWN, Scope(None), Scope("")])
-def test_record_without_a_project_is_foreign(row: dict[str, Any], scope: Scope) -> None:
-    assert foreign(row, scope) == Foreign(None, scope)
-
-
-@pytest.mark.parametrize("project", ["own", None, ""])
-def test_every_record_is_foreign_to_a_token_without_a_project(project: str | None) -> None:
-    assert foreign({"project_id": project}, Scope(None)) is not None
-
-
-def test_reason_names_both_projects() -> None:
-    reason = "it belongs to project 'other', and the relay's token is for project 'own'"
-    assert Foreign("other", OWN).reason == reason
-    reason = "it belongs to an unknown project, and the relay's token has no project"
-    assert Foreign(None, Scope(None)).reason == reason
-
-
-def test_reason_has_one_line_of_bounded_length() -> None:
+def test_project_has_one_line_of_bounded_length() -> None:
     """The project's id comes from a response of Mistral."""
-    reason = Foreign("x\n" * 1000, OWN).reason
-    assert "\n" not in reason
-    assert len(reason) < 200
+    project = NoAccess("x\n" * 1000, "", "").project
+    assert "\n" not in project
+    assert len(project) < 100
 
 
 @pytest.mark.parametrize(

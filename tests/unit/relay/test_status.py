@@ -7,12 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from support.relay import SETTINGS, SITE, TASK_WORKFLOW, Systems, action, child_of, task
+from support.relay import SETTINGS, TASK_WORKFLOW, Systems, action, child_of, task
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import OutcomeUnknown
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.status import Pending, pending_actions, unanswered_inquiries
 
 
@@ -33,7 +32,7 @@ def all_shown(found: Systems, **failing: Any) -> list[Pending]:
     return list(
         pending_actions(
             found.st2,
-            found.mistral,
+            found.clients,
             replace(SETTINGS, reschedule_after=120),
             failing,
             parse_request=parse,
@@ -62,11 +61,22 @@ def test_duplicates_that_would_be_cancelled_are_named() -> None:
 
 def test_action_of_another_project_is_shown_with_the_remedy() -> None:
     found = systems()
-    found.mistral.token = Scope("own")
+    found.mistral.actions["a"]["project_id"] = "b"
+    found.clients.authenticate("a")
     row = shown(found)
-    assert row.foreign
-    assert row.next.startswith("nothing: it belongs to an unknown project")
-    assert "one relay per project" in str(row.error)
+    assert (row.foreign, row.project_id) == (True, "b")
+    assert row.next == "nothing: it belongs to b"
+    assert row.error == "it belongs to b. Give it a role."
+
+
+def test_action_of_a_project_with_access_is_shown_with_its_project() -> None:
+    found = systems()
+    found.mistral.actions["a"]["project_id"] = "b"
+    found.mistral.workflows[TASK_WORKFLOW]["project_id"] = "b"
+    found.clients.authenticate(trusts={"t": "b"})
+    found.st2.add(child_of("a", "succeeded", trust="t"))
+    row = shown(found)
+    assert (row.foreign, row.project_id, row.next) == (False, "b", "complete it as SUCCESS")
 
 
 def test_oldest_action_is_first() -> None:
@@ -104,7 +114,7 @@ def test_inquiry_whose_action_has_ended_is_shown() -> None:
     found = systems()
     found.st2.add(child_of("a", "pending"), child_of("ended", "pending"), child_of("gone", "pending"))
     found.mistral.add_action(action("ended", state="CANCELLED"))
-    [row] = unanswered_inquiries(found.st2, found.mistral, SITE)
+    [row] = unanswered_inquiries(found.st2, found.clients, SETTINGS)
     assert (row.action_execution_id, row.execution_id) == ("ended", "child-of-ended")
     assert (row.status, row.age, row.error) == ("pending", 3600, None)
     assert "StackStorm does not cancel inquiries" in row.next

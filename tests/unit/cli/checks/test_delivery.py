@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from support.relay import SITE, Systems, action, child_of
+from support.relay import SETTINGS, Systems, action, child_of
 
 from st2actions_mistral.cli.checks import delivery
 from st2actions_mistral.cli.checks.finding import CheckFailed
@@ -24,7 +24,7 @@ def clocks(systems: Systems, system: str, apart: float) -> str:
 
 
 def undelivered(systems: Systems, sleep: Any = lambda _: None) -> str:
-    return delivery.undelivered_results(systems.st2, systems.mistral, SITE, sleep)
+    return delivery.undelivered_results(systems.st2, systems.clients, SETTINGS, sleep)
 
 
 @pytest.mark.parametrize("system", ["StackStorm", "Mistral"])

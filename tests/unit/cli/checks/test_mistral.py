@@ -12,6 +12,7 @@ from support.breaking_servers import Behaviour, BreakingServer, answer
 from st2actions_mistral.cli.checks import mistral
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.settings import MistralSettings, Timeouts
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.model.project import Scope
@@ -37,6 +38,9 @@ class Token:
 
     def scope(self) -> Scope | None:
         return self._scope
+
+    def scoped(self, project_id: str | None, trust_id: str | None = None) -> None:
+        """Have no token for another project."""
 
 
 @contextmanager
@@ -87,7 +91,7 @@ def test_server_that_is_not_mistral_is_reported_as_that() -> None:
 
 def test_project_is_irrelevant_without_authentication() -> None:
     with client(UNKNOWN) as found:
-        assert mistral.project(found) == "Mistral has no authentication"
+        assert mistral.project(ProjectClients(found)) == "Mistral has no authentication"
 
 
 def test_token_without_a_project_fails() -> None:
@@ -95,23 +99,30 @@ def test_token_without_a_project_fails() -> None:
         client(UNKNOWN, scope=Scope(None)) as found,
         pytest.raises(CheckFailed, match="has no project"),
     ):
-        mistral.project(found)
+        mistral.project(ProjectClients(found))
 
 
-def test_actions_of_other_projects_fail() -> None:
+def test_actions_of_projects_without_access_fail() -> None:
     # Only actions named st2.action count.
     with (
         client(running("ours", "theirs"), scope=Scope("ours")) as found,
         pytest.raises(CheckFailed, match=r"does not complete 1 pending actions.*'theirs'"),
     ):
-        mistral.project(found)
+        mistral.project(ProjectClients(found))
+
+
+def test_trust_of_an_action_is_not_known_here() -> None:
+    with client(running("ours", "theirs"), scope=Scope("ours")) as found:
+        mistral.project(ProjectClients(found, trusts=True))
+        assert list(mistral.pending_actions(ProjectClients(found, trusts=True))) == ["a0", "a1"]
 
 
 def test_actions_of_the_own_project_pass() -> None:
     with client(running("ours", "ours"), scope=Scope("ours")) as found:
-        assert mistral.project(found) == "the relay completes actions of project ours only"
+        expected = "the relay completes actions of project ours only"
+        assert mistral.project(ProjectClients(found)) == expected
 
 
 def test_pending_actions_are_those_that_the_relay_may_complete() -> None:
     with client(running("theirs", "ours", None), scope=Scope("ours")) as found:
-        assert list(mistral.pending_actions(found)) == ["a1"]
+        assert list(mistral.pending_actions(ProjectClients(found))) == ["a1"]

@@ -17,12 +17,11 @@ from support.waiting import eventually
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.actions.controller import ActionController
 from st2actions_mistral.relay.actions.decide import Close, Complete, Schedule, Wait
 from st2actions_mistral.relay.actions.index import LARGE_RESULT
-from st2actions_mistral.relay.foreign import ForeignProjects
 from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.no_access import ClosedProjects
 
 POST = "http://st2/v1/executions"
 
@@ -43,15 +42,16 @@ class Bench:
     def __init__(self, *, elsewhere: bool = False, limit: int = 100, **settings: Any) -> None:
         self.systems = Systems()
         self.st2, self.mistral = self.systems.st2, self.systems.mistral
+        self.clients = self.systems.clients
         self.clock = Clock()
         self.metrics = Metrics()
         self.resync = threading.Event()
-        self.projects = ForeignProjects()
+        self.projects = ClosedProjects()
         self.parents = Parents()
         self.elsewhere = elsewhere
         self.controller = ActionController(
             self.st2,
-            self.mistral,
+            self.clients,
             replace(SETTINGS, **settings),
             parse_request=self.parse,
             metrics=self.metrics,
@@ -588,7 +588,7 @@ def test_duplicates_that_cannot_be_listed_are_retried(bench: Bench) -> None:
 def test_nothing_is_done_for_actions_of_another_project(bench: Bench) -> None:
     bench.pending("a")
     bench.mistral.actions["a"]["project_id"] = "other"
-    bench.mistral.token = Scope("own")
+    bench.clients.authenticate("own")
     bench.event(child_of("a", id_="first"))
     bench.event(child_of("a", id_="second"))
     bench.reconcile()

@@ -10,8 +10,8 @@ import pytest
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
-from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.project import Foreign, Scope
+from st2actions_mistral.model.context import MistralIds, sign_ids
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.relay.actions.decide import (
     Cancel,
     Close,
@@ -430,10 +430,9 @@ def test_action_whose_inputs_cannot_be_sent_is_closed_once_it_is_lost() -> None:
 
 # -- other projects ------------------------------------------------------------------------------
 
-OWN = Scope("own")
-OTHER = Foreign("other", OWN)
+CLOSED = NoAccess("other", "it belongs to it", "Give a role.")
 
-# What would be done for an action of the token's project.
+# What would be done for an action with access to its project.
 WORK: list[tuple[str, dict[str, Any], type]] = [
     ("RUNNING", {"found": child("succeeded")}, Complete),
     ("RUNNING", {"age": 300}, Schedule),
@@ -445,28 +444,39 @@ WORK: list[tuple[str, dict[str, Any], type]] = [
 
 
 @pytest.mark.parametrize(("state", "seen", "kind"), WORK)
-def test_nothing_is_done_for_an_action_of_another_project(
+def test_nothing_is_done_without_access_to_the_project(
     state: str, seen: dict[str, Any], kind: type
 ) -> None:
-    own, other = ({**ACTION, "state": state, "project_id": id_} for id_ in ("own", "other"))
-    unscoped = Scope(None)
-    assert isinstance(decision(own, scope=OWN, **seen), kind)
-    assert isinstance(decision(other, **seen), kind)
-    for action, scope, foreign in (
-        (other, OWN, OTHER),
-        ({**ACTION, "state": state}, OWN, Foreign(None, OWN)),
-        (own, unscoped, Foreign("own", unscoped)),
-    ):
-        effect = decision(action, scope=scope, **seen)
-        assert isinstance(effect, Wait)
-        assert effect.foreign == foreign
+    action = {**ACTION, "state": state}
+    assert isinstance(decision(action, **seen), kind)
+    assert decision(action, no_access=CLOSED, **seen) == Wait("it belongs to it", no_access=CLOSED)
 
 
 def test_action_of_another_kind_and_project_is_not_reported() -> None:
-    other = {**ACTION, "name": "std.noop", "project_id": "other"}
-    effect = decision(other, child(), base="std.noop", scope=OWN)
+    other = {**ACTION, "name": "std.noop"}
+    effect = decision(other, child(), base="std.noop", no_access=CLOSED)
     assert isinstance(effect, Wait)
-    assert effect.foreign is None
+    assert effect.no_access is None
+
+
+def test_execution_of_a_hidden_action_is_not_cancelled() -> None:
+    """A missing action is deleted only if the token sees its project."""
+    given = {"found": child("running"), "was_pending": True}
+    assert isinstance(decision(None, **given), Cancel)
+    assert isinstance(decision(None, hidden=True, **given), Wait)
+    effect = decision(None, hidden=True, no_access=CLOSED, **given)
+    assert effect == Wait("it belongs to it", no_access=CLOSED)
+
+
+def test_execution_with_unsigned_ids_does_not_count_with_a_key() -> None:
+    found = child("succeeded")
+    rules = replace(RULES, context_keys=("new", "old"))
+    assert isinstance(decision(found=found), Complete)
+    effect = decision(found=found, rules=rules)
+    assert effect == Wait("the execution belongs to another action or site")
+    for key, kind in (("old", Complete), ("new", Complete), ("other", Wait)):
+        signed = {**found, "context": {"mistral": sign_ids(found["context"]["mistral"], key)}}
+        assert isinstance(decision(found=signed, rules=rules), kind)
 
 
 # -- duplicates ----------------------------------------------------------------------------------
@@ -476,35 +486,34 @@ BASE = "st2.action"
 
 
 def test_duplicates_that_are_not_final_are_cancelled() -> None:
-    assert decide_duplicates(ACTION, BASE, None, None) is Look.CHILDREN
+    seen = Seen(ACTION, BASE)
+    assert decide_duplicates(seen, None) is Look.CHILDREN
     statuses = ["running", "succeeded", "running", "canceling"]
     children = [child(status, id=str(number)) for number, status in enumerate(statuses)]
-    effects = decide_duplicates(ACTION, BASE, children, None)
+    effects = decide_duplicates(seen, children)
     assert isinstance(effects, tuple)
     assert [effect.execution_id for effect in effects] == ["2"]
-    assert decide_duplicates(None, None, children, None) == effects
-    assert decide_duplicates(ACTION, BASE, children[:1], None) == ()
-    assert decide_duplicates(ACTION, BASE, [], None) == ()
+    assert decide_duplicates(Seen(None), children) == effects
+    assert decide_duplicates(seen, children[:1]) == ()
+    assert decide_duplicates(seen, []) == ()
 
 
-def test_duplicates_of_an_action_of_another_project_are_not_even_listed() -> None:
-    effect = decide_duplicates({**ACTION, "project_id": "other"}, BASE, None, OWN)
-    assert isinstance(effect, Wait)
-    assert effect.foreign == OTHER
+def test_duplicates_are_not_even_listed_without_access() -> None:
+    effect = decide_duplicates(Seen(ACTION, BASE, no_access=CLOSED), None)
+    assert effect == Wait("it belongs to it", no_access=CLOSED)
 
 
-def test_duplicates_of_a_missing_action_are_cancelled_only_without_authentication() -> None:
-    """Mistral hides the actions of other projects."""
-    assert decide_duplicates(None, None, None, None) is Look.CHILDREN
-    assert isinstance(decide_duplicates(None, None, None, OWN), Wait)
+def test_duplicates_of_a_hidden_action_are_not_cancelled() -> None:
+    assert decide_duplicates(Seen(None), None) is Look.CHILDREN
+    assert isinstance(decide_duplicates(Seen(None, hidden=True), None), Wait)
 
 
 def test_executions_that_name_an_action_of_another_kind_are_no_duplicates() -> None:
     """Anybody who may create executions may write any action id into their context."""
-    other = {**ACTION, "name": "std.async_noop"}
+    other = Seen({**ACTION, "name": "std.async_noop"}, "std.async_noop")
     children = [child("running", id=str(number)) for number in range(2)]
     for found in (None, children):
-        assert isinstance(decide_duplicates(other, "std.async_noop", found, None), Wait)
+        assert isinstance(decide_duplicates(other, found), Wait)
 
 
 # -- repair --------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.errors import Answered, InputError, NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import MistralIds
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.model.result import is_omitted
 from st2actions_mistral.relay.actions.decide import (
     Cancel,
@@ -48,6 +49,7 @@ RULES = Rules("here", 1024, reschedule_after=120, lost_after=600, cancel_orphans
 FINALS = sorted(states.ST2_FINAL - {"canceled"})
 STATUSES = [*FINALS, "canceling", *["pending"] * 3, *["deleted"] * 4]
 POST = "http://st2/v1/executions"
+CLOSED = NoAccess("other", "it belongs to it", "Give a role.")
 # An attempt, counted from the newest one; a child, counted from the first one.
 WHICH = st.integers(0, 1)
 HEARD = st.integers(0, 3)
@@ -110,6 +112,7 @@ class World(RuleBasedStateMachine):
         self.number = 0
         self.post = "created"
         self.root = "running"
+        self.access = "open"
         self.new_attempt(children)
 
     def new_attempt(self, children: int) -> None:
@@ -237,6 +240,14 @@ class World(RuleBasedStateMachine):
     def attempt(self, which: int) -> Attempt:
         return self.attempts[-1 - which % len(self.attempts)]
 
+    @rule(access=st.sampled_from(["open", "open", "open", "closed", "hidden"]))
+    def access_changes(self, access: str) -> None:
+        """Give or take the relay's role on the project.
+
+        :param access: hidden: none, and Mistral does not show the action either, as 20.2 does.
+        """
+        self.access = access
+
     # -- the relays ----------------------------------------------------------------------------------
 
     @rule(which=WHICH, heard=HEARD, sure=st.booleans())
@@ -266,6 +277,17 @@ class World(RuleBasedStateMachine):
     def observe(self, attempt: Attempt, child: dict[str, Any] | None) -> Seen:
         action = attempt.shown()
         vanished = None if child else attempt.vanished
+        if self.access != "open":
+            return Seen(
+                action if self.access == "closed" else None,
+                base="st2.action",
+                child=dict(child) if child else None,
+                vanished=vanished,
+                age=self.now - attempt.created,
+                was_pending=True,
+                no_access=CLOSED,
+                hidden=self.access == "hidden",
+            )
         return Seen(
             action,
             base="st2.action",
@@ -283,6 +305,9 @@ class World(RuleBasedStateMachine):
 
     def carry_out(self, attempt: Attempt, seen: Seen, effect: Effect) -> Seen | None:
         first = attempt.children[0] if attempt.children else None
+        if self.access != "open":
+            assert effect == Wait(CLOSED.reason, no_access=CLOSED)
+            return None
         if effect is Look.INPUTS:
             return replace(seen, inputs=attempt.inputs)
         if effect is Look.CHILDREN:
@@ -346,8 +371,15 @@ class World(RuleBasedStateMachine):
     @rule(which=WHICH)
     def relay_cancels_duplicates(self, which: int) -> None:
         attempt = self.attempt(which)
-        assert decide_duplicates(attempt.shown(), "st2.action", None, None) is Look.CHILDREN
-        effects = decide_duplicates(attempt.shown(), "st2.action", attempt.children, None)
+        if self.access != "open":
+            closed = self.observe(attempt, None)
+            for children in (None, attempt.children):
+                found = decide_duplicates(closed, children)
+                assert found == Wait(CLOSED.reason, no_access=CLOSED)
+            return
+        seen = Seen(attempt.shown(), "st2.action")
+        assert decide_duplicates(seen, None) is Look.CHILDREN
+        effects = decide_duplicates(seen, attempt.children)
         assert isinstance(effects, tuple)
         for effect in effects:
             [child] = [c for c in attempt.children[1:] if c["id"] == effect.execution_id]
@@ -380,7 +412,7 @@ class World(RuleBasedStateMachine):
         """Nothing more goes wrong: everything comes to an end."""
         if not hasattr(self, "attempts"):
             return
-        self.post, self.root = "created", "running"
+        self.post, self.root, self.access = "created", "running", "open"
         if self.task == "DELAYED":
             self.task_is_retried(children=0)
         for _ in range(4):

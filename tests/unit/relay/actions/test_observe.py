@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import SITE, TASK_WORKFLOW, Systems, action, child_of, task
+from support.relay import SITE, TASK_WORKFLOW, Systems, action, child_of, no_access, task
 
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.model.context import MistralIds
-from st2actions_mistral.model.project import Scope
-from st2actions_mistral.relay.actions.decide import Look, Seen
+from st2actions_mistral.relay.actions.decide import Seen
+from st2actions_mistral.relay.actions.effects import Look
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 from st2actions_mistral.relay.actions.place import Place
@@ -25,18 +25,20 @@ OTHER = "4b4f5be9-77b1-4f0e-9a53-2a1a4f5e6d7c"
 class Bench:
     """An observer of two stand-ins."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[str] = ()) -> None:
         self.systems = Systems()
         self.st2, self.mistral = self.systems.st2, self.systems.mistral
+        self.clients = self.systems.clients
         self.clock = Clock()
         self.index = Index(clock=self.clock)
         self.parsed: list[tuple[Mapping[str, Any], MistralIds]] = []
         self.observer = ActionObserver(
             self.st2,
-            self.mistral,
+            self.clients,
             SITE,
             self.index,
             parse_request=self.parse,
+            keys=keys,
             clock=self.clock,
         )
         self.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING"})
@@ -232,17 +234,129 @@ def test_known_workflow_of_a_task_saves_the_request_for_the_task(bench: Bench) -
     other = Bench()
     other.mistral.add_action(action("a"))
     other.mistral.add_task(task(items=True))
-    other.observer.learn_tasks([task()])
+    other.observer.tasks.learn([task()])
     other.observer.observe("a")
     assert other.mistral.requests["get_task"] == 0
 
 
-def test_nothing_more_is_asked_about_an_action_of_another_project(bench: Bench) -> None:
+# -- projects ------------------------------------------------------------------------------------
+
+
+def in_project(bench: Bench, project: str = "a", **given: Any) -> None:
+    """Let Mistral have an action with its task and workflow in a project."""
+    bench.mistral.add_action(action("a", project_id=project, **given))
+    bench.mistral.add_task(task())
+    bench.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING", "project_id": project})
+
+
+def test_nothing_more_is_asked_without_access(bench: Bench) -> None:
     bench.mistral.add_action(action("a", project_id="other"))
-    bench.mistral.token = Scope("own")
+    bench.clients.authenticate("own")
     seen = bench.observer.observe("a")
-    assert (seen.place, seen.scope) == (None, Scope("own"))
+    assert (seen.place, seen.client) == (None, None)
+    assert seen.no_access == no_access("other")
     assert bench.mistral.requests["get_task"] == 0
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_action_is_observed_in_its_project(bench: Bench, old: bool, status: str) -> None:
+    in_project(bench)
+    bench.clients.authenticate("a", old=old)
+    bench.st2.add(child_of("a", status, project="a"))
+    bench.index.add("a", "child-of-a")
+    seen = bench.observer.observe("a")
+    assert seen.action is not None
+    assert seen.client is bench.clients.access("a")
+    assert seen.place == Place("RUNNING", "RUNNING")
+    assert (seen.hidden, seen.no_access) == (False, None)
+
+
+def test_action_that_an_administrator_cannot_get_is_hidden(bench: Bench) -> None:
+    in_project(bench)
+    bench.clients.authenticate("a", old=True)
+    bench.st2.add(child_of("a"))
+    bench.index.add("a", "child-of-a")
+    seen = bench.observer.observe("a")
+    assert (seen.action, seen.hidden) == (None, True)
+    # Once Mistral's listing has shown the project, it can be read.
+    bench.observer.hints.learn_records(bench.mistral.actions.values())
+    seen = bench.observer.observe("a")
+    assert seen.action is not None
+    assert not seen.hidden
+
+
+def test_project_in_the_context_only_says_where_to_look(bench: Bench) -> None:
+    """The record is of another project, which the relay must not act in."""
+    in_project(bench, "b")
+    bench.clients.authenticate("a")
+    bench.st2.add(child_of("a", project="a", trust="t"))
+    bench.index.add("a", "child-of-a")
+    assert bench.observer.observe("a").no_access == no_access("b")
+
+
+def test_missing_action_is_deleted_only_for_a_token_of_its_project(bench: Bench) -> None:
+    in_project(bench)
+    bench.clients.authenticate("a")
+    bench.observer.hints.learn_records(bench.mistral.actions.values())
+    del bench.mistral.actions["a"]
+    assert not bench.observer.observe("a").hidden
+    bench.clients.roles.clear()
+    seen = bench.observer.observe("a")
+    assert seen.hidden
+    assert seen.no_access == no_access("a")
+    assert bench.observer.observe("unknown").hidden
+
+
+def test_trust_of_the_child_opens_the_project(bench: Bench) -> None:
+    in_project(bench)
+    bench.clients.authenticate(trusts={"t": "a"})
+    bench.st2.add(child_of("a", trust="t"))
+    bench.index.add("a", "child-of-a")
+    seen = bench.observer.observe("a")
+    assert seen.no_access is None
+    assert seen.client is not None
+
+
+def test_trust_with_an_unsigned_id_does_not_count_with_a_key() -> None:
+    bench = Bench(keys=("key",))
+    in_project(bench)
+    bench.clients.authenticate(trusts={"t": "a"})
+    bench.st2.add(child_of("a", trust="t"))
+    bench.index.add("a", "child-of-a")
+    assert bench.observer.observe("a").no_access == no_access("a")
+    bench.st2.add(child_of("a", trust="t", key="key"))
+    assert bench.observer.observe("a").no_access is None
+
+
+def test_lost_action_takes_the_trust_of_its_workflow(bench: Bench) -> None:
+    in_project(bench)
+    bench.clients.authenticate(trusts={"t": "a"})
+    bench.observer.tasks.learn([task()])
+    assert bench.observer.observe("a").no_access == no_access("a")
+    bench.observer.hints.learn_child("sibling", child_of("sibling", trust="t"))
+    seen = bench.observer.observe("a")
+    assert seen.no_access is None
+    bench.observer.look(seen, Look.INPUTS)
+    [(_, ids)] = bench.parsed
+    assert (ids.project_id, ids.trust_id) == ("a", "t")
+
+
+def test_child_without_a_trust_does_not_take_that_of_its_workflow(bench: Bench) -> None:
+    in_project(bench)
+    bench.clients.authenticate(trusts={"t": "a"})
+    bench.observer.tasks.learn([task()])
+    bench.observer.hints.learn_child("sibling", child_of("sibling", trust="t"))
+    bench.st2.add(child_of("a"))
+    bench.index.add("a", "child-of-a")
+    assert bench.observer.observe("a").no_access == no_access("a")
+
+
+def test_children_with_unsigned_ids_are_not_found_with_a_key() -> None:
+    bench = Bench(keys=("key",))
+    bench.st2.add(child_of("a", id_="forged"), child_of("a", id_="real", key="key"))
+    assert [row["id"] for row in bench.observer.find_children(action("a"), "a")] == ["real"]
+    assert bench.index.child_of("a") == "real"
 
 
 # -- the child -----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 from support.clock import Clock
 from support.relay import SETTINGS, SITE, TASK_WORKFLOW, Systems, action, child_of, task
 
-from st2actions_mistral.model.project import Scope
 from st2actions_mistral.relay.actions.controller import rules_of
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
@@ -23,11 +22,12 @@ class Bench:
     def __init__(self, **settings: Any) -> None:
         self.systems = Systems()
         self.st2, self.mistral = self.systems.st2, self.systems.mistral
+        self.clients = self.systems.clients
         self.clock = Clock()
         self.index = Index(clock=self.clock)
         observer = ActionObserver(
             self.st2,
-            self.mistral,
+            self.clients,
             SITE,
             self.index,
             parse_request=lambda inputs, ids: None,
@@ -36,7 +36,7 @@ class Bench:
         self.heartbeats = 0
         self.resync = ActionResync(
             self.st2,
-            self.mistral,
+            self.clients,
             rules_of(replace(SETTINGS, **settings)),
             self.index,
             observer,
@@ -216,13 +216,74 @@ def test_actions_of_another_kind_are_left_out(bench: Bench) -> None:
     assert set(bench.resync.pending()) == {"a", "c"}
 
 
-def test_actions_of_other_projects_are_reported_and_left_out(
+def test_actions_without_access_are_reported_and_left_out(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own, other = action("a", project_id="own"), action("b", project_id="other")
-    bench.mistral.add_action(own, other, action("c"))
-    bench.mistral.token = Scope("own")
-    assert set(bench.resync.pending()) == {"a"}
-    assert set(bench.resync.all_pending()) == {"a", "b", "c"}
+    for id_, project in (("a", "own"), ("b", "other"), ("c", None)):
+        bench.mistral.add_action(action(id_, project_id=project))
+        bench.st2.add(child_of(id_, "succeeded"))
+    bench.mistral.add_task(task())
+    bench.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING", "project_id": "own"})
+    bench.clients.authenticate("own")
+    listing = bench.resync.compare()
+    assert set(listing.pending) == {"a", "b", "c"}
+    assert set(listing.changed) == {"a"}
     assert "project 'other'" in caplog.text
     assert "an unknown project" in caplog.text
+
+
+def test_action_whose_child_has_a_trust_is_not_reported(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.mistral.add_action(action("a", project_id="b"), action("new", project_id="b"))
+    bench.mistral.add_task(task())
+    bench.mistral.add({"id": TASK_WORKFLOW, "state": "RUNNING", "project_id": "b"})
+    bench.st2.add(child_of("a", "succeeded", trust="t", workflow="another"))
+    bench.clients.authenticate(trusts={"t": "b"})
+    bench.mistral.time = datetime(2026, 11, 23, 4, 16, 17, tzinfo=timezone.utc)
+    assert set(bench.resync.compare().changed) == {"a"}
+    # The child of the other one will bring a trust, too.
+    assert "project" not in caplog.text
+
+
+def test_base_of_an_ad_hoc_action_is_looked_up_in_its_project(bench: Bench) -> None:
+    """An administrator finds the definition of any project."""
+    bench.mistral.definitions["shell"] = "version: '2.0'\nshell:\n  base: st2.action\n"
+    bench.mistral.add_action(
+        action("a", name="shell", project_id="a"), action("b", name="shell", project_id="b")
+    )
+    bench.clients.authenticate("a", "b")
+    other = "version: '2.0'\nshell:\n  base: std.echo\n"
+    client = bench.clients.access("b")
+    client.action_definition = lambda name: other if name == "shell" else None
+    assert set(bench.resync.pending()) == {"a"}
+
+
+def test_ad_hoc_action_that_an_administrator_does_not_find_is_looked_up_in_its_project(
+    bench: Bench,
+) -> None:
+    bench.mistral.definitions["shell"] = "version: '2.0'\nshell:\n  base: st2.action\n"
+    bench.mistral.add_action(
+        action("a", name="shell", project_id="a"), action("b", name="std.async_noop", project_id="a")
+    )
+    bench.clients.authenticate("a", old=True)
+    assert set(bench.resync.pending()) == {"a"}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_cancelled_workflow_of_another_project_is_found(bench: Bench, old: bool) -> None:
+    bench.mistral.add_action(action("a", project_id="a"))
+    bench.mistral.add_task(task())
+    bench.mistral.add({"id": TASK_WORKFLOW, "state": "CANCELLED", "project_id": "a"})
+    bench.st2.add(child_of("a"))
+    bench.clients.authenticate("a", old=old)
+    assert set(bench.resync.compare().changed) == {"a"}
+
+
+def test_executions_with_unsigned_ids_are_left_out_with_a_key() -> None:
+    bench = Bench(context_keys=("key",))
+    bench.mistral.add_action(action("a"), action("b"))
+    bench.st2.add(child_of("a", key="key"), child_of("a", id_="forged"), child_of("b", key="other"))
+    children = bench.resync.children(bench.resync.pending())
+    assert {id_: child["id"] for id_, child in children.first.items()} == {"a": "child-of-a"}
+    assert children.duplicated == set()

@@ -7,15 +7,26 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
-from support.relay import PARENT, SETTINGS, WORKFLOW, Systems, action, child, parent, task, workflow
+from support.relay import (
+    PARENT,
+    SETTINGS,
+    WORKFLOW,
+    Systems,
+    action,
+    child,
+    child_of,
+    parent,
+    task,
+    workflow,
+)
 from support.waiting import eventually
 
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import workflow_execution_id
-from st2actions_mistral.model.project import Scope
-from st2actions_mistral.relay.foreign import ForeignProjects
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.parents.controller import ParentController
 
 OTHER = "a" * 24
@@ -31,13 +42,15 @@ class Bench:
         self.clock = Clock()
         self.metrics = Metrics()
         self.resync = threading.Event()
-        self.projects = ForeignProjects()
+        self.projects = ClosedProjects()
+        self.hints = Hints()
         self.controller = ParentController(
             self.st2,
-            self.mistral,
+            self.systems.clients,
             SETTINGS,
             metrics=self.metrics,
             projects=self.projects,
+            hints=self.hints,
             resync=self.resync,
             clock=self.clock,
             **given,
@@ -314,8 +327,8 @@ def test_resync_drops_failures_of_executions_that_do_not_wait(bench: Bench) -> N
     assert not bench.controller.failing()
 
 
-def test_workflow_of_other_project_is_reported_and_not_cancelled(bench: Bench) -> None:
-    bench.mistral.token = Scope("own")
+def test_workflow_without_access_is_reported_and_not_cancelled(bench: Bench) -> None:
+    bench.systems.clients.authenticate("own")
     bench.workflow["project_id"] = "other"
     bench.parent["status"] = "canceled"
     bench.reconcile()
@@ -323,11 +336,54 @@ def test_workflow_of_other_project_is_reported_and_not_cancelled(bench: Bench) -
     assert "project 'other'" in bench.projects.failing()
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_workflow_is_cancelled_with_a_token_of_its_project(bench: Bench, old: bool) -> None:
+    bench.systems.clients.authenticate("a", old=old)
+    bench.workflow["project_id"] = "a"
+    # A resync shows the project.
+    bench.controller.resync()
+    bench.parent["status"] = "canceled"
+    bench.reconcile()
+    assert bench.systems.clients.changes == [("a", WORKFLOW)]
+    assert bench.workflow["state"] == states.CANCELLED
+
+
+def test_workflow_is_found_in_the_project_that_its_parent_names(bench: Bench) -> None:
+    bench.systems.clients.authenticate("a", old=True)
+    bench.workflow.update(project_id="a", state=states.SUCCESS)
+    bench.parent["context"]["mistral_workflow"]["project_id"] = "a"
+    bench.reconcile()
+    assert bench.parent["status"] == "succeeded"
+
+
+def test_workflow_is_cancelled_with_the_trust_of_its_children(bench: Bench) -> None:
+    hints = bench.hints
+    bench.systems.clients.authenticate(trusts={"t": "a"})
+    bench.workflow["project_id"] = "a"
+    bench.parent["status"] = "canceled"
+    bench.reconcile()
+    assert bench.systems.clients.changes == []
+    hints.learn_child("x", child_of("x", trust="t", workflow=WORKFLOW))
+    bench.reconcile()
+    assert bench.systems.clients.changes == [("a", WORKFLOW)]
+
+
+def test_end_of_a_workflow_is_reported_without_access_where_an_administrator_may_read_it(
+    bench: Bench,
+) -> None:
+    """It changes nothing in Mistral."""
+    bench.systems.clients.authenticate()
+    bench.workflow.update(project_id="other", state=states.SUCCESS)
+    bench.reconcile()
+    assert bench.parent["status"] == "succeeded"
+
+
 @pytest.mark.parametrize(("was_seen", "status"), [(True, "failed"), (False, "running")])
 def test_missing_workflow_is_lost_only_if_it_was_seen_where_projects_are_hidden(
     bench: Bench, was_seen: bool, status: str
 ) -> None:
-    bench.mistral.token = Scope("own")
+    bench.systems.clients.authenticate("a")
+    bench.workflow["project_id"] = "a"
     if was_seen:
         bench.reconcile()
     del bench.mistral.workflows[WORKFLOW]
@@ -364,7 +420,7 @@ def test_workers_take_what_becomes_due(bench: Bench) -> None:
     bench.workflow["state"] = states.SUCCESS
     controller = ParentController(
         bench.st2,
-        bench.mistral,
+        bench.systems.clients,
         SETTINGS,
         metrics=bench.metrics,
         projects=bench.projects,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support.relay import PARENT, SITE, WORKFLOW, parent
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.project import Foreign, Scope
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     ChangeState,
@@ -22,6 +23,7 @@ from st2actions_mistral.relay.parents.decide import (
     Rules,
     Seen,
     StateSeen,
+    SubWorkflowSeen,
     Wait,
     decide,
     decide_sub_workflow,
@@ -33,8 +35,7 @@ from st2actions_mistral.relay.parents.decide import (
 
 OTHER = "6b03c160746e6986596007ff"
 UNFINISHED = ["RUNNING", "PAUSED", "IDLE"]
-OWN = Scope("own")
-OTHER_PROJECT = Foreign("other", OWN)
+CLOSED = NoAccess("other", "it belongs to it", "Give a role.")
 START_UNKNOWN = {"error": "x", "mistral": {"start": "unknown"}}
 
 
@@ -152,8 +153,8 @@ def test_workflow_of_resuming_parent_is_resumed_after_a_while() -> None:
 @pytest.mark.parametrize(("status", "state"), [("pausing", "RUNNING"), ("resuming", "PAUSED")])
 def test_workflow_of_another_project_is_not_changed(status: str, state: str) -> None:
     theirs = workflow(state, project_id="other")
-    effect = decided(execution(status), theirs, scope=OWN, status_for=60)
-    assert effect == Refuse(WORKFLOW, OTHER_PROJECT)
+    effect = decided(execution(status), theirs, no_access=CLOSED, status_for=60)
+    assert effect == Refuse(WORKFLOW, CLOSED)
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "pausing", "resuming"])
@@ -306,38 +307,36 @@ def test_parent_whose_runner_died_finishes_after_lost_after() -> None:
 
 def test_sub_workflow_is_cancelled_with_its_outermost_workflow() -> None:
     below = {"id": "sub", "state": "RUNNING"}
-    assert isinstance(decide_sub_workflow(below, workflow("CANCELLED"), None), Cancel)
+    seen = SubWorkflowSeen(below, workflow("CANCELLED"))
+    assert isinstance(decide_sub_workflow(seen), Cancel)
     for root in (None, workflow("ERROR"), workflow("CANCELLED", description="a user's")):
-        assert isinstance(decide_sub_workflow(below, root, None), Wait)
+        assert isinstance(decide_sub_workflow(replace(seen, root=root)), Wait)
     for ended in (None, {**below, "state": "SUCCESS"}):
-        assert isinstance(decide_sub_workflow(ended, workflow("CANCELLED"), None), Wait)
+        assert isinstance(decide_sub_workflow(replace(seen, workflow=ended)), Wait)
 
 
-def test_workflow_of_other_project_is_not_cancelled() -> None:
+def test_workflow_is_not_cancelled_without_access() -> None:
     canceled = execution("canceled")
-    other = workflow(project_id="other")
-    assert isinstance(decided(canceled, workflow(project_id="own"), scope=OWN), Cancel)
-    assert isinstance(decided(canceled, other), Cancel)
-    assert decided(canceled, other, scope=OWN) == Refuse(WORKFLOW, OTHER_PROJECT)
+    assert isinstance(decided(canceled, workflow()), Cancel)
+    assert decided(canceled, workflow(), no_access=CLOSED) == Refuse(WORKFLOW, CLOSED)
 
 
-def test_sub_workflow_of_other_project_is_not_cancelled() -> None:
-    below = {"id": "sub", "state": "RUNNING", "project_id": "other"}
-    refused = Refuse("sub", OTHER_PROJECT)
-    assert decide_sub_workflow(below, workflow("CANCELLED"), OWN) == refused
-    own = {**below, "project_id": "own"}
-    assert isinstance(decide_sub_workflow(own, workflow("CANCELLED"), OWN), Cancel)
+def test_sub_workflow_is_not_cancelled_without_access() -> None:
+    below = {"id": "sub", "state": "RUNNING"}
+    seen = SubWorkflowSeen(below, workflow("CANCELLED"), no_access=CLOSED)
+    assert decide_sub_workflow(seen) == Refuse("sub", CLOSED)
 
 
-def test_parent_of_workflow_of_other_project_finishes() -> None:
+def test_parent_finishes_without_access() -> None:
     """That writes nothing to Mistral."""
-    other = workflow("SUCCESS", project_id="other")
-    assert decided(execution(), other, scope=OWN) == Finish(PARENT, "succeeded")
+    seen = decided(execution(), workflow("SUCCESS"), no_access=CLOSED)
+    assert seen == Finish(PARENT, "succeeded")
 
 
-def test_missing_workflow_is_lost_only_if_it_was_seen_where_projects_are_hidden() -> None:
-    lost = decided(execution(), None, missing_for=700)
-    assert isinstance(lost, Finish)
-    assert decided(execution(), None, missing_for=700, scope=OWN, was_seen=True) == lost
-    refused = Refuse(WORKFLOW, Foreign(None, OWN))
-    assert decided(execution(), None, missing_for=700, scope=OWN) == refused
+def test_hidden_workflow_is_not_lost() -> None:
+    assert isinstance(decided(execution(), None, missing_for=700), Finish)
+    refused = decided(execution(), None, missing_for=700, hidden=True)
+    assert isinstance(refused, Refuse)
+    assert refused.no_access.project_id is None
+    refused = decided(execution(), None, missing_for=700, hidden=True, no_access=CLOSED)
+    assert refused == Refuse(WORKFLOW, CLOSED)

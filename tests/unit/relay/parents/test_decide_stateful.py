@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.project import NoAccess
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     ChangeState,
@@ -26,6 +26,7 @@ from st2actions_mistral.relay.parents.decide import (
     Rules,
     Seen,
     StateSeen,
+    SubWorkflowSeen,
     Wait,
     decide,
     decide_sub_workflow,
@@ -36,7 +37,9 @@ FIRST = f"{0:024x}"
 ID = workflow_execution_id(FIRST)
 LOST_AFTER = 600.0
 UNFINISHED = ("RUNNING", "PAUSED")
-OWN, OTHER = Scope("own"), Scope("other")
+CLOSED = NoAccess("other", "it belongs to it", "Give a role.")
+OPEN = "open"
+"""Mistral has authentication, and the relay may act in the project."""
 RULES = Rules("here", LOST_AFTER)
 START_UNKNOWN = {"mistral": {"start": "unknown"}}
 
@@ -68,15 +71,19 @@ class Parent:
 class World(RuleBasedStateMachine):
     """One workflow, its parents one after the other, and executions that only claim it."""
 
-    @initialize(scope=st.sampled_from([None, OWN, OTHER]))
-    def begin(self, scope: Scope | None) -> None:
-        self.scope = scope
+    @initialize(access=st.sampled_from([None, OPEN, CLOSED]))
+    def begin(self, access: str | NoAccess | None) -> None:
+        # None: Mistral has no authentication.
+        self.access = access
         self.now = 0.0
         self.state: str | None = "RUNNING"
         self.owner = FIRST
         self.parents = [Parent(FIRST)]
         self.ends: dict[str, str] = {}
         self.active_below = False
+
+    def no_access(self) -> NoAccess | None:
+        return self.access if isinstance(self.access, NoAccess) else None
 
     def parent(self, which: int) -> Parent:
         return self.parents[which % len(self.parents)]
@@ -213,32 +220,30 @@ class World(RuleBasedStateMachine):
         elif isinstance(effect, Cancel):
             assert self.state in UNFINISHED
             assert is_unwanted(self.owned_by().shown()), "its owner wants it"
-            assert self.scope != OTHER, "it belongs to another project"
+            assert self.access != CLOSED, "it belongs to another project"
             self.state = "CANCELLED"
         elif isinstance(effect, ChangeState):
             assert self.state in UNFINISHED
             assert (parent.status, effect.state) in (("pausing", "PAUSED"), ("resuming", "RUNNING"))
             assert parent.id == self.owner, "it runs for another execution"
-            assert self.scope != OTHER, "it belongs to another project"
+            assert self.access != CLOSED, "it belongs to another project"
             self.state = effect.state
         elif isinstance(effect, ChangeStatus):
             assert parent.id == self.owner, "its workflow runs for another execution"
             self.check_status(parent, effect.status)
         elif isinstance(effect, Refuse):
-            assert self.scope == OTHER or (self.scope == OWN and self.state is None)
+            assert self.access == CLOSED or (self.access == OPEN and self.state is None)
         elif effect.again:
             assert self.state in UNFINISHED or not parent.named
 
     @rule(root=st.sampled_from(["CANCELLED", "ERROR", "RUNNING", None]), ours=st.booleans())
     def relay_reconciles_a_sub_workflow(self, root: str | None, ours: bool) -> None:
         below = {"id": "sub", "state": self.state} if self.state else None
-        if below:
-            below["project_id"] = "own"
         description = f"StackStorm execution {FIRST}" if ours else "a user's"
         shown = {"id": ID, "state": root, "description": description} if root else None
-        effect = decide_sub_workflow(below, shown, self.scope)
+        effect = decide_sub_workflow(SubWorkflowSeen(below, shown, self.no_access()))
         wanted = self.state in UNFINISHED and root == "CANCELLED" and ours
-        expected = (Refuse if self.scope == OTHER else Cancel) if wanted else Wait
+        expected = (Refuse if self.access == CLOSED else Cancel) if wanted else Wait
         assert isinstance(effect, expected)
 
     def seen(self, parent: Parent, rejections: int = 0) -> Seen:
@@ -251,7 +256,6 @@ class World(RuleBasedStateMachine):
                 "state": self.state,
                 "description": f"StackStorm execution {FIRST}",
                 "params": {"env": env},
-                "project_id": OWN.project_id,
             }
             parent.missed_since = None
             parent.workflow_was_seen |= parent.named
@@ -263,8 +267,9 @@ class World(RuleBasedStateMachine):
             workflow,
             missing_for=self.now - since,
             rejections=rejections,
-            scope=self.scope,
-            was_seen=parent.workflow_was_seen,
+            no_access=self.no_access(),
+            # Its project is known from the listing of an earlier resync, or from an observation.
+            hidden=self.access == CLOSED or (self.access == OPEN and not parent.workflow_was_seen),
             status_for=self.now - parent.status_since,
         )
 
@@ -290,7 +295,7 @@ class World(RuleBasedStateMachine):
             assert effect.lost
             assert parent.missed_since is not None
             assert self.now - parent.missed_since >= LOST_AFTER
-            assert self.scope is None or parent.workflow_was_seen
+            assert self.access is None or (self.access == OPEN and parent.workflow_was_seen)
             return
         assert self.state in states.MISTRAL_FINAL
         assert not parent.claimant
@@ -319,13 +324,13 @@ class World(RuleBasedStateMachine):
                 self.relay_reconciles(which, cheaply=False, rejections=0)
             self.now += 601
         owner = self.owned_by()
-        if is_unwanted(owner.shown()) and self.scope != OTHER:
+        if is_unwanted(owner.shown()) and self.access != CLOSED:
             assert self.state not in UNFINISHED
         if self.state in states.MISTRAL_FINAL:
             assert owner.final
-        if self.state in UNFINISHED and not owner.final and self.scope != OTHER:
+        if self.state in UNFINISHED and not owner.final and self.access != CLOSED:
             assert (owner.status, self.state) in (("running", "RUNNING"), ("paused", "PAUSED"))
-        if self.state is None and self.scope is None:
+        if self.state is None and self.access is None:
             assert all(parent.final for parent in self.parents)
 
 

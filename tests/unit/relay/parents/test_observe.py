@@ -16,6 +16,7 @@ from st2actions_mistral.relay.parents.decide import (
     Rules,
     Seen,
     StateSeen,
+    SubWorkflowSeen,
     decide,
 )
 from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
@@ -25,7 +26,7 @@ W1, W2 = workflow_execution_id(FIRST), workflow_execution_id(SECOND)
 
 
 def observer(systems: Systems, **given: Any) -> ParentObserver:
-    return ParentObserver(systems.st2, systems.mistral, SITE, **given)
+    return ParentObserver(systems.st2, systems.clients, SITE, **given)
 
 
 def compare(executions: list[Any], workflows: list[Any]) -> Listing:
@@ -117,9 +118,9 @@ def test_sub_workflow_of_unknown_workflow_is_ignored() -> None:
 def test_sub_workflow_is_read_with_its_outermost_workflow() -> None:
     below = workflow("sub", root_execution_id=W1)
     parent_observer = observer(Systems(workflows=[workflow(W1, FIRST), below]))
-    assert parent_observer.sub_workflow("sub") == (below, workflow(W1, FIRST), None)
-    assert parent_observer.sub_workflow(W1) == (workflow(W1, FIRST), None, None)
-    assert parent_observer.sub_workflow("gone") == (None, None, None)
+    assert parent_observer.sub_workflow("sub") == SubWorkflowSeen(below, workflow(W1, FIRST))
+    assert parent_observer.sub_workflow(W1) == SubWorkflowSeen(workflow(W1, FIRST), None)
+    assert parent_observer.sub_workflow("gone") == SubWorkflowSeen(None, None)
 
 
 def test_every_row_of_a_comparison_is_a_heartbeat() -> None:

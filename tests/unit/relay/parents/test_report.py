@@ -44,8 +44,8 @@ def tried_twice(*children: dict[str, Any], name: str = "st2.action", **given: An
 
 
 def report(systems: Systems, **given: Any) -> dict[str, Any]:
-    reporter = Reporter(systems.st2, systems.mistral, SITE)
-    return reporter.report(workflow(state="SUCCESS", **given))
+    reporter = Reporter(systems.st2, SITE)
+    return reporter.report(workflow(state="SUCCESS", **given), systems.mistral)
 
 
 def made_for(number: int, action: Any, site: str = SITE) -> dict[str, Any]:
