@@ -73,6 +73,12 @@ class Coalesced(Generic[K, V]):
                     # Its traceback holds everything that was in use where it was raised.
                     slot.error = None
 
+    def last(self, key: K) -> V | None:
+        """Return the last answer for a key, however old; None if there is none."""
+        with self._lock:
+            slot = self._slots.get(key)
+        return slot.answer[1] if slot is not None and slot.answer is not None else None
+
     def forget(self, key: K) -> None:
         """Forget the answer for a key."""
         with self._lock:

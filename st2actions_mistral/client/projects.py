@@ -18,7 +18,7 @@ from typing import Final, Union
 from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.coalesce import Coalesced
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.errors import Answered
+from st2actions_mistral.errors import Answered, NotSent
 from st2actions_mistral.model.project import NoAccess, Scope, project_text
 
 Access = Union[MistralClient, NoAccess]
@@ -95,7 +95,14 @@ class ProjectClients:
         return NoAccess(project_id, f"{by_trust.reason}; {by_role.reason}", by_role.remedy)
 
     def _get(self, key: _Key) -> Access:
-        found = self._found.get(key, _ROLES_ARE_FRESH)
+        try:
+            found = self._found.get(key, _ROLES_ARE_FRESH)
+        except NotSent:
+            # Keystone does not respond. The token that is known may still be valid.
+            last = self._found.last(key)
+            if last is None or isinstance(last, NoAccess):
+                raise
+            return last
         if isinstance(found, NoAccess):
             found = self._found.get(key, self._remember)
         return found

@@ -24,6 +24,8 @@ class Identity:
         self.issued: list[str] = []
         self.lifetime = 3600.0
         self.password = "right"
+        self.broken = False
+        """True: it issues no tokens."""
         self.project = project
         self.members: dict[str, tuple[str, str]] = {}
         """Project id and role by user name; for users with another project than the default one."""
@@ -62,6 +64,8 @@ class Identity:
         return json_response({"version": version})
 
     def _issue(self, request: Request) -> Response:
+        if self.broken:
+            return json_response({"error": {"code": 503, "message": "Later."}}, 503)
         asked: Any = request.get_json()
         identity = asked["auth"]["identity"]
         user = {"name": "relay", "password": self.password}

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import NoAccess
@@ -154,7 +155,11 @@ class ActionResync:
         closed: set[str] = set()
         for id_, action in pending.items():
             self._heartbeat()
-            access = self._observer.access(action)
+            try:
+                access = self._observer.access(action)
+            except Answered:
+                # Keystone rejects the request for this project. The worker that gets the action fails.
+                continue
             if isinstance(access, NoAccess):
                 closed.add(id_)
                 if id_ in concerned:

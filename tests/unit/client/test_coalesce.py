@@ -110,6 +110,18 @@ def test_number_of_kept_answers_is_bounded() -> None:
     assert coalesced.get("b", max_age=100) == 4
 
 
+def test_last_answer_stays_after_an_error() -> None:
+    asked, clock = Asked(), Clock()
+    coalesced = Coalesced(asked, clock=clock)
+    assert coalesced.last("a") is None
+    coalesced.get("a")
+    asked.error = ValueError("no")
+    clock.advance(1)
+    with pytest.raises(ValueError, match="no"):
+        coalesced.get("a")
+    assert coalesced.last("a") == 1
+
+
 def test_forgotten_answer_is_asked_for_again() -> None:
     asked = Asked()
     coalesced = Coalesced(asked)

@@ -191,6 +191,17 @@ def test_unreachable_keystone_is_an_error_each_time(tmp_path: Path) -> None:
                     clients.access("a")
 
 
+def test_known_token_is_used_while_keystone_does_not_respond(bench: Bench) -> None:
+    clients = bench.clients()
+    found = clients.access("a")
+    bench.identity.broken = True
+    bench.clock.advance(301)
+    assert clients.access("a") is found
+    assert project_of(found) == "a"
+    with pytest.raises(NotSent, match="keystone"):
+        clients.access("b")
+
+
 def test_number_of_kept_projects_is_bounded(bench: Bench) -> None:
     bench.identity.roles |= {"b": ["member"], "c": ["member"]}
     clients = bench.clients(limit=2)
