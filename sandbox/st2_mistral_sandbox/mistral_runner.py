@@ -9,6 +9,7 @@ from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.links import workflow_of
+from st2actions_mistral.model.result import OUTPUT_LAYOUT
 from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control
 from st2actions_mistral.runner.catalogue import ActionCatalogue
@@ -24,6 +25,7 @@ def runner(
     api_url: Callable[[], str],
     context_key: str | None = None,
     site: str = "mistral",
+    result_layout: str = OUTPUT_LAYOUT,
 ) -> Runner:
     """Make a runner that starts, pauses and cancels workflows in Mistral.
 
@@ -31,6 +33,7 @@ def runner(
     :param api_url: returns the URL of StackStorm's API, for the context of the workflow.
     :param context_key: the ``[st2] context_key`` that signs this context.
     :param site: the ``[st2] site`` of Mistral.
+    :param result_layout: the ``[st2] result_layout`` of Mistral.
     """
 
     def run(run_request: RunRequest) -> RunResult:
@@ -45,7 +48,7 @@ def runner(
             )
             started = starter.start(_read(run_request))
         except St2MistralError as error:
-            return RunResult("failed", failure(error, run_request.execution["id"]))
+            return RunResult("failed", failure(error, run_request.execution["id"], result_layout))
         context = started.workflow.as_context(run_request.execution["context"])
         return RunResult("running", started.result(), context)
 

@@ -84,6 +84,7 @@ class Sandbox:
         conf = conf or _defaults()
         settings = config.load_bridge_settings(conf)
         self._site = settings.site
+        self._result_layout = settings.result_layout
         self._timeouts = settings.st2.timeouts
         self._options_of_conf = read_group(conf, ST2_GROUP.name, ST2_OPTS)
         self._context_keys = [*([context_key] if context_key else []), *settings.context_keys]
@@ -192,6 +193,7 @@ class Sandbox:
             lambda: self.st2_settings.api_url,
             self._context_keys[0] if self._context_keys else None,
             self._site,
+            self._result_layout,
         )
         with ports.reserve(
             _HOST, self._st2_port, "The StackStorm stand-in", "Choose another port with --st2-port."

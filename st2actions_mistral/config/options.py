@@ -41,6 +41,11 @@ TIMEOUT_OPTS: Final = (
     ),
 )
 
+LAYOUT_CHOICES: Final = (
+    (OUTPUT_LAYOUT, "the workflow's output below the key output, as Orquesta does"),
+    (ST2MISTRAL_LAYOUT, "the workflow's output at the top level, as StackStorm 3.2 did"),
+)
+
 ST2_OPTS: Final = (
     cfg.URIOpt(
         "api_url",
@@ -114,10 +119,7 @@ ST2_OPTS: Final = (
     cfg.StrOpt(
         "result_layout",
         default=OUTPUT_LAYOUT,
-        choices=[
-            (OUTPUT_LAYOUT, "the workflow's output below the key output, as Orquesta does"),
-            (ST2MISTRAL_LAYOUT, "the workflow's output at the top level, as StackStorm 3.2 did"),
-        ],
+        choices=LAYOUT_CHOICES,
         help="The layout of the result of a StackStorm execution that is a workflow. The result of a"
         " task that calls such an execution has the same layout. Set the same value for all processes"
         " of one Mistral, the relay included.",

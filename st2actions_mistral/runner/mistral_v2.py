@@ -35,6 +35,7 @@ from st2common.util.api import get_full_public_api_url
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import InputError, St2MistralError
 from st2actions_mistral.model.links import RUNNER, workflow_of
+from st2actions_mistral.model.result import OUTPUT_LAYOUT
 from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control, options
 from st2actions_mistral.runner.catalogue import ActionCatalogue
@@ -55,8 +56,10 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
 
         :return: status, result and context of the execution.
         """
+        layout = OUTPUT_LAYOUT
         try:
             settings = options.runner_settings(_configuration())
+            layout = settings.result_layout
             request = parse_request(
                 self.runner_parameters or {},
                 action_parameters,
@@ -79,7 +82,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                 )
                 started = starter.start(request)
         except St2MistralError as error:
-            return LIVEACTION_STATUS_FAILED, failure(error, self.execution_id), None
+            return LIVEACTION_STATUS_FAILED, failure(error, self.execution_id, layout), None
         context = started.workflow.as_context(self.context or {})
         # The workflow may have finished, or been cancelled, before this method returns. StackStorm
         # would overwrite that with the values returned here.

@@ -12,8 +12,9 @@ from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings, checked_url
 from st2actions_mistral.config.keystone import keystone_credential
 from st2actions_mistral.config.load import checked_keys, checked_site, mistral_settings, timeouts_of
-from st2actions_mistral.config.options import TIMEOUT_OPTS, keystone_opts
+from st2actions_mistral.config.options import LAYOUT_CHOICES, TIMEOUT_OPTS, keystone_opts
 from st2actions_mistral.config.values import read_group
+from st2actions_mistral.model.result import OUTPUT_LAYOUT
 
 GROUP: Final = cfg.OptGroup("mistral", title="How StackStorm's runner mistral-v2 reaches Mistral")
 
@@ -46,6 +47,13 @@ _OPTS: Final = (
         help="A secret, shared with Mistral's [st2] context_key, that signs the execution that a"
         " workflow runs for. If the option is repeated, the first value signs.",
     ),
+    cfg.StrOpt(
+        "result_layout",
+        default=OUTPUT_LAYOUT,
+        choices=LAYOUT_CHOICES,
+        help="The same value as [st2] result_layout in mistral.conf. Here it is that of the results of"
+        " workflows that could not be started.",
+    ),
 )
 
 _NO_CREDENTIAL: Final = (
@@ -63,6 +71,8 @@ class RunnerSettings:
     api_url: str | None = None
     """The URL under which Mistral reaches StackStorm; None: the one in Mistral's options."""
     context_key: str | None = field(default=None, repr=False)
+    result_layout: str = OUTPUT_LAYOUT
+    """See ``model.result.laid_out``."""
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
@@ -90,6 +100,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
         site=checked_site(group, options["site"]),
         api_url=checked_url(f"[{group}] api_url", api_url) if api_url else None,
         context_key=keys[0] if keys else None,
+        result_layout=options["result_layout"],
     )
 
 

@@ -21,9 +21,11 @@ from st2actions_mistral.errors import (
     St2MistralError,
     as_result,
 )
+from st2actions_mistral.model import states
 from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.mistral_fields import decoded, has_items
 from st2actions_mistral.model.project import project_of
+from st2actions_mistral.model.result import OUTPUT_LAYOUT, ST2MISTRAL_LAYOUT, truncate
 from st2actions_mistral.model.tracebacks import without_tracebacks
 from st2actions_mistral.runner import checks, rerun, targets
 from st2actions_mistral.runner.environment import environment, is_from_us, names_parent
@@ -54,17 +56,21 @@ class Started:
         }
 
 
-def failure(error: St2MistralError, execution_id: str) -> dict[str, Any]:
+def failure(error: St2MistralError, execution_id: str, layout: str = OUTPUT_LAYOUT) -> dict[str, Any]:
     """Return the result of an execution whose workflow did not start.
 
     :param execution_id: the StackStorm execution.
-    :return: as ``errors.as_result`` makes it. If the outcome of the start is unknown, ``mistral.start``
-        is ``"unknown"``, and the relay cancels a workflow that may have started.
+    :param layout: see ``model.result.laid_out``.
+    :return: as ``errors.as_result`` makes it; with ``extra.state`` and ``extra.state_info`` in the
+        layout of StackStorm 3.2. If the outcome of the start is unknown, ``mistral.start`` is
+        ``"unknown"``, and the relay cancels a workflow that may have started.
     """
     result: dict[str, Any] = without_tracebacks(as_result(error))
     if isinstance(error, StartUnknown):
         ids = {"workflow_execution_id": workflow_execution_id(execution_id), "start": "unknown"}
         result["mistral"] = ids
+    if layout == ST2MISTRAL_LAYOUT:
+        result["extra"] = {"state": states.ERROR, "state_info": truncate(result["error"])}
     return result
 
 

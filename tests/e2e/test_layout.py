@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from support.mistral_bench import Bench, new_bench
 
+from st2actions_mistral import config
+
 CHILD = """
 version: '2.0'
 examples.child:
@@ -36,11 +38,20 @@ examples.reporter:
   tasks:
     report: {action: st2.callback, input: {state: SUCCESS, result: {greeting: Hi}}}
 """
+INVALID = """
+version: '2.0'
+examples.invalid:
+  tasks:
+    a: {action: core.foobar}
+"""
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    yield from new_bench(tmp_path_factory.mktemp("old"), options="result_layout = st2mistral")
+    folder = tmp_path_factory.mktemp("old")
+    file = folder / "layout.conf"
+    file.write_text("[st2]\nresult_layout = st2mistral\n")
+    yield from new_bench(folder, conf=config.read_files([str(file)]))
 
 
 def test_output_is_at_the_top_level_also_for_a_caller(old: Bench) -> None:
@@ -65,3 +76,11 @@ def test_result_of_a_callback_is_at_the_top_level(old: Bench) -> None:
     assert execution["result"].keys() == {"greeting", "extra"}
     assert execution["result"]["greeting"] == "Hi"
     assert execution["result"]["extra"]["state"] == "SUCCESS"
+
+
+def test_workflow_that_did_not_start_has_a_state(old: Bench) -> None:
+    execution = old.execute(old.action("invalid", INVALID))
+    assert execution["status"] == "failed"
+    result = execution["result"]
+    assert "core.foobar" in result["error"]
+    assert result["extra"] == {"state": "ERROR", "state_info": result["error"]}

@@ -180,6 +180,17 @@ def test_run_fails_with_the_reason(adapter: Any, runner: Any) -> None:
         status, result, _ = runner.run({"cmd": "date"})
     assert status == "failed"
     assert "502" in result["error"]
+    assert "extra" not in result
+
+
+def test_failure_has_the_configured_layout(adapter: Any, runner: Any) -> None:
+    from st2actions_mistral.runner import options
+
+    options.register_opts(cfg.CONF)
+    cfg.CONF.set_override("result_layout", "st2mistral", "mistral")
+    runner.entry_point = "/nowhere.yaml"
+    status, result, _ = runner.run({})
+    assert (status, result["extra"]["state"]) == ("failed", "ERROR")
 
 
 def test_run_fails_on_invalid_input_and_options(adapter: Any, runner: Any) -> None:

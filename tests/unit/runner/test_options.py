@@ -42,6 +42,7 @@ def test_every_option_is_loaded(read: Read) -> None:
             "[mistral]\nv2_base_url = https://m.example/v2/\napi_url = https://st2.example/api/v1\n"
             "cafile = /ca.pem\ninsecure = true\nconnect_timeout = 1\nread_timeout = 2\n"
             "retry_deadline = 3\nsite = east\ncontext_key = canary-1\ncontext_key = canary-2\n"
+            "result_layout = st2mistral\n"
         )
     )
     assert settings == options.RunnerSettings(
@@ -49,6 +50,7 @@ def test_every_option_is_loaded(read: Read) -> None:
         site="east",
         api_url="https://st2.example/api/v1",
         context_key="canary-1",
+        result_layout="st2mistral",
     )
     assert "canary" not in repr(settings)
 
@@ -61,6 +63,7 @@ def test_every_option_is_loaded(read: Read) -> None:
         ("context_key =", r"\[mistral\] context_key is empty: give it a secret, or remove the line"),
         ("context_key = canary\ncontext_key =", r"\[mistral\] context_key is empty"),
         ("site = a b", r"\[mistral\] site"),
+        ("result_layout = mine", r"\[mistral\] result_layout"),
         ("read_timeout = soon", r"\[mistral\] read_timeout"),
     ],
 )

@@ -211,6 +211,15 @@ def test_only_a_start_has_an_unknown_outcome(
     assert result.get("mistral", {}).get("start") == ("unknown" if unknown else None)
 
 
+def test_failure_has_a_state_in_the_layout_of_stackstorm_3_2() -> None:
+    error = InputError("pack.name", f"line 3: {'x' * 3000}")
+    result = failure(error, ID, "st2mistral")
+    assert result["error"] == str(error)
+    assert result["extra"]["state"] == "ERROR"
+    assert result["extra"]["state_info"].startswith("pack.name: line 3: xxx")
+    assert len(result["extra"]["state_info"]) < 2100
+
+
 def test_a_500_for_a_definition_is_an_input_error(
     start_request: WorkflowRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
