@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ examples.steps:
     first: {action: core.noop, on-success: second}
     second: {action: core.noop, pause-before: true, on-success: third}
     third: {action: core.noop, pause-before: true}
+""",
+    "outer-steps": """\
+version: '2.0'
+examples.outer-steps:
+  tasks:
+    call: {action: examples.steps, on-success: after}
+    after: {action: core.noop}
 """,
     "asks": """\
 version: '2.0'
@@ -139,6 +147,10 @@ def children(st2: St2, parent: str) -> dict[str, str]:
     return {e["action"]["ref"]: e["status"] for e in found if e.get("parent") == parent}
 
 
+def has_children(st2: St2, parent: str, count: int) -> bool:
+    return len(st2.sandbox.st2.children(parent)) == count
+
+
 def log(st2: St2) -> str:
     return (st2.sandbox.folder / "relay.log").read_text(encoding="utf-8")
 
@@ -169,6 +181,19 @@ def test_workflow_that_pauses_itself_is_paused_in_stackstorm(st2: St2) -> None:
         st2("execution", "resume", parent)
     st2.until(parent, "succeeded")
     assert len(st2.sandbox.st2.children(parent)) == 3
+
+
+def test_workflow_is_paused_and_resumed_with_one_below_that_pauses_itself(st2: St2) -> None:
+    outer = st2.run("examples.outer-steps")
+    steps = st2.child_of(outer)
+    for done in (1, 2):
+        eventually(partial(has_children, st2, steps, done), f"{done} tasks have run")
+        st2.until(steps, "paused")
+        st2.until(outer, "paused")
+        st2.workflow(outer, "PAUSED")
+        st2("execution", "resume", outer)
+    st2.until(outer, "succeeded")
+    assert children(st2, outer) == {"examples.steps": "succeeded", "core.noop": "succeeded"}
 
 
 def test_workflow_that_is_resumed_in_mistral_runs_in_stackstorm(st2: St2) -> None:

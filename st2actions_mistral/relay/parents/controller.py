@@ -129,6 +129,9 @@ class ParentController:
             if execution["status"] in states.ST2_INACTIVE:
                 # The parent may be paused now.
                 self._poll_in(parent_id, self._polling.child_completed(parent_id, execution["id"]))
+                if decide.is_paused_workflow(execution):
+                    # A running parent is to be paused.
+                    self.add(parent_id)
             else:
                 self._polling.child_started(parent_id, execution["id"])
         if not decide.may_be_parent(execution, self._rules.site):

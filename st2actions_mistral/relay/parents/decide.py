@@ -85,6 +85,8 @@ class Seen:
     """Seconds since this relay first saw the parent's present status."""
     active_below: bool | None = None
     """True if something below the workflow still runs; None if that was not observed."""
+    paused_below: bool | None = None
+    """True if a task runs a mistral-v2 action that is paused; None if that was not observed."""
     pause_refused: bool = False
     """True if StackStorm has refused to pause this parent: its runner is no workflow runner there."""
     rejections: int = 0
@@ -111,6 +113,7 @@ class Look(Enum):
     BOTH = "get the parent and its workflow"
     OWNER = "get the execution that the workflow reports to"
     BELOW = "list what runs below the workflow"
+    PAUSED = "list the paused executions that tasks of the workflow run"
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,12 @@ def may_be_parent(execution: Mapping[str, Any], site: str) -> bool:
     return ref.site == site if ref is not None else _has_our_runner(execution)
 
 
+def is_paused_workflow(execution: Mapping[str, Any]) -> bool:
+    """Return True for a mistral-v2 action whose workflow is paused."""
+    named = WorkflowRef.of(execution.get("context")) is not None
+    return named and execution["status"] == states.ST2_PAUSED
+
+
 def parent_of(child: Mapping[str, Any]) -> str | None:
     """Return the id of the execution that a child execution was created below, from its context."""
     context = child.get("context")
@@ -321,6 +330,10 @@ def _paused_or_running(seen: Seen, parent: Mapping[str, Any], workflow: Mapping[
 
     The statuses "pausing" and "resuming" are requests, which the workflow follows. Otherwise StackStorm
     follows the workflow: it may pause itself, and an operator may pause or resume it in Mistral.
+
+    A parent is paused with a mistral-v2 action below it. It is not resumed with one, because a user may
+    have paused it. Before it is "running" again, its runner requests to resume what is below.
+    Orquesta workflows and action chains do not count, because they resume themselves after an inquiry.
     """
     id_, status, state = parent["id"], parent["status"], workflow["state"]
     paused, reason = state == states.PAUSED, f"its workflow is {state}"
@@ -337,8 +350,13 @@ def _paused_or_running(seen: Seen, parent: Mapping[str, Any], workflow: Mapping[
         if paused:
             return _change_state(seen, workflow, states.RUNNING)
         return ChangeStatus(id_, states.ST2_RUNNING, reason)
-    if paused and status == states.ST2_RUNNING and not seen.pause_refused:
-        return ChangeStatus(id_, states.ST2_PAUSING, reason)
+    if status == states.ST2_RUNNING and not seen.pause_refused:
+        if paused:
+            return ChangeStatus(id_, states.ST2_PAUSING, reason)
+        if state == states.RUNNING and seen.paused_below is None:
+            return Look.PAUSED
+        if seen.paused_below:
+            return ChangeStatus(id_, states.ST2_PAUSING, "a workflow below it is paused")
     if state == states.RUNNING and status == states.ST2_PAUSED:
         return ChangeStatus(id_, states.ST2_RESUMING, reason)
     return wait

@@ -21,6 +21,8 @@ from st2actions_mistral.relay.parents.decide import (
     Wait,
     decide_sub_workflow,
     disagree,
+    is_paused_workflow,
+    parent_of,
     ref_of,
 )
 from st2actions_mistral.relay.records import action_of
@@ -35,7 +37,8 @@ class Listing:
     changed: Collection[str]
     """The executions to reconcile: parents whose workflow has ended or is missing, parents that are
     canceling, pausing, resuming or name no workflow, those of which only one of parent and workflow is
-    paused, and executions that became final before their workflow did."""
+    paused, those that run although a workflow below them is paused, and executions that became final
+    before their workflow did."""
     sub_workflows: Collection[str]
     """Sub-workflows that still run although their outermost workflow is cancelled."""
 
@@ -84,6 +87,9 @@ class ParentObserver:
         assert seen.workflow is not None
         if look is Look.BELOW:
             return replace(seen, active_below=self._is_active_below(parent_id, seen.workflow["id"]))
+        if look is Look.PAUSED:
+            children = with_heartbeat(self._st2.children_below(parent_id), self._heartbeat)
+            return replace(seen, paused_below=any(map(is_paused_workflow, children)))
         owner_id = reports_to(seen.workflow)
         owner = self._st2.get_execution(owner_id) if owner_id else None
         return replace(seen, owner=owner, owner_observed=True)
@@ -184,6 +190,8 @@ class ParentObserver:
             # Its runner may have died before it could name the workflow, perhaps one of this Mistral.
             pending[parent["id"]] = workflow_execution_id(parent["id"])
             changed.add(parent["id"])
+        running = {parent["id"] for parent in found if parent["status"] == states.ST2_RUNNING}
+        changed |= running & {parent_of(child) for child in found if is_paused_workflow(child)}
         for parent in found:
             ref = ref_of(parent, self._site)
             if ref is None:

@@ -549,6 +549,19 @@ def test_parent_is_paused_with_its_workflow_and_when_nothing_below_runs(bench: B
     assert bench.st2.requests["change_status"] == 2
 
 
+def test_parent_is_paused_with_a_workflow_below(bench: Bench) -> None:
+    below = parent("6b03c160746e6986596007fa", "lower", "paused")
+    below |= {"parent": PARENT}
+    below["context"] |= child(action_execution_id="a")["context"]
+    bench.st2.add(below)
+    bench.controller.on_execution_event({**below, "status": "pausing"})
+    bench.work()
+    assert bench.parent["status"] == "running"
+    bench.controller.on_execution_event(below)
+    bench.work()
+    assert bench.parent["status"] == "pausing"
+
+
 def test_workflow_follows_pausing_and_resuming_parent(bench: Bench) -> None:
     """StackStorm's runner could not reach Mistral."""
     bench.parent["status"] = "pausing"

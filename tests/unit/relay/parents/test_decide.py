@@ -28,6 +28,7 @@ from st2actions_mistral.relay.parents.decide import (
     decide,
     decide_sub_workflow,
     disagree,
+    is_paused_workflow,
     is_unwanted,
     may_be_parent,
     parent_of,
@@ -101,7 +102,29 @@ def test_workflow_of_final_parent_is_left_running(status: str, state: str) -> No
 
 @pytest.mark.parametrize("state", ["RUNNING", "IDLE"])
 def test_running_workflow_is_waited_for(state: str) -> None:
-    assert decided(execution(), workflow(state)) == Wait(f"its workflow is {state}", again=True)
+    effect = decided(execution(), workflow(state), paused_below=False)
+    assert effect == Wait(f"its workflow is {state}", again=True)
+
+
+def test_running_parent_is_paused_with_a_workflow_below() -> None:
+    assert decided(execution(), workflow()) == Look.PAUSED
+    effect = decided(execution(), workflow(), paused_below=True)
+    assert effect == ChangeStatus(PARENT, "pausing", "a workflow below it is paused")
+    # Another Mistral's workflow counts too. A chain is no such workflow, and may resume itself.
+    assert is_paused_workflow(execution("paused"))
+    assert not is_paused_workflow(execution("running"))
+    assert not is_paused_workflow(execution("paused", context={}))
+
+
+def test_parent_that_cannot_be_paused_runs_above_a_paused_workflow() -> None:
+    effect = decided(execution(), workflow(), paused_below=True, pause_refused=True)
+    assert effect == Wait("its workflow is RUNNING", again=True)
+
+
+@pytest.mark.parametrize("status", ["pausing", "paused", "resuming"])
+def test_only_a_running_parent_is_paused_with_a_workflow_below(status: str) -> None:
+    effects = [decided(execution(status), workflow(), paused_below=p) for p in (None, False, True)]
+    assert effects == [effects[0]] * 3
 
 
 def test_paused_parent_of_paused_workflow_waits_for_an_event() -> None:

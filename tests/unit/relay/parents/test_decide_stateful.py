@@ -80,7 +80,7 @@ class World(RuleBasedStateMachine):
         self.owner = FIRST
         self.parents = [Parent(FIRST)]
         self.ends: dict[str, str] = {}
-        self.active_below = False
+        self.active_below = self.paused_below = False
 
     def no_access(self) -> NoAccess | None:
         return self.access if isinstance(self.access, NoAccess) else None
@@ -161,6 +161,10 @@ class World(RuleBasedStateMachine):
     def something_below_starts_or_ends(self, active: bool) -> None:
         self.active_below = active
 
+    @rule(paused=st.booleans())
+    def workflow_below_is_paused_or_resumed(self, paused: bool) -> None:
+        self.paused_below = paused
+
     @rule(which=st.integers(0, 4), reached=st.booleans())
     def user_pauses(self, which: int, reached: bool) -> None:
         parent = self.parent(which)
@@ -209,6 +213,10 @@ class World(RuleBasedStateMachine):
             elif effect is Look.BELOW:
                 assert isinstance(seen, Seen)
                 seen = replace(seen, active_below=self.active_below)
+            elif effect is Look.PAUSED:
+                assert isinstance(seen, Seen)
+                assert (parent.status, self.state) == ("running", "RUNNING")
+                seen = replace(seen, paused_below=self.paused_below)
             else:
                 assert isinstance(seen, Seen)
                 assert self.owner != parent.id, "it was observed already"
@@ -282,6 +290,9 @@ class World(RuleBasedStateMachine):
             "running": {"resuming"},
         }
         assert parent.status in allowed[status], "StackStorm must refuse it"
+        if status == "pausing" and self.paused_below:
+            assert self.state in UNFINISHED
+            self.state = "PAUSED"
         assert (self.state == "PAUSED") == (status in ("pausing", "paused"))
         assert not (status == "paused" and self.active_below)
         self.set_status(parent, status)
@@ -318,7 +329,7 @@ class World(RuleBasedStateMachine):
         everyone = range(len(self.parents))
         for which in everyone:
             self.runner_returns(which)
-        self.active_below = False
+        self.active_below = self.paused_below = False
         for _ in range(4):
             for which in everyone:
                 self.relay_reconciles(which, cheaply=False, rejections=0)

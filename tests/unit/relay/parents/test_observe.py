@@ -196,6 +196,34 @@ def test_paused_parent_of_paused_workflow_is_not_reconciled() -> None:
     assert not listing.changed
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "expected"),
+    [
+        ("running", "paused", {FIRST}),
+        ("running", "running", set()),
+        ("paused", "paused", set()),
+    ],
+)
+def test_running_parent_of_paused_workflow_below_is_reconciled(
+    above: str, below: str, expected: set[str]
+) -> None:
+    state = {"running": "RUNNING", "paused": "PAUSED"}
+    lower = parent(SECOND, W2, below)
+    lower["context"]["parent"] = {"execution_id": FIRST}
+    workflows = [workflow(W1, FIRST, state[above]), workflow(W2, SECOND, state[below])]
+    assert compare([parent(FIRST, W1, above), lower], workflows).changed == expected
+
+
+@pytest.mark.parametrize(("status", "paused"), [("running", False), ("paused", True)])
+def test_paused_workflow_is_found_below_its_parent(status: str, paused: bool) -> None:
+    lower = parent(SECOND, W2, status)
+    lower["context"]["parent"] = {"execution_id": FIRST}
+    chain = child("6b03c160746e6986596007f9", FIRST, "paused")
+    systems = Systems(parent(FIRST, W1), chain, lower, workflows=[workflow(W1, FIRST)])
+    seen = Seen(parent(FIRST, W1), workflow(W1, FIRST))
+    assert observer(systems).look(Look.PAUSED, FIRST, seen).paused_below is paused
+
+
 @pytest.mark.parametrize("where", [W1, "sub"])
 @pytest.mark.parametrize(
     ("status", "active"),
