@@ -88,6 +88,12 @@ class Definition:
             found = {f"{self.name}.{short}": spec for short, spec in section.items()}
         return {name: spec for name, spec in found.items() if isinstance(spec, dict)}
 
+    def path_of(self, workflow: str) -> tuple[str, ...]:
+        """Return the keys that lead to a workflow in the file."""
+        if self.kind is Kind.WORKFLOW:
+            return (self.name,)
+        return ("workflows", workflow.removeprefix(f"{self.name}."))
+
     @property
     def actions(self) -> dict[str, Mapping[str, Any]]:
         """The ad-hoc actions of a workbook by their short names. Invalid ones are left out."""

@@ -73,13 +73,11 @@ def validate(definition: Definition, catalogue: Catalogue) -> list[Problem]:
 def _names(definition: Definition) -> Iterator[Problem]:
     """Report names that YAML does not read as text. Mistral answers 500 to them."""
     book, data = definition.name, definition.data
-    prefix: tuple[str, ...] = ()
     if definition.kind is Kind.WORKBOOK:
-        prefix = ("workflows",)
         for section in ("workflows", "actions"):
             yield from _names_in(data.get(section), (section,), f"{section} of {book}")
     for full, spec in definition.workflows.items():
-        path = (*prefix, full.removeprefix(f"{book}."), "tasks")
+        path = (*definition.path_of(full), "tasks")
         yield from _names_in(spec.get("tasks"), path, f"workflow {full}")
 
 
@@ -103,7 +101,7 @@ def _action_call(site: Site, definition: Definition, catalogue: Catalogue) -> It
         return
     if target is Target.UNKNOWN:
         yield (
-            f"neither Mistral nor StackStorm has an action {call.name}."
+            f"Failed to find action {call.name}: neither Mistral nor StackStorm has it."
             if is_ref(call.name)
             else f"Mistral has no action {call.name:.100}. A StackStorm action is called pack.action."
         )
@@ -254,7 +252,7 @@ def _workflow_call(site: Site, definition: Definition, catalogue: Catalogue) -> 
     if unknown:
         # Mistral ignores them without an error.
         takes = ", ".join(declared) or "none"
-        yield f"the workflow {name} has no input {', '.join(unknown)}. It takes: {takes}."
+        yield f"Invalid input: the workflow {name} has no {', '.join(unknown)}. It takes: {takes}."
     missing = [key for key, is_required in declared.items() if is_required and key not in call.given]
     if missing:
-        yield f"the workflow {name} needs {', '.join(missing)}."
+        yield f"Invalid input: the workflow {name} needs {', '.join(missing)}."

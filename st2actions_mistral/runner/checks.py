@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse, tasks_of
 from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.rewrite import rewrite
-from st2actions_mistral.dsl.validate import validate
+from st2actions_mistral.dsl.validate import Problem, validate
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.runner.items import tasks_with_text
 from st2actions_mistral.runner.request import WorkflowRequest
 
 
@@ -51,7 +52,7 @@ def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
     for task in request.skip_notify:
         if task not in all_tasks:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    for problem in validate(definition, catalogue):
+    for problem in [*validate(definition, catalogue), *_items(definition, name, inputs)]:
         line = line_of(text, problem.path)
         problems.append(f"line {line}: {problem}" if line else str(problem))
     if problems:
@@ -82,6 +83,15 @@ def _inputs(
         if is_required and name not in inputs
     ]
     return inputs, problems
+
+
+def _items(definition: Definition, name: str, inputs: Mapping[str, Any]) -> Iterator[Problem]:
+    for task, variable in tasks_with_text(definition.workflows[name], inputs):
+        yield Problem(
+            (*definition.path_of(name), "tasks", task, "with-items"),
+            f"workflow {name}, task {task}",
+            f"Wrong input format: with-items needs a list, and the input {variable} is a text.",
+        )
 
 
 def _task_name(

@@ -58,7 +58,7 @@ def test_validate_returns_all_problems() -> None:
                 "nothing: core.local needs cmd.",
                 f"more: core.local has no parameter cdw. {takes}",
                 "more: core.local does not accept sudo: immutable in StackStorm.",
-                "unknown: neither Mistral nor StackStorm has an action core.lokal.",
+                "unknown: Failed to find action core.lokal: neither Mistral nor StackStorm has it.",
                 "short: Mistral has no action nosuch. A StackStorm action is called pack.action.",
                 "both: input is an expression, so cmd cannot be given in action as well.",
                 "words: input must be a mapping or an expression.",
@@ -212,14 +212,20 @@ def messages(task: str) -> str:
             "st2.callback has no input output. It takes: state",
         ),
         ("{action: st2.callback state=SUCCESS}", "Mistral ignores state="),
-        ("{workflow: sub}", "the workflow sub needs a."),
+        ("{workflow: sub}", "Invalid input: the workflow sub needs a."),
         (
             "{workflow: '!my_action a=1'}",
             "'!my_action a=1' does not start with the name of a workflow.",
         ),
-        ("{workflow: sub b=2}", "the workflow sub needs a."),
-        ("{workflow: sub, input: {a: 1, c: 2}}", "the workflow sub has no input c. It takes: a, b."),
-        ("{workflow: tests.book.sub, input: {b: 1}}", "the workflow tests.book.sub needs a."),
+        ("{workflow: sub b=2}", "Invalid input: the workflow sub needs a."),
+        (
+            "{workflow: sub, input: {a: 1, c: 2}}",
+            "Invalid input: the workflow sub has no c. It takes: a, b.",
+        ),
+        (
+            "{workflow: tests.book.sub, input: {b: 1}}",
+            "Invalid input: the workflow tests.book.sub needs a.",
+        ),
     ],
 )
 def test_validate_reports_calls_of_callback_and_workflows(task: str, words: str) -> None:

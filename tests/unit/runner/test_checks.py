@@ -53,6 +53,14 @@ def test_check_returns_a_ready_workflow() -> None:
     assert ready.task_name is None
 
 
+def test_check_reports_a_text_for_items() -> None:
+    text = WORKBOOK.replace("std.noop}", "std.noop, with-items: i in <% $.a %>}", 1)
+    assert check(request(inputs={"a": ["x"]}), text, Known()).inputs == {"a": ["x"]}
+    problem = "line 8: workflow pack.name.main, task one: Wrong input format: with-items needs a list"
+    with pytest.raises(InputError, match=problem):
+        check(request(inputs={"a": "xyz"}), text, Known())
+
+
 def test_check_accepts_a_reverse_workflow() -> None:
     ready = check(request(workflow="back", task_name="two"), WORKBOOK, Known())
     assert (ready.workflow, ready.task_name) == ("pack.name.back", "two")
