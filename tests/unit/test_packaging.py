@@ -27,6 +27,33 @@ DISTRIBUTION = "st2actions-mistral"
 SANDBOX = "st2-mistral-sandbox"
 
 
+FUNCTIONS = {
+    "from_json_string": "data",
+    "from_yaml_string": "data",
+    "json_escape": "data",
+    "json_pp": "data",
+    "jsonpath_query": "jsonpath",
+    "regex_match": "patterns",
+    "regex_replace": "patterns",
+    "regex_search": "patterns",
+    "regex_substring": "patterns",
+    "to_complex": "data",
+    "to_human_time_from_seconds": "times",
+    "to_json_string": "data",
+    "to_yaml_string": "data",
+    "use_none": "data",
+    "version_bump_major": "versions",
+    "version_bump_minor": "versions",
+    "version_bump_patch": "versions",
+    "version_compare": "versions",
+    "version_equal": "versions",
+    "version_less_than": "versions",
+    "version_match": "versions",
+    "version_more_than": "versions",
+    "version_strip_patch": "versions",
+}
+
+
 def modules(*below: str) -> list[str]:
     return sorted(
         info.name
@@ -70,6 +97,10 @@ def test_entry_points() -> None:
             "st2.action = st2actions_mistral.actions.action:St2Action",
             "st2.callback = st2actions_mistral.actions.callback:St2Callback",
         ],
+        "mistral.expression.functions": [
+            f"{name} = st2actions_mistral.functions.{module}:{name}"
+            for name, module in sorted(FUNCTIONS.items())
+        ],
         "oslo.config.opts": [
             "st2actions_mistral = st2actions_mistral.config:list_opts",
             "st2actions_mistral.runner = st2actions_mistral.runner.options:list_opts",
@@ -92,7 +123,7 @@ def test_sandbox_requires_the_package_in_its_own_version() -> None:
     assert importlib.metadata.version(SANDBOX) == version
     requirements = importlib.metadata.requires(SANDBOX) or []
     (own,) = [line for line in requirements if line.startswith(DISTRIBUTION)]
-    assert own == f"{DISTRIBUTION}[mistral,relay,runner]=={version}"
+    assert own == f"{DISTRIBUTION}[functions,mistral,relay,runner]=={version}"
 
 
 def test_no_extra_for_users_requires_a_server() -> None:
