@@ -74,9 +74,9 @@ class St2Action(mistral.Action):
             settings = load_bridge_settings(cfg.CONF)
             ids = MistralIds.of(settings.site, context.execution, context.security)
             st2, request = parse_request(settings, vars(self), ids)
-            trust = load_trust_settings(cfg.CONF, settings.st2.timeouts)
-            if trust is not None and ids.action_execution_id is not None:
-                request = request.with_trust(trusts_for(trust).trust_for(context.security))
+            if settings.makes_trusts and ids.action_execution_id is not None:
+                trusts = trusts_for(load_trust_settings(cfg.CONF, settings.st2.timeouts))
+                request = request.with_trust(trusts.trust_for(context.security))
             execution = schedule(
                 client_for(st2),
                 request,

@@ -26,6 +26,7 @@ from st2actions_mistral.client.settings import (
 )
 from st2actions_mistral.config.keystone import checked_project_auth, keystone_credential
 from st2actions_mistral.config.options import (
+    PROJECT_AUTH,
     RELAY_GROUP,
     RELAY_OPTS,
     RESCHEDULE_AFTER,
@@ -64,6 +65,8 @@ class BridgeSettings:
     An attempt that begins earlier finishes before the relay reschedules. One attempt takes at most a
     look-up and a POST, each bounded by the two timeouts.
     """
+    makes_trusts: bool = False
+    """Make keystone trusts for the relay, see ``config.trusts``."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +142,14 @@ def read_files(
 
 
 def load_bridge_settings(conf: cfg.ConfigOpts) -> BridgeSettings:
-    """Read what the two actions need: ``[st2]``, and when the relay reschedules.
+    """Read what the two actions need: ``[st2]``, and what they must know of the relay.
 
     :raises ConfigError: an option is invalid or contradicts another.
     """
     register_opts(conf)
     return _bridge(
         read_group(conf, ST2_GROUP.name, ST2_OPTS),
-        read_group(conf, RELAY_GROUP.name, [RESCHEDULE_AFTER])["reschedule_after"],
+        read_group(conf, RELAY_GROUP.name, [PROJECT_AUTH, RESCHEDULE_AFTER]),
     )
 
 
@@ -158,7 +161,7 @@ def load_settings(conf: cfg.ConfigOpts) -> Settings:
     register_opts(conf)
     group = RELAY_GROUP.name
     options = read_group(conf, group, RELAY_OPTS)
-    bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options["reschedule_after"])
+    bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options)
     mistral = mistral_settings(group, "mistral_url", options, bridge.st2.timeouts)
     credential = keystone_credential(conf, group, mistral)
     project_auth = checked_project_auth(conf, group, options["project_auth"])
@@ -211,8 +214,9 @@ def timeouts_of(options: Mapping[str, Any]) -> Timeouts:
     )
 
 
-def _bridge(options: Mapping[str, Any], reschedule_after: float) -> BridgeSettings:
+def _bridge(options: Mapping[str, Any], relay: Mapping[str, Any]) -> BridgeSettings:
     group = ST2_GROUP.name
+    reschedule_after = relay["reschedule_after"]
     st2 = _st2(group, options)
     attempt = 2 * (st2.timeouts.connect_timeout + st2.timeouts.read_timeout)
     return BridgeSettings(
@@ -225,6 +229,7 @@ def _bridge(options: Mapping[str, Any], reschedule_after: float) -> BridgeSettin
         render_jinja=options["render_jinja"],
         result_layout=options["result_layout"],
         lookup_first_after=max(0.0, reschedule_after - attempt) if reschedule_after else math.inf,
+        makes_trusts=relay["project_auth"] == project.TRUST,
     )
 
 

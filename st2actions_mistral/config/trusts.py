@@ -14,7 +14,6 @@ from st2actions_mistral.client.settings import Timeouts, Tls, checked_url
 from st2actions_mistral.config.keystone import keystone_credential
 from st2actions_mistral.config.load import mistral_settings
 from st2actions_mistral.config.options import (
-    PROJECT_AUTH,
     RELAY_GROUP,
     RELAY_OPTS,
     TRUST_LIFETIME,
@@ -22,7 +21,6 @@ from st2actions_mistral.config.options import (
 )
 from st2actions_mistral.config.values import read_group
 from st2actions_mistral.errors import ConfigError
-from st2actions_mistral.model import project
 
 # keystoneauth's options that are read where no plugin brings them. keystoneauth's own auth_url is
 # required, and could keep Mistral from reading its file again.
@@ -48,23 +46,18 @@ class TrustSettings:
     """Returns the relay's credential."""
 
 
-def load_trust_settings(conf: cfg.ConfigOpts, timeouts: Timeouts) -> TrustSettings | None:
-    """Read the options of ``[st2_relay]`` that concern trusts.
+def load_trust_settings(conf: cfg.ConfigOpts, timeouts: Timeouts) -> TrustSettings:
+    """Read the options of ``[st2_relay]`` that concern trusts, where ``project_auth`` is ``trust``.
 
     It is called for each action, so it reads no more than it needs.
 
     :param timeouts: for keystone.
-    :return: None unless ``project_auth`` is ``trust``.
     :raises ConfigError: an option is missing or invalid.
     """
     register_opts(conf)
     group = RELAY_GROUP.name
-    options = read_group(conf, group, [PROJECT_AUTH, TRUST_LIFETIME])
-    if options["project_auth"] != project.TRUST:
-        return None
-    options |= read_group(
-        conf, group, [opt for opt in RELAY_OPTS if opt.name in ("cafile", "insecure")]
-    )
+    tls = [opt for opt in RELAY_OPTS if opt.name in ("cafile", "insecure")]
+    options = read_group(conf, group, [TRUST_LIFETIME, *tls])
     auth_type, auth_url, trustee_id = _keystone_options(conf, group)
     if not auth_url:
         raise ConfigError(f"[{group}] auth_url is not set: project_auth = trust needs keystone's URL.")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 from st2actions_mistral import config
 from st2actions_mistral.client.settings import Timeouts, Tls
@@ -14,15 +15,29 @@ URL = "auth_url = https://keystone.example/v3"
 PASSWORD = f"auth_type = v3password\n{URL}\nusername = relay\npassword = hush\nuser_domain_id = default"
 
 
-def load(folder: Path, options: str) -> TrustSettings | None:
+def conf_of(folder: Path, options: str) -> cfg.ConfigOpts:
     file = folder / "mistral.conf"
     file.write_text(f"[st2_relay]\n{options}\n")
-    return load_trust_settings(config.read_files([str(file)]), TIMEOUTS)
+    return config.read_files([str(file)])
 
 
-@pytest.mark.parametrize("options", ["", PASSWORD, f"{PASSWORD}\nproject_auth = service"])
-def test_there_are_no_trusts_by_default(tmp_path: Path, options: str) -> None:
-    assert load(tmp_path, options) is None
+def load(folder: Path, options: str) -> TrustSettings:
+    return load_trust_settings(conf_of(folder, options), TIMEOUTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", False),
+        ("project_auth = none", False),
+        ("project_auth = service", False),
+        ("project_auth = trust", True),
+    ],
+)
+def test_actions_make_trusts_only_where_it_is_configured(
+    tmp_path: Path, options: str, expected: bool
+) -> None:
+    assert config.load_bridge_settings(conf_of(tmp_path, options)).makes_trusts is expected
 
 
 def test_executors_need_no_password(tmp_path: Path) -> None:
@@ -34,7 +49,6 @@ def test_executors_need_no_password(tmp_path: Path) -> None:
     found = load(tmp_path, options)
     assert found == expected
     assert hash(found) == hash(expected)
-    assert found is not None
     assert found.tls.ca_option == "[st2_relay] cafile"
     assert found.credential() is None
 
@@ -48,7 +62,6 @@ def test_executors_need_no_password(tmp_path: Path) -> None:
 )
 def test_trustee_is_by_default_the_relays_user(tmp_path: Path, options: str) -> None:
     found = load(tmp_path, options)
-    assert found is not None
     assert found.keystone_url == "https://keystone.example/v3"
     assert found.trustee_id is None
     assert found.lifetime == 90 * 24 * 3600
@@ -58,7 +71,6 @@ def test_trustee_is_by_default_the_relays_user(tmp_path: Path, options: str) -> 
 
 def test_url_of_keystone_gets_its_version(tmp_path: Path) -> None:
     found = load(tmp_path, "project_auth = trust\nuser_id = x\nauth_url = http://host/identity/")
-    assert found is not None
     assert found.keystone_url == "http://host/identity/v3"
 
 
