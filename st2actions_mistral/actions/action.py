@@ -28,8 +28,8 @@ class St2Action(mistral.Action):
     ref: the action as pack.action, for example core.local. parameters: an object with its
     parameters; they arrive unchanged. st2_context: the StackStorm execution that the workflow runs
     for; the workflow's environment normally gives it. render_jinja: true lets StackStorm render the
-    parameters. The result is the result of the StackStorm execution, plus the key st2 with
-    execution_id, status and web_url.
+    parameters; a list of names, only these. The result is the result of the StackStorm execution, plus
+    the key st2 with execution_id, status and web_url.
     """
 
     # The engine also creates actions without running them, and passes only vars(self) as JSON to a
@@ -39,7 +39,7 @@ class St2Action(mistral.Action):
         ref: str,
         parameters: dict[str, Any] | None = None,
         st2_context: dict[str, Any] | None = None,
-        render_jinja: bool | None = None,
+        render_jinja: bool | list[str] | None = None,
     ) -> None:
         super().__init__()
         self.ref = ref

@@ -31,8 +31,9 @@ class ExecutionRequest:
     ids: MistralIds
     parent: Parent | None = None
     notify: Mapping[str, Any] | None = None
-    render_jinja: bool = False
-    """Let StackStorm render the parameters as Jinja. If False, they arrive unchanged."""
+    render_jinja: bool | tuple[str, ...] = False
+    """Let StackStorm render the parameters as Jinja, or those with these names. All others arrive
+    unchanged."""
     context_key: str | None = field(default=None, repr=False, compare=False)
     """Signs the ids."""
     header: str = field(init=False)
@@ -52,6 +53,9 @@ class ExecutionRequest:
                 f"must be an object of names and values, not {type(self.parameters).__name__}.",
             )
         json_values.check("parameters", dict(self.parameters))
+        for name in () if isinstance(self.render_jinja, bool) else self.render_jinja:
+            if name not in self.parameters:
+                raise InputError("render_jinja", f"names {name!r:.80}, which is not in parameters.")
         json_values.check("st2_context.notify", self.notify and dict(self.notify))
         # StackStorm shows the execution by this name, so it needs one.
         name = self.ids.task_name or self.ref
@@ -74,10 +78,11 @@ class ExecutionRequest:
     def body(self) -> dict[str, Any]:
         """Return the body of the POST."""
         parameters = dict(self.parameters)
-        body: dict[str, Any] = {
-            "action": self.ref,
-            "parameters": parameters if self.render_jinja else as_literals(parameters),
-        }
+        rendered = self.render_jinja
+        if isinstance(rendered, bool):
+            rendered = tuple(parameters) if rendered else ()
+        literals = as_literals({name: parameters[name] for name in parameters if name not in rendered})
+        body: dict[str, Any] = {"action": self.ref, "parameters": {**parameters, **literals}}
         if self.notify:
             body["notify"] = self.notify
         return body
@@ -98,9 +103,7 @@ def parse_request(
     st2 = trust.st2_for(settings, context)
     # Checks the depth before anything walks through the value level by level.
     json_values.check("st2_context.notify", context.notify)
-    parameters, render_jinja = inputs.get("parameters"), inputs.get("render_jinja")
-    if render_jinja is not None and not isinstance(render_jinja, bool):
-        raise InputError("render_jinja", f"must be true or false, not {render_jinja!r:.80}.")
+    parameters, render_jinja = inputs.get("parameters"), _rendered(inputs.get("render_jinja"))
     request = ExecutionRequest(
         ref=inputs.get("ref", ""),
         parameters={} if parameters is None else parameters,
@@ -111,6 +114,20 @@ def parse_request(
         context_key=next(iter(settings.context_keys), None),
     )
     return st2, request
+
+
+def _rendered(value: object) -> bool | tuple[str, ...] | None:
+    """Read the input ``render_jinja``.
+
+    :raises InputError: it is neither a boolean nor a list of names.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise InputError(
+        "render_jinja", f"must be true, false or a list of names of parameters, not {value!r:.80}."
+    )
 
 
 def request_parser(

@@ -337,6 +337,21 @@ class St2Client(St2Records):
                 raise
         return True
 
+    def key_once(self, name: str, *, user: str | None, scope: str, decrypt: bool) -> str:
+        """Return the value of a key in the datastore, without a retry.
+
+        :param user: whose key; None: the credential's own user, where the scope is "user".
+        :param decrypt: return the value of a secret. Otherwise it is returned as it is stored.
+        :raises Answered: 404 for an unknown key; 403 for one that the credential may not read.
+        """
+        query = {"scope": scope}
+        if user:
+            query["user"] = user
+        if decrypt:
+            query["decrypt"] = "true"
+        key = self._api.once("GET", f"/keys/{segment(name)}", params=query, texts=["value"])
+        return str(key["value"])
+
     def hides_executions(self) -> bool:
         """Return True if StackStorm shows fewer of the newest executions than it counts.
 

@@ -159,7 +159,21 @@ def _st2_action(
     if not isinstance(parameters, Mapping):
         yield "parameters must be a mapping or an expression."
         return
+    yield from _rendered(given.get("render_jinja"), parameters)
     yield from _call(ref, parameters, catalogue, (input_key, "parameters"))
+
+
+def _rendered(names: Any, parameters: Mapping[str, Any]) -> Iterator[str]:
+    if names is None or isinstance(names, bool):
+        return
+    if isinstance(names, str) and shorthand.is_expression(names):
+        return
+    if not isinstance(names, list):
+        yield "render_jinja must be true, false or a list of names of parameters."
+        return
+    unknown = [str(name) for name in names if name not in parameters and _is_literal(name)]
+    if unknown:
+        yield f"render_jinja names {', '.join(unknown)}, which is not in parameters."
 
 
 def _call(

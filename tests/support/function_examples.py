@@ -28,6 +28,10 @@ class Example:
         return f"{self.function}_{self.number}"
 
 
+KEYS: Final = ({"name": "marco", "value": "polo"},)
+"""What the examples expect in the datastore."""
+
+
 def _sections() -> dict[str, str]:
     sections = re.split(r"^## (.+)$", _PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
     named = zip(sections[::2], sections[1::2])

@@ -37,6 +37,7 @@ FUNCTIONS = {
     "regex_replace": "patterns",
     "regex_search": "patterns",
     "regex_substring": "patterns",
+    "st2kv": "datastore",
     "to_complex": "data",
     "to_human_time_from_seconds": "times",
     "to_json_string": "data",

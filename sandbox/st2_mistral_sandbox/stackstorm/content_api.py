@@ -13,7 +13,7 @@ from st2_mistral_sandbox.stackstorm.api_request import (
     page_response,
 )
 from st2_mistral_sandbox.stackstorm.auth import NO_CREDENTIAL
-from st2_mistral_sandbox.stackstorm.datastore import SYSTEM, Item
+from st2_mistral_sandbox.stackstorm.datastore import SYSTEM, USER, Item
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
 from st2_mistral_sandbox.stackstorm.query import DEFAULT_LIMIT, limit_of
 from st2_mistral_sandbox.stackstorm.schema import KEY_PUT, allow_none, validate
@@ -101,8 +101,7 @@ class ContentApi:
     # Keys and values.
 
     def keys(self, request: ApiRequest) -> Response:
-        scope = request.query.get("scope") or SYSTEM
-        user = request.query.get("user") or request.user
+        scope, user = self._owner(request).values()
         prefix = request.query.get("prefix", "")
         found = self._state.datastore.list(scope=scope, user=user, prefix=prefix)
         return json_response([item.view(decrypt=request.flag("decrypt")) for item in found])
@@ -129,10 +128,13 @@ class ContentApi:
         return no_content()
 
     def _owner(self, request: ApiRequest) -> dict[str, str]:
-        return {
-            "scope": request.query.get("scope") or SYSTEM,
-            "user": request.query.get("user") or request.user,
-        }
+        user = request.query.get("user") or request.user
+        if user != request.user:
+            # Without RBAC, as here, StackStorm shows nobody the keys of another user.
+            raise Fault(403, '"user" attribute can only be provided by admins when RBAC is enabled')
+        # A user implies the scope.
+        scope = USER if request.query.get("user") else request.query.get("scope")
+        return {"scope": scope or SYSTEM, "user": user}
 
     # API keys.
 

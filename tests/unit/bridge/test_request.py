@@ -10,6 +10,7 @@ from st2actions_mistral.bridge.request import ExecutionRequest, parse_request, r
 from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import MistralIds, Parent, ids_are_signed
+from st2actions_mistral.model.literals import as_literals
 
 PARENT_ID = "6b03c160746e6986596007f7"
 IDS = MistralIds("mistral", "w", "wf", "t", "a1")
@@ -75,6 +76,50 @@ def test_render_jinja_sends_parameters_without_literals() -> None:
     request = request_for(parameters={"cmd": "{{ 1 + 1 }}"}, render_jinja=True)
     assert request.body()["parameters"] == {"cmd": "{{ 1 + 1 }}"}
     assert "notify" not in request.body()
+
+
+def test_render_jinja_renders_the_named_parameters_only() -> None:
+    parameters = {"cmd": "{{ 1 + 1 }}", "text": "{{ 2 }}", "more": ["{{ 3 }}"], "n": 4}
+    _, request = parse_request(
+        SETTINGS,
+        {"ref": "core.local", "parameters": parameters, "render_jinja": ["cmd"]},
+        IDS,
+    )
+    sent = request.body()["parameters"]
+    assert list(sent) == list(parameters)
+    assert sent["cmd"] == "{{ 1 + 1 }}"
+    assert sent["n"] == 4
+    assert {**sent, "cmd": None} == {**as_literals(parameters), "cmd": None}
+    assert sent["text"] != parameters["text"]
+    assert request_for(parameters=parameters, render_jinja=()).body()["parameters"] == as_literals(
+        parameters
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("cmd", "must be true, false or a list of names of parameters, not 'cmd'"),
+        ([1], "must be true, false or a list of names"),
+        (["cmd", "nope"], "render_jinja: names 'nope', which is not in parameters"),
+    ],
+)
+def test_invalid_render_jinja(given: Any, reason: str) -> None:
+    inputs = {"ref": "core.local", "parameters": {"cmd": "x"}, "render_jinja": given}
+    with pytest.raises(InputError, match=reason):
+        parse_request(SETTINGS, inputs, IDS)
+
+
+def test_lost_action_renders_the_named_parameters_only() -> None:
+    inputs = {
+        "ref": "core.local",
+        "parameters": {"a": "{{ 1 }}", "b": "{{ 1 }}"},
+        "render_jinja": ["a"],
+    }
+    request = request_parser(SETTINGS)(inputs, IDS)
+    assert request is not None
+    assert request.body()["parameters"]["a"] == "{{ 1 }}"
+    assert request.body()["parameters"]["b"] != "{{ 1 }}"
 
 
 def test_header_without_chain_keeps_the_rest() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from mistral.expressions import base, evaluate
-from support.function_examples import EXAMPLES, SIGNATURES, Example
+from support.function_examples import EXAMPLES, KEYS, SIGNATURES, Example
+
+from st2_mistral_sandbox.stackstorm import StackStorm
 
 OWN = {
     name: function
@@ -14,6 +17,15 @@ OWN = {
     if function.__module__.startswith("st2actions_mistral.")
 }
 CONTEXT: dict[str, Any] = {"__env": {}, "__execution": {}}
+
+
+@pytest.fixture(autouse=True)
+def _with_keys(
+    configure: Callable[..., None], st2: StackStorm, key: str, put: Callable[..., None]
+) -> None:
+    configure(api_url=st2.api_url, api_key=key)
+    for kept in KEYS:
+        put(**kept)
 
 
 def test_page_has_a_section_for_every_function() -> None:
