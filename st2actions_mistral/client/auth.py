@@ -19,7 +19,7 @@ from st2actions_mistral.client import session as http
 from st2actions_mistral.client.settings import St2Settings, Timeouts, Tls, is_header_text
 from st2actions_mistral.client.translate import keystone_errors
 from st2actions_mistral.errors import Answered, NotSent, OutcomeUnknown
-from st2actions_mistral.model.project import Scope
+from st2actions_mistral.model.project import Project, Scope
 
 _Value = TypeVar("_Value")
 
@@ -59,6 +59,12 @@ class MistralCredential(HeaderSource, Protocol):
         :return: None if this kind of credential is for one project only. Keystone is not asked yet.
         """
 
+    def projects(self) -> list[Project]:
+        """Return the projects on which the user has a role, directly or by inheritance.
+
+        :raises RemoteError: as ``headers``.
+        """
+
 
 class Anonymous:
     """A service without authentication.
@@ -87,6 +93,10 @@ class Anonymous:
 
     def scoped(self, project_id: str | None, trust_id: str | None = None) -> None:
         """Return None."""
+
+    def projects(self) -> list[Project]:
+        """Return no projects."""
+        return []
 
 
 class St2Credential:
@@ -261,6 +271,20 @@ class KeystoneCredential:
         made = copy.copy(self)
         made._plugin = self._make(project_id, trust_id)
         return made
+
+    def projects(self) -> list[Project]:
+        """Return the projects on which the user has a role, directly or by inheritance.
+
+        :raises RemoteError: as :meth:`headers`.
+        """
+        address = str(getattr(self._plugin, "auth_url", None) or "").rstrip("/")
+        url = f"{address if address.endswith('/v3') else f'{address}/v3'}/auth/projects"
+
+        def ask() -> list[Project]:
+            found = self._session.get(url, auth=self._plugin).json()["projects"]
+            return [Project(str(row["id"]), str(row["name"])) for row in found]
+
+        return self._ask(ask)
 
     def renew(self, rejected: dict[str, str]) -> bool:
         """Let keystone issue a new token."""

@@ -12,6 +12,7 @@ from st2actions_mistral.client import retry
 from st2actions_mistral.client.api import Api
 from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.limits import Progress
+from st2actions_mistral.client.mistral_rules import RULES, RuleRequest
 from st2actions_mistral.client.session import check_shape, new_session
 from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import Answered
@@ -71,6 +72,14 @@ class MistralRecords:
         """
         return self._credential.scope() if self._credential else None
 
+    def denied_rules(self, rules: Iterable[str]) -> list[str]:
+        """Return the rules that Mistral's policy does not have for the user.
+
+        :param rules: keys of ``mistral_rules.RULES``.
+        :raises RemoteError: Mistral does not respond.
+        """
+        return [rule for rule in rules if self._is_denied(RULES[rule])]
+
     def last_contact(self) -> float:
         """Return the time of the last response; seconds as ``time.time``, 0 for none."""
         return self._api.last_contact
@@ -78,6 +87,13 @@ class MistralRecords:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._api.close()
+
+    def _is_denied(self, request: RuleRequest) -> bool:
+        try:
+            self._api.once(request.method, request.path, json=request.body)
+        except Answered as error:
+            return error.status == 403
+        return False
 
     def _get(self, path: str, texts: Collection[str] = ("id", "state")) -> dict[str, Any] | None:
         """Return one record; None if there is none."""

@@ -19,7 +19,7 @@ from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.coalesce import Coalesced
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import Answered, NotSent
-from st2actions_mistral.model.project import NoAccess, Scope, project_text
+from st2actions_mistral.model.project import NoAccess, Project, Scope, project_text
 
 Access = Union[MistralClient, NoAccess]
 """A client that may change the records of a project, or the reason why there is none."""
@@ -175,6 +175,10 @@ class _Watched:
     def scoped(self, project_id: str | None, trust_id: str | None = None) -> MistralCredential | None:
         """Return the same user's credential for a project, or for a trust."""
         return self._credential.scoped(project_id, trust_id)
+
+    def projects(self) -> list[Project]:
+        """Return the projects on which the user has a role."""
+        return self._credential.projects()
 
 
 _GIVE_ROLE: Final = "Give the relay's user a role on the project, such as member, but not admin."

@@ -32,6 +32,14 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Project:
+    """A project on which a user has a role."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class NoAccess:
     """The reason why a record must not be written to, although it is the relay's turn."""
 

@@ -64,6 +64,7 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
             "event stream",
             "Mistral",
             "project",
+            "policy",
             "action filter",
             "database",
             "size limit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
@@ -11,6 +11,9 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.projects import Access, ProjectClients
 from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.relay.records import ACTION_NAME
+
+# Projects whose policy is checked: each needs a token and a dozen requests.
+_PROJECTS: Final = 20
 
 
 def actions(mistral: MistralClient, require_mistral: Callable[[], None]) -> str:
@@ -44,6 +47,14 @@ def project(clients: ProjectClients) -> str:
     if scope.is_admin:
         return "the relay sees all projects, and may act in those of all pending actions"
     return f"the relay completes actions of project {scope.project_id} only"
+
+
+def projects_of_pending(clients: ProjectClients) -> list[str]:
+    """Return the projects of the pending actions, at most :data:`_PROJECTS`."""
+    if clients.uses_trusts:
+        return []
+    owners = dict.fromkeys(owner for action in _pending(clients) if (owner := owner_of(action)))
+    return list(owners)[:_PROJECTS]
 
 
 def pending_actions(clients: ProjectClients) -> dict[str, dict[str, Any]]:

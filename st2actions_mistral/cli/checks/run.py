@@ -8,20 +8,32 @@ from functools import partial
 
 from oslo_config import cfg
 
-from st2actions_mistral.cli.checks import delivery, host, mistral, mistral_options, stackstorm
+from st2actions_mistral.cli.checks import (
+    access,
+    delivery,
+    host,
+    mistral,
+    mistral_options,
+    stackstorm,
+)
 from st2actions_mistral.cli.checks.finding import OK, Finding, find, skip
 from st2actions_mistral.cli.clients import project_clients, require_mistral
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.settings import without_retries
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import load_settings
 
 
-def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding]:
+def run_checks(
+    conf: cfg.ConfigOpts, *, probe: bool = False, project: str | None = None
+) -> Iterator[Finding]:
     """Check the installation from the host that this runs on.
 
     :param conf: a configuration, see ``config.read_files``.
     :param probe: also run ``core.noop`` through both systems and the relay.
+    :param project: the id or the name of the project to check, and to run it in; None: the project of
+        the relay's token.
     """
     yield find("entry points", host.entry_points)
     options = find("options", partial(host.options, conf))
@@ -50,8 +62,10 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         both = first.result == second.result == OK
         if second.result == OK:
             yield find("project", partial(mistral.project, clients))
+            yield find("policy", partial(access.policy, clients, project))
         else:
             yield skip("project", "Mistral")
+            yield skip("policy", "Mistral")
         yield find("action filter", partial(mistral_options.action_filter, conf))
         yield find("database", partial(mistral_options.database, conf))
         yield find("size limit", partial(host.size_limit, conf, settings))
@@ -61,5 +75,10 @@ def run_checks(conf: cfg.ConfigOpts, *, probe: bool = False) -> Iterator[Finding
         ):
             yield find(check, look) if both else skip(check, "both systems")
         if probe:
-            run = partial(delivery.probe, st2, mistral_client, site)
+            run = partial(_probe, st2, clients, site, project)
             yield find("probe", run) if both else skip("probe", "both systems")
+
+
+def _probe(st2: St2Client, clients: ProjectClients, site: str, project: str | None) -> str:
+    client, where = access.client_for_probe(clients, project)
+    return f"{delivery.probe(st2, client, site)}{where}"

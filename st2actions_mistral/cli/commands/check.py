@@ -14,7 +14,7 @@ Check an installation and say how to repair it.
 
 The checks: entry points, options, StackStorm (credential, permissions,
 event stream), Mistral (actions, project of the relay's token, options that
-hide actions, database), size limit, clocks, and results that no relay
+hide actions, policy, database), size limit, clocks, and results that no relay
 delivers.
 
 Run it in Mistral's virtualenv, on the hosts of the executors and of the
@@ -23,6 +23,7 @@ runs core.noop as an action of Mistral, waits for its result, and checks that
 the execution is in the StackStorm of this configuration.
 
   st2-mistral check --config-file /etc/mistral/mistral.conf --probe
+  st2-mistral check --config-file /etc/mistral/mistral.conf --probe --project a
 
 The exit status is 0, or 1 if a check failed; a warning does not change it.
 The JSON is a list of objects with "check", "result" (ok, warning, failed or
@@ -42,6 +43,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--probe", action="store_true", help="also run core.noop and wait for its result"
     )
+    parser.add_argument(
+        "--project",
+        metavar="NAME_OR_ID",
+        help="the project to check, and to run core.noop in (default: that of the relay's token)",
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
 
@@ -54,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
         from st2actions_mistral.cli.checks.finding import FAILED
         from st2actions_mistral.cli.checks.run import run_checks
 
-        for finding in run_checks(config.read_files(args.config_file), probe=args.probe):
+        for finding in run_checks(
+            config.read_files(args.config_file), probe=args.probe, project=args.project
+        ):
             findings.append(finding)
             if not args.json:
                 print(f"{finding.result:<8} {finding.check:<13} {finding.detail}", flush=True)

@@ -22,6 +22,7 @@ CHECKS = [
     "event stream",
     "Mistral",
     "project",
+    "policy",
     "action filter",
     "database",
     "size limit",
@@ -41,6 +42,7 @@ def test_checks_that_need_an_unreachable_system_are_skipped(run: Run) -> None:
         "permissions",
         "event stream",
         "project",
+        "policy",
         "clocks",
         "relay",
     }
