@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl import messages
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition
+from st2actions_mistral.dsl.functions import find_unknown
 from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.dsl.validate import validate
@@ -37,6 +38,8 @@ class FileReport:
     name: str | None
     """Of the workbook or the workflow; None where the file cannot be read."""
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What may be wrong; the file is valid all the same."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON shows it."""
@@ -52,8 +55,12 @@ def workflows_of(files: Iterable[Path]) -> set[str]:
     return found
 
 
-def report(file: Path, catalogue: Catalogue, mistral: MistralClient) -> FileReport:
+def report(
+    file: Path, catalogue: Catalogue, mistral: MistralClient, functions: Collection[str] = ()
+) -> FileReport:
     """Find everything that is wrong in a file.
+
+    :param functions: the expression functions that plugins of Mistral bring.
 
     :raises RemoteError: one of the two systems does not respond.
     """
@@ -66,11 +73,20 @@ def report(file: Path, catalogue: Catalogue, mistral: MistralClient) -> FileRepo
         return _unreadable(file, Problem(None, "cannot be read: it is not UTF-8."))
     except InputError as error:
         return _unreadable(file, Problem(error.line, error.reason))
+    unknown: dict[bool, list[Problem]] = {True: [], False: []}
+    for one in find_unknown(definition, functions):
+        line = line_of(definition.text, one.problem.path)
+        unknown[one.is_certain].append(Problem(line, str(one.problem)))
     try:
-        found = sorted(_problems(definition, catalogue, mistral), key=lambda problem: problem.line or 0)
+        found = [*_problems(definition, catalogue, mistral), *unknown[True]]
     except InputError as error:
         found = [Problem(error.line, error.reason)]
-    return FileReport(str(file), definition.kind.value, definition.name, tuple(found))
+    kind, name = definition.kind.value, definition.name
+    return FileReport(str(file), kind, name, _by_line(found), _by_line(unknown[False]))
+
+
+def _by_line(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def _unreadable(file: Path, problem: Problem) -> FileReport:

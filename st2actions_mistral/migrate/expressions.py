@@ -9,6 +9,7 @@ from typing import Final
 
 import yaml
 
+from st2actions_mistral.dsl.functions import unknown_in
 from st2actions_mistral.dsl.lines import scalars
 from st2actions_mistral.dsl.shorthand import is_expression
 from st2actions_mistral.migrate.gone import find_gone, find_moved_results
@@ -30,6 +31,10 @@ _OF_2015: Final = re.compile(r"<%((?:(?!<%).)*?)%>", re.DOTALL)
 _JINJA: Final = re.compile(r"\{([{%])((?:(?!\{[{%]).)*?)[}%]\}", re.DOTALL)
 _LOOKS_LIKE: Final = re.compile(r"\$\.|\$\{|\{\{|\{%")
 _OF_TODAY: Final = re.compile(r"<%|\{\{\s*(_\b|task\(|tasks\(|env\(|execution\()")
+
+
+# Functions that find_outdated reports, with what to write instead.
+_KNOWN_AS_OUTDATED: Final = ("length",)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class Expressions:
         :param own: the name of the task that the node belongs to.
         """
         for scalar in scalars(node):
+            for function in unknown_in(scalar.value, _KNOWN_AS_OUTDATED):
+                self._report(scalar, function.message)
             for match in _OF_2015.finditer(scalar.value):
                 messages = [*find_outdated(match[1], tasks), *find_gone(match[1], is_yaql=True)]
                 for message in [*messages, *find_moved_results(match[1], of_mistral, own)]:
@@ -230,9 +237,13 @@ class Expressions:
             text, doubts = translate(expression, resolve)
         except UnreadableError:
             return None
-        for doubt in doubts:
+        done = f"<% {text} %>"
+        for doubt in [
+            *doubts,
+            *(function.message for function in unknown_in(done, _KNOWN_AS_OUTDATED)),
+        ]:
             self._report(node, doubt)
-        return f"<% {text} %>"
+        return done
 
     def _report_unchanged(
         self, node: yaml.Node, what: str, start: int | None = None, text: str | None = None

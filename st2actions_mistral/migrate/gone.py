@@ -18,7 +18,6 @@ HIDDEN_CREDENTIALS: Final = (
 
 # Strings are not searched.
 _STRING: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
-_JSON_PP: Final = re.compile(r"\bjson_pp\s*\(|\|\s*json_pp\b")
 _FORMAT: Final = re.compile(r"\bformat\s*\(")
 _TOKEN: Final = re.compile(r"[$_]\s*\.\s*openstack\s*\.\s*(?:auth_token|service_catalog)\b")
 _RESULT: Final = re.compile(
@@ -34,8 +33,6 @@ def find_gone(expression: str, *, is_yaql: bool) -> list[str]:
     """
     code = _STRING.sub("''", expression)
     found = []
-    if _JSON_PP.search(code):
-        found.append("json_pp() is gone from Mistral: write json_dump()")
     if is_yaql and _FORMAT.search(code):
         found.append(
             "YAQL's format() is gone from Mistral: join the parts with +, and str() for numbers"

@@ -8,6 +8,7 @@ from typing import Any
 
 from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse, tasks_of
+from st2actions_mistral.dsl.functions import find_unknown
 from st2actions_mistral.dsl.lines import line_of
 from st2actions_mistral.dsl.rewrite import rewrite
 from st2actions_mistral.dsl.validate import Problem, validate
@@ -29,10 +30,13 @@ class Ready:
     """The target of a reverse workflow."""
 
 
-def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
+def check(
+    request: WorkflowRequest, text: str, catalogue: Catalogue, functions: Collection[str] = ()
+) -> Ready:
     """Return the workflow of a definition, ready to start.
 
     :param text: the workbook or workflow that the request names.
+    :param functions: the expression functions that plugins of Mistral bring.
     :raises InputError: with all problems.
     :raises RemoteError: a system does not respond.
     """
@@ -52,7 +56,8 @@ def check(request: WorkflowRequest, text: str, catalogue: Catalogue) -> Ready:
     for task in request.skip_notify:
         if task not in all_tasks:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    for problem in [*validate(definition, catalogue), *_items(definition, name, inputs)]:
+    unknown = [found.problem for found in find_unknown(definition, functions) if found.is_certain]
+    for problem in [*validate(definition, catalogue), *unknown, *_items(definition, name, inputs)]:
         line = line_of(text, problem.path)
         problems.append(f"line {line}: {problem}" if line else str(problem))
     if problems:

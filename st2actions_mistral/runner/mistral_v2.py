@@ -79,6 +79,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
                     api_url=settings.api_url,
                     public_api_url=get_full_public_api_url(),
                     context_key=settings.context_key,
+                    functions=settings.expression_functions,
                 )
                 started = starter.start(request)
         except St2MistralError as error:

@@ -54,6 +54,12 @@ _OPTS: Final = (
         help="The same value as [st2] result_layout in mistral.conf. Here it is that of the results of"
         " workflows that could not be started.",
     ),
+    cfg.ListOpt(
+        "expression_functions",
+        default=[],
+        help="Names of expression functions that other plugins of Mistral bring. A workflow with an"
+        " unknown function whose name is like that of a known one is not started.",
+    ),
 )
 
 _NO_CREDENTIAL: Final = (
@@ -73,6 +79,8 @@ class RunnerSettings:
     context_key: str | None = field(default=None, repr=False)
     result_layout: str = OUTPUT_LAYOUT
     """See ``model.result.laid_out``."""
+    expression_functions: tuple[str, ...] = ()
+    """Expression functions that other plugins of Mistral bring."""
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
@@ -101,6 +109,7 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
         api_url=checked_url(f"[{group}] api_url", api_url) if api_url else None,
         context_key=keys[0] if keys else None,
         result_layout=options["result_layout"],
+        expression_functions=tuple(options["expression_functions"]),
     )
 
 

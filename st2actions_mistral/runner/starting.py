@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,6 +81,7 @@ class Starter:
     :param api_url: the URL under which Mistral reaches StackStorm; None: the one in Mistral's options.
     :param public_api_url: the URL for the workflow's expressions if ``api_url`` is None.
     :param context_key: signs the contexts, see ``[st2] context_key``.
+    :param functions: the expression functions that plugins of Mistral bring.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Starter:
         api_url: str | None = None,
         public_api_url: str | None = None,
         context_key: str | None = None,
+        functions: Collection[str] = (),
     ) -> None:
         self._mistral = mistral
         self._catalogue = catalogue
@@ -99,6 +101,7 @@ class Starter:
         self._api_url = api_url
         self._public_api_url = public_api_url
         self._context_key = context_key
+        self._functions = functions
 
     def start(self, request: WorkflowRequest) -> Started:
         """Publish the definition if it has changed, and start its workflow; or re-run tasks.
@@ -119,7 +122,7 @@ class Starter:
             raise InputError(
                 "entry_point", f"{request.entry_point} cannot be read: {reason}."
             ) from error
-        ready = checks.check(request, text, self._catalogue)
+        ready = checks.check(request, text, self._catalogue, self._functions)
         self._publish(ready.definition, text)
         try:
             started = self._start(request, ready)

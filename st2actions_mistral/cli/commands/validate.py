@@ -22,6 +22,10 @@ types that it declares? StackStorm actions are found by their
 plain names (action: core.local cmd="date") and as the ref of st2.action. A
 name that an expression computes (action: <% $.action %>) cannot be checked.
 
+Functions in expressions are checked as well. An unknown one whose name is like
+that of a known one is a problem. Any other unknown one is a warning: a plugin
+of Mistral may bring it. The plugins of this virtualenv are known.
+
   st2-mistral validate --config-file /etc/mistral/mistral.conf FILE...
 
 The command asks both systems, at [st2] api_url and [st2_relay] mistral_url.
@@ -30,7 +34,7 @@ use each other's workflows.
 
 The exit status is 0, or 1 if a file is invalid or a system does not respond.
 The JSON is a list of objects with "file", "kind" (workbook or workflow),
-"name", "valid" and "problems", each with "line" and "message".
+"name", "valid", "problems" and "warnings", each with "line" and "message".
 """
 
 
@@ -55,24 +59,27 @@ def run(args: argparse.Namespace) -> int:
     with require_extra("relay"):
         from st2actions_mistral.cli.clients import open_clients
         from st2actions_mistral.cli.file_report import report, workflows_of
+        from st2actions_mistral.cli.function_plugins import installed_functions
         from st2actions_mistral.runner.catalogue import ActionCatalogue
 
     reports = []
+    functions = installed_functions()
     with open_clients(config.load_settings(config.read_files(args.config_file))) as (st2, mistral):
         catalogue = ActionCatalogue(st2.action, mistral, workflows_of(args.files))
         for file in args.files:
             if sys.stderr.isatty() and not args.json:
                 # Mistral takes a second or more for each task of a workbook.
                 print(f"Checking {file} …", file=sys.stderr, flush=True)
-            found = report(file, catalogue, mistral)
+            found = report(file, catalogue, mistral, functions)
             reports.append(found)
             if args.json:
                 continue
             if not found.problems:
                 print(f"valid    {found.file}  {found.kind} {found.name}", flush=True)
-            for problem in found.problems:
-                place = f"{found.file}:{problem.line}" if problem.line else found.file
-                print(f"invalid  {place}  {problem.message}", flush=True)
+            for kind, problems in (("invalid", found.problems), ("warning", found.warnings)):
+                for problem in problems:
+                    place = f"{found.file}:{problem.line}" if problem.line else found.file
+                    print(f"{kind}  {place}  {problem.message}", flush=True)
     if args.json:
         print(json.dumps([found.as_dict() for found in reports], indent=2))
     return 1 if any(found.problems for found in reports) else 0

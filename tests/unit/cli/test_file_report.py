@@ -47,8 +47,19 @@ def test_valid_file_has_no_problem(file: Path) -> None:
         "kind": "workflow",
         "name": "main",
         "problems": (),
+        "warnings": (),
         "valid": True,
     }
+
+
+def test_unknown_functions_are_problems_or_warnings(file: Path) -> None:
+    lines = ["publish:", "  a: <% plugin($.x) %>", "  b: <% regex_mach($.x) %>", "  c: <% theirs(1) %>"]
+    file.write_text(WORKFLOW.replace("{action: core.noop}", "\n      ".join(["", *lines])))
+    with BreakingServer(VALID) as server, client(server.url) as mistral:
+        found = report(file, Catalogue(), mistral, {"theirs"})
+    place = "workflow main, task one: YAQL has no function"
+    assert Problem(7, f"{place} regex_mach. Did you mean regex_match?") in found.problems
+    assert found.warnings == (Problem(6, f"{place} plugin, unless a plugin of Mistral brings it."),)
 
 
 def test_mistral_validates_the_authors_text_first(file: Path) -> None:

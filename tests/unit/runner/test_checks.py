@@ -61,6 +61,20 @@ def test_check_reports_a_text_for_items() -> None:
         check(request(inputs={"a": "xyz"}), text, Known())
 
 
+def test_check_reports_misspelt_functions_only() -> None:
+    def published(expression: str) -> str:
+        return WORKBOOK.replace("std.noop}", f'std.noop, publish: {{x: "{expression}"}}}}', 1)
+
+    given = request(inputs={"a": 1})
+    reason = (
+        "line 8: workflow pack.name.main, task one: YAQL has no function json_dumps. Did you mean js"
+    )
+    with pytest.raises(InputError, match=reason):
+        check(given, published("<% json_dumps($.a) %>"), Known())
+    assert check(given, published("<% json_dumps($.a) %>"), Known(), ["json_dumps"])
+    assert check(given, published("<% our_company($.a) %>"), Known())
+
+
 def test_check_accepts_a_reverse_workflow() -> None:
     ready = check(request(workflow="back", task_name="two"), WORKBOOK, Known())
     assert (ready.workflow, ready.task_name) == ("pack.name.back", "two")

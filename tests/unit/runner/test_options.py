@@ -42,7 +42,7 @@ def test_every_option_is_loaded(read: Read) -> None:
             "[mistral]\nv2_base_url = https://m.example/v2/\napi_url = https://st2.example/api/v1\n"
             "cafile = /ca.pem\ninsecure = true\nconnect_timeout = 1\nread_timeout = 2\n"
             "retry_deadline = 3\nsite = east\ncontext_key = canary-1\ncontext_key = canary-2\n"
-            "result_layout = st2mistral\n"
+            "result_layout = st2mistral\nexpression_functions = ours, theirs\n"
         )
     )
     assert settings == options.RunnerSettings(
@@ -51,6 +51,7 @@ def test_every_option_is_loaded(read: Read) -> None:
         api_url="https://st2.example/api/v1",
         context_key="canary-1",
         result_layout="st2mistral",
+        expression_functions=("ours", "theirs"),
     )
     assert "canary" not in repr(settings)
 
