@@ -14,7 +14,7 @@ from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.functions import find_unknown
 from st2actions_mistral.dsl.lines import line_of
-from st2actions_mistral.dsl.rewrite import rewrite
+from st2actions_mistral.dsl.rewrite import resolved_places, rewrite
 from st2actions_mistral.dsl.validate import validate
 from st2actions_mistral.errors import InputError, OutcomeUnknown
 
@@ -74,7 +74,7 @@ def report(
     except InputError as error:
         return _unreadable(file, Problem(error.line, error.reason))
     unknown: dict[bool, list[Problem]] = {True: [], False: []}
-    for one in find_unknown(definition, functions):
+    for one in find_unknown(definition, functions, resolved_places(definition, catalogue)):
         line = line_of(definition.text, one.problem.path)
         unknown[one.is_certain].append(Problem(line, str(one.problem)))
     try:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from st2actions_mistral.dsl import function_names as names
 from st2actions_mistral.dsl.definition import Definition
 from st2actions_mistral.dsl.definition import Kind as DefinitionKind
+from st2actions_mistral.dsl.jinja import codes, has_dotted_key
 from st2actions_mistral.dsl.validate import Problem
 
 # Mistral finds a YAQL expression within one line only.
@@ -26,13 +27,9 @@ _YAQL_CALL: Final = re.compile(r"(?<![\w$])([^\W\d]\w*)\(")
 # def(name, …) makes a function.
 _YAQL_DEF: Final = re.compile(r"""(?<![\w$])def\(\s*["']?([^\W\d]\w*)""")
 
-_JINJA_OTHER: Final = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{#.*?#\}", re.DOTALL)
-_JINJA: Final = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}", re.DOTALL)
-_JINJA_STRING: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _JINJA_FILTER: Final = re.compile(r"\|\s*([^\W\d]\w*)")
 _JINJA_TEST: Final = re.compile(r"\bis\s+(?:not\s+)?([^\W\d]\w*)")
 _JINJA_CALL: Final = re.compile(r"(?<![\w.])([^\W\d]\w*)\s*\(")
-_JINJA_DOTTED_KEY: Final = re.compile(r"(?<![\w.])st2kv\s*[.\[]")
 # Names that a template defines itself.
 _JINJA_LOCAL: Final = re.compile(r"^\s*[-+]?\s*(?:set|for|macro|call|with)\b([^=]*?)(?:=|\bin\b|$)")
 _WORD: Final = re.compile(r"[^\W\d]\w*")
@@ -61,7 +58,10 @@ _DECRYPT: Final = (
     "decrypt_kv is a filter of StackStorm: write st2kv('system.KEY', decrypt=true), or let StackStorm"
     " render the parameter (render_jinja)."
 )
-_DOTTED: Final = "st2kv is a function here: write st2kv('system.KEY') instead of st2kv.system.KEY."
+_DOTTED: Final = (
+    "st2kv.system.KEY works only in a parameter of a StackStorm action, with nothing for Mistral in it."
+    " Write st2kv('system.KEY')."
+)
 
 
 @dataclass(frozen=True)
@@ -82,40 +82,51 @@ class Found:
     """See :class:`UnknownFunction`."""
 
 
-def find_unknown(definition: Definition, plugins: Collection[str] = ()) -> list[Found]:
+def find_unknown(
+    definition: Definition,
+    plugins: Collection[str] = (),
+    resolved: Collection[tuple[str, ...]] = (),
+) -> list[Found]:
     """Return the unknown functions in all expressions of a definition.
 
     :param plugins: names of functions that plugins of Mistral bring.
+    :param resolved: the places that StackStorm evaluates, see ``rewrite.resolved_places``.
     """
     return [
         Found(Problem(path, place, function.message), function.is_certain)
         for path, place, text in _texts(definition)
+        if not any(path[: len(place_)] == place_ for place_ in resolved)
         for function in unknown_in(text, plugins)
     ]
 
 
-def unknown_in(text: str, plugins: Collection[str] = ()) -> list[UnknownFunction]:
-    """Return the unknown functions in the expressions of a text, each once."""
+def unknown_in(
+    text: str, plugins: Collection[str] = (), *, may_be_for_stackstorm: bool = False
+) -> list[UnknownFunction]:
+    """Return the unknown functions in the expressions of a text, each once.
+
+    :param may_be_for_stackstorm: skip a template that reads a key as ``st2kv.system.x``.
+    """
     found: dict[UnknownFunction, None] = {}
     for match in _YAQL.finditer(text):
         own = set(_YAQL_DEF.findall(match[1]))
         for name in _YAQL_CALL.findall(_YAQL_STRING.sub("''", match[1])):
             if name not in own:
                 found.update(dict.fromkeys(_unknown(YAQL_FUNCTION, name, plugins)))
-    found.update(dict.fromkeys(_unknown_in_jinja(text, plugins)))
+    if not (may_be_for_stackstorm and any(has_dotted_key(code) for code, _ in codes(text))):
+        found.update(dict.fromkeys(_unknown_in_jinja(text, plugins)))
     return list(found)
 
 
 def _unknown_in_jinja(text: str, plugins: Collection[str]) -> Iterator[UnknownFunction]:
     own: set[str] = set()
-    for match in _JINJA.finditer(_JINJA_OTHER.sub("", text)):
-        code = _JINJA_STRING.sub("''", match[1] or match[2] or "")
-        if match[2]:
+    for code, is_block in codes(text):
+        if is_block:
             for local in _JINJA_LOCAL.findall(code):
                 own.update(_WORD.findall(local))
         filters = _JINJA_FILTER.findall(code)
         tests = [name for name in _JINJA_TEST.findall(code) if name not in names.JINJA_WORDS]
-        if _JINJA_DOTTED_KEY.search(code):
+        if has_dotted_key(code):
             yield UnknownFunction(_DOTTED, is_certain=True)
         for name in filters:
             if name == "decrypt_kv":

@@ -5,6 +5,9 @@ A StackStorm action may be called by its plain name, in a task or as the ``base`
     action: core.local cmd="date"   ->   action: st2.action
                                          input: {ref: core.local, parameters: {cmd: date}}
 
+A parameter that reads StackStorm's datastore as ``{{ st2kv.system.x }}`` is passed on as it is, and
+StackStorm resolves it.
+
 Before a start, rewriting also adds what Mistral does not pass on: the task name to each ``st2.action``,
 and the environment, which has the parent execution, to each sub-workflow of the same file.
 
@@ -14,6 +17,7 @@ What it adds is written in the language of the file's own expressions, see ``lan
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +31,7 @@ from st2actions_mistral.dsl.calls import (
     find_sites,
 )
 from st2actions_mistral.dsl.definition import Definition, inputs_of
+from st2actions_mistral.dsl.jinja import resolve_in_stackstorm
 from st2actions_mistral.dsl.languages import Language, language_of
 from st2actions_mistral.dsl.mistral_yaml import dump
 from st2actions_mistral.dsl.shorthand import InvalidCallError
@@ -86,12 +91,37 @@ def _wrap(
         return site.spec
     call = ActionCall.at(site)
     given = call.given
-    if given is None or call.target(definition, catalogue) is not Target.STACKSTORM:
+    target = call.target(definition, catalogue)
+    if target is Target.ST2_ACTION and isinstance(call.written, Mapping):
+        resolved, names = resolve_in_stackstorm(call.written)
+        return _with_call(site, call.line, resolved) if names else site.spec
+    if given is None or target is not Target.STACKSTORM:
         return site.spec
-    made: dict[str, Any] = {"ref": call.name, "parameters": given}
+    made, _ = resolve_in_stackstorm({"ref": call.name, "parameters": given})
     if site.task is None:
-        made["st2_context"] = expression(_CONTEXT)
+        made = {**made, "st2_context": expression(_CONTEXT)}
     return _with_call(site, ST2_ACTION, made)
+
+
+def resolved_places(definition: Definition, catalogue: Catalogue) -> set[tuple[str, ...]]:
+    """Return the paths of the parameters that StackStorm resolves, see ``resolve_in_stackstorm``."""
+    found: set[tuple[str, ...]] = set()
+    for site in find_sites(definition):
+        if not site.has_action:
+            continue
+        with suppress(InvalidCallError):
+            call = ActionCall.at(site)
+            target = call.target(definition, catalogue)
+            if target is Target.ST2_ACTION and isinstance(call.written, Mapping):
+                _, names = resolve_in_stackstorm(call.written)
+                found |= {(*site.path, site.input_key, "parameters", name) for name in names}
+            elif target is Target.STACKSTORM:
+                _, names = resolve_in_stackstorm({"parameters": call.given})
+                for name in names:
+                    inline = name in call.inline
+                    keys = (site.name_key,) if inline else (site.input_key, name)
+                    found.add((*site.path, *keys))
+    return found
 
 
 def _add_context(site: Site, definition: Definition, expression: _Expressions) -> Mapping[str, Any]:

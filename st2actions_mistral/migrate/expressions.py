@@ -111,7 +111,7 @@ class Expressions:
         :param own: the name of the task that the node belongs to.
         """
         for scalar in scalars(node):
-            for function in unknown_in(scalar.value, _KNOWN_AS_OUTDATED):
+            for function in unknown_in(scalar.value, _KNOWN_AS_OUTDATED, may_be_for_stackstorm=True):
                 self._report(scalar, function.message)
             for match in _OF_2015.finditer(scalar.value):
                 messages = [*find_outdated(match[1], tasks), *find_gone(match[1], is_yaql=True)]

@@ -10,7 +10,7 @@ from st2actions_mistral.dsl.calls import Catalogue
 from st2actions_mistral.dsl.definition import Definition, inputs_of, is_reverse, tasks_of
 from st2actions_mistral.dsl.functions import find_unknown
 from st2actions_mistral.dsl.lines import line_of
-from st2actions_mistral.dsl.rewrite import rewrite
+from st2actions_mistral.dsl.rewrite import resolved_places, rewrite
 from st2actions_mistral.dsl.validate import Problem, validate
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.runner.items import tasks_with_text
@@ -56,7 +56,9 @@ def check(
     for task in request.skip_notify:
         if task not in all_tasks:
             problems.append(f"skip_notify: {request.ref} has no task {task!r:.100}.")
-    unknown = [found.problem for found in find_unknown(definition, functions) if found.is_certain]
+    resolved = resolved_places(definition, catalogue)
+    found = find_unknown(definition, functions, resolved)
+    unknown = [one.problem for one in found if one.is_certain]
     for problem in [*validate(definition, catalogue), *unknown, *_items(definition, name, inputs)]:
         line = line_of(text, problem.path)
         problems.append(f"line {line}: {problem}" if line else str(problem))

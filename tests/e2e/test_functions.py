@@ -59,6 +59,57 @@ def test_workflow_of_an_old_pack_reads_a_key(bench: Bench) -> None:
     assert done["result"]["output"] == {"polo": "polo"}
 
 
+def test_workflow_of_an_old_pack_lets_stackstorm_resolve_a_key(bench: Bench) -> None:
+    """StackStorm 3.2 had this as mistral-jinja-st2kv-system-scope."""
+    put(bench, "foobar", "foobar")
+    put(bench, "password", SECRET, secret=True)
+    ref = bench.action(
+        "keys",
+        """
+        version: '2.0'
+        examples.keys:
+          output:
+            plain: <% $.plain %>
+            secret: <% $.secret %>
+          tasks:
+            task1:
+              action: core.local
+              input:
+                cmd: 'echo "{{ st2kv.system.foobar }}"'
+              publish:
+                plain: <% task(task1).result.stdout %>
+              on-success: task2
+            task2:
+              action: core.local cmd="echo {{ st2kv.system.password | decrypt_kv }}"
+              publish:
+                secret: <% task(task2).result.stdout %>
+        """,
+    )
+    done = bench.execute(ref)
+    assert done["status"] == "succeeded", done["result"]
+    assert done["result"]["output"] == {"plain": "foobar", "secret": SECRET}
+
+
+def test_misspelt_function_is_reported_before_anything_starts(bench: Bench) -> None:
+    ref = bench.action(
+        "misspelt",
+        """
+        version: '2.0'
+        examples.misspelt:
+          tasks:
+            one:
+              action: std.noop
+              publish:
+                x: <% regex_mach(a, b) %>
+        """,
+    )
+    done = bench.execute(ref)
+    assert done["status"] == "failed"
+    said = json.dumps(done["result"])
+    assert "line 8: workflow examples.misspelt, task one: YAQL has no function regex_mach." in said
+    assert "Did you mean regex_match?" in said
+
+
 def fails(bench: Bench, expression: str) -> Run:
     task = {"read": {"action": "std.noop", "publish": {"x": expression}}}
     run = bench.run(bench.workbook(yaml.safe_dump(task)))

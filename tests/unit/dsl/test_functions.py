@@ -35,8 +35,8 @@ def messages(text: str) -> list[str]:
         ("{{ _.x|lenght }}", "Jinja has no filter lenght. Did you mean length?"),
         ("{{ _.x is not defind }}", "Jinja has no test defind. Did you mean defined?"),
         ("{% if tsak('a') %}a{% endif %}", "Jinja has no function tsak. Did you mean task?"),
-        ("a {{ st2kv.system.x }}", "st2kv is a function here: write st2kv('system.KEY') instead"),
-        ("{{ st2kv['system'].x }}", "st2kv is a function here"),
+        ("a {{ st2kv.system.x }}", "st2kv.system.KEY works only in a parameter"),
+        ("{{ st2kv['system'].x }}", "st2kv.system.KEY works only in a parameter"),
         ("{{ st2kv('x') | decrypt_kv }}", "decrypt_kv is a filter of StackStorm: write st2kv("),
     ],
 )
@@ -59,6 +59,11 @@ def test_function_that_a_plugin_may_bring_is_uncertain(text: str, message: str) 
     assert found.message.startswith(message)
     assert not found.is_certain
     assert unknown_in(text, {"our_company"}) == []
+
+
+def test_template_for_stackstorm_can_be_skipped() -> None:
+    assert unknown_in("{{ st2kv.system.x | decrypt_kv }}", may_be_for_stackstorm=True) == []
+    assert unknown_in("{{ 'x' | decrypt_kv }}", may_be_for_stackstorm=True) != []
 
 
 def test_plugin_makes_a_name_known_that_looks_like_another() -> None:
@@ -92,6 +97,9 @@ def test_plugin_makes_a_name_known_that_looks_like_another() -> None:
         "{% set ns = namespace(a=1) %}{% set f = cycler('a') %}{{ ns.a }}{{ f.next() }}",
         "{% raw %}{{ st2kv.system.x | decrypt_kv }}{% endraw %}",
         "{# regex_mach(1) #}",
+        "{{ '}} {{ regex_mach(1) }}' }}",
+        '{{ "{{ st2kv.system.x }}" }}',
+        "{{ regex_mach(1) without an end",
         "{{ st2kv('system.x', decrypt=true) }} {{ 'system.x' | st2kv }}",
         "{{ _.st2kv.x }} {{ _.x is in [1] }}",
         "{{ [1, 2] | map('upper') | select('odd') | list }}",

@@ -11,7 +11,7 @@ from mistral.utils import safe_yaml
 from support.catalogue import Catalogue
 
 from st2actions_mistral.dsl.definition import Definition
-from st2actions_mistral.dsl.rewrite import rewrite
+from st2actions_mistral.dsl.rewrite import resolved_places, rewrite
 
 
 def workbook(tasks: str, actions: str = "") -> Definition:
@@ -49,6 +49,57 @@ def test_rewrite_a_task_in_each_form(task: str) -> None:
 def test_line_and_input_are_merged() -> None:
     tasks = rewritten(workbook("say: {action: core.local cmd='date' timeout=5, input: {cwd: /tmp}}"))
     assert tasks["say"]["input"]["parameters"] == {"cwd": "/tmp", "cmd": "date", "timeout": 5}
+
+
+KEY = "{{ st2kv.system.x }}"
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        (f"{{action: core.local, input: {{cmd: '{KEY}'}}}}", ("input", "cmd")),
+        (f"{{action: 'core.local cmd=\"{KEY}\"'}}", ("action",)),
+        (
+            f"{{action: st2.action, input: {{ref: core.local, parameters: {{cmd: '{KEY}'}}}}}}",
+            ("input", "parameters", "cmd"),
+        ),
+    ],
+)
+def test_key_of_the_datastore_is_left_to_stackstorm(task: str, place: tuple[str, ...]) -> None:
+    definition = workbook(f"say: {task}")
+    made = rewritten(definition)["say"]["input"]
+    assert made == {
+        "ref": "core.local",
+        "parameters": {"cmd": '{{ "{{ st2kv.system.x }}" }}'},
+        "render_jinja": ["cmd"],
+    }
+    path = ("workflows", "main", "tasks", "say", *place)
+    assert resolved_places(definition, Catalogue()) == {path}
+
+
+def test_key_is_left_to_stackstorm_in_an_ad_hoc_action() -> None:
+    action = f"say: {{base: core.local, base-input: {{cmd: '{KEY}'}}}}"
+    definition = workbook("one: {action: std.noop}", action)
+    made = rewrite(definition, Catalogue(), for_start=False).data["actions"]["say"]["base-input"]
+    assert made["render_jinja"] == ["cmd"]
+    assert "st2_context" in made
+    assert resolved_places(definition, Catalogue()) == {("actions", "say", "base-input", "cmd")}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        f"{{action: std.echo, input: {{output: '{KEY}'}}}}",
+        f"{{action: core.local, input: {{cmd: '{KEY} {{{{ _.x }}}}'}}}}",
+        f"{{action: st2.action, input: {{ref: core.local, parameters: '{KEY}'}}}}",
+        f"{{workflow: main, input: {{x: '{KEY}'}}}}",
+        f"{{action: '=', input: {{x: '{KEY}'}}}}",
+    ],
+)
+def test_key_elsewhere_is_not_left_to_stackstorm(task: str) -> None:
+    definition = workbook(f"say: {task}")
+    assert "render_jinja" not in str(rewritten(definition))
+    assert resolved_places(definition, Catalogue()) == set()
 
 
 def test_rewrite_an_action_without_input() -> None:

@@ -75,6 +75,17 @@ def test_check_reports_misspelt_functions_only() -> None:
     assert check(given, published("<% our_company($.a) %>"), Known())
 
 
+def test_check_accepts_a_key_that_stackstorm_resolves() -> None:
+    key = "{{ st2kv.system.x | decrypt_kv }}"
+    text = WORKBOOK.replace('core.local cmd="date"', f"core.local, input: {{cmd: '{key}'}}")
+    ready = check(request(workflow="back", task_name="two"), text, Known())
+    three = ready.definition.workflows["pack.name.back"]["tasks"]["three"]
+    assert three["input"]["render_jinja"] == ["cmd"]
+    published = WORKBOOK.replace("std.noop}", f"std.noop, publish: {{x: '{key}'}}}}", 1)
+    with pytest.raises(InputError, match=r"line 8: .*works only in a parameter of a StackStorm action"):
+        check(request(inputs={"a": 1}), published, Known())
+
+
 def test_check_accepts_a_reverse_workflow() -> None:
     ready = check(request(workflow="back", task_name="two"), WORKBOOK, Known())
     assert (ready.workflow, ready.task_name) == ("pack.name.back", "two")
