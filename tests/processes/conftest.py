@@ -10,22 +10,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cluster import services, venvs
 from support.cluster.mistral_cluster import Cluster
 from support.mistral_bench import JOB, Bench
+from xdist.scheduler import LoadScopeScheduling
 
 REQUIRED = "ST2_MISTRAL_E2E"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests that share a Mistral in one worker of pytest-xdist."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            given = getattr(item, "callspec", None)
-            version = given.params.get("version", "") if given else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {version}"))
+class ByMistral(LoadScopeScheduling):
+    """Run all tests that share a Mistral in one worker: those of one file and one version.
+
+    pytest-xdist has marks for that, but version 3.8 cannot read them with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, rest = nodeid.partition("::")
+        parameters = rest.rstrip("]").partition("[")[2].split("-")
+        return " ".join([file, *(version for version in venvs.versions() if version in parameters)])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMistral:
+    return ByMistral(config, log)
 
 
 @pytest.fixture(scope="session")
