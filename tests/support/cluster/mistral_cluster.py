@@ -54,8 +54,7 @@ api_workers = 1
 # Tests save workbooks without validation, which takes a second per task.
 validation_mode = enabled
 
-[pecan]
-auth_enable = false
+{authentication}
 
 [cron_trigger]
 # Otherwise the API of Mistral 21 to 23 ignores SIGTERM.
@@ -83,11 +82,13 @@ api_url = {api_url}
 api_key = {api_key}
 allowed_api_urls = {other_api_url}
 retry_deadline = 5
+{st2}
 
 [st2_relay]
 mistral_url = http://127.0.0.1:{port}/v2
 resync_interval = 5
 reschedule_after = 15
+{relay}
 """
 
 
@@ -101,6 +102,7 @@ class Cluster:
         self._with_own = own
         self.venv = venv
         self.folder = folder
+        self.context_key: str | None = None
         self.processes: dict[str, GuardedProcess] = {}
         self._stack = ExitStack()
 
@@ -173,7 +175,7 @@ class Cluster:
         self.stackstorm = StackStorm(
             runners={
                 "mistral-v2": mistral_runner.runner(
-                    lambda: self.mistral, lambda: self.stackstorm.api_url
+                    lambda: self.mistral, lambda: self.stackstorm.api_url, self.context_key
                 ),
                 "tests-async": lambda request: RunResult("running", {"note": "started"}),
             },
@@ -193,7 +195,7 @@ class Cluster:
         # Nothing listens there unless a test starts a server.
         self.other_api_url = f"http://127.0.0.1:{own_port()}/v1"
         self.mistral_settings = MistralSettings(url=f"http://127.0.0.1:{port}/v2")
-        self.mistral = MistralClient(self.mistral_settings)
+        self.mistral = self._client()
         self._stack.callback(self.mistral.close)
         given = self._connections
         values = {
@@ -206,6 +208,7 @@ class Cluster:
             "api_url": self.st2_settings.api_url,
             "api_key": self.st2_settings.credential.api_key,
             "other_api_url": self.other_api_url,
+            **self._options(),
         }
         self._write("mistral.conf", values)
         for executor in EXECUTORS:
@@ -213,6 +216,13 @@ class Cluster:
             if executor == WITHOUT_DATABASE:
                 own["connection"] = NO_DATABASE
             self._write(f"{executor}.conf", values | own)
+
+    def _client(self) -> MistralClient:
+        return MistralClient(self.mistral_settings)
+
+    def _options(self) -> dict[str, str]:
+        """Return lines of mistral.conf: ``authentication``, and more lines of ``st2`` and ``relay``."""
+        return {"authentication": "[pecan]\nauth_enable = false", "st2": "", "relay": ""}
 
     def _start_own(self) -> dict[str, str]:
         """Start the servers, and return the same keys as the resource guard."""

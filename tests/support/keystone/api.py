@@ -158,19 +158,22 @@ class Keystone:
         found = made["application_credential"]
         return str(found["id"]), str(found["secret"])
 
-    def session(self, user: str, project: str | None) -> Session:
-        """Return a session of a user with a token for a project; None: a token without a project."""
+    def password(self, user: str, project: str | None) -> v3.Password:
+        """Return the plugin of keystoneauth for a user and a project; None: without a project."""
         scope = (
             {"project_name": project, "project_domain_id": DOMAIN} if project else {"unscoped": True}
         )
-        password = v3.Password(
+        return v3.Password(
             auth_url=self.url,
             username=user,
             password=password_of(user),
             user_domain_id=DOMAIN,
             **scope,
         )
-        return Session(auth=password)
+
+    def session(self, user: str, project: str | None) -> Session:
+        """Return a session of a user with a token for a project; None: a token without a project."""
+        return Session(auth=self.password(user, project))
 
     def trust_session(self, trustee: str, trust_id: str) -> Session:
         """Return a session of a user with a token of a trust."""

@@ -1,0 +1,176 @@
+"""Workflows of two projects at the same time, in a Mistral that asks a real keystone.
+
+``ST2_MISTRAL_PROJECTS`` is the number of workflows in each project; 50 for the full run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import tenants
+from support.cluster import services, venvs
+from support.cluster.keystone_cluster import KeystoneCluster
+from support.keystone.api import Keystone
+from support.mistral_bench import JOB
+from support.tenants import Tenant
+from support.waiting import eventually
+
+# The first test of a version creates its virtualenv.
+pytestmark = pytest.mark.timeout(900)
+
+NUMBER = int(os.environ.get("ST2_MISTRAL_PROJECTS", "10"))
+TIMEOUT = 300.0 + 6 * NUMBER
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    outside: services.Services,
+    version: str,
+    distribution: venvs.Distribution,
+    working_folder: Path,
+    keystone: Keystone,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[KeystoneCluster]:
+    venv = venvs.base(version).copy(working_folder / f"projects-{version}")
+    venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
+    folder = tmp_path_factory.mktemp(f"projects-{version}-")
+    options = "project_auth = service"
+    with KeystoneCluster(version, venv, folder, keystone, relay_options=options) as running:
+        running.stackstorm.register_action(JOB)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def both(cluster: KeystoneCluster) -> list[Tenant]:
+    """Return a user of each project, with definitions of the same names."""
+    return [Tenant(cluster, project) for project in tenants.PROJECTS]
+
+
+@dataclass(frozen=True)
+class Outage:
+    """What was started before the relay was killed and while it was down."""
+
+    main: dict[str, list[tuple[str, str]]]
+    """Ids of workflows and their parents, by project."""
+    lost: dict[str, str]
+    """The workflow whose execution vanished before the relay saw it, by project."""
+
+
+@pytest.fixture(scope="module")
+def outage(
+    cluster: KeystoneCluster, both: list[Tenant], tmp_path_factory: pytest.TempPathFactory
+) -> Outage:
+    """Kill the relay while workflows run, and start it again when their executions have finished."""
+    main = tenants.start_all(both, NUMBER, tmp_path_factory.mktemp("markers"))
+    parents = [parent for pairs in main.values() for _, parent in pairs]
+
+    def finished() -> int:
+        statuses = map(cluster.stackstorm.executions.status, parents)
+        return sum(status == "succeeded" for status in statuses)
+
+    eventually(lambda: finished() > NUMBER // 2, "some workflows succeed", TIMEOUT)
+    cluster.relay.kill()
+    assert finished() < len(parents), "there is nothing left to do after the restart"
+    lost = {}
+    for tenant in both:
+        lost[tenant.project], child = tenant.start_waiting()
+        cluster.stackstorm.executions.remove(child["id"])
+    eventually(lambda: not unfinished_children(cluster), "the executions finish without the relay")
+    cluster.relay.start()
+    return Outage(main, lost)
+
+
+def test_workflows_stay_in_their_projects_when_the_relay_is_killed(
+    cluster: KeystoneCluster, both: list[Tenant], outage: Outage
+) -> None:
+    ids = set()
+    for tenant in both:
+        for workflow, parent in outage.main[tenant.project]:
+            ids.add(workflow)
+            ended = tenant.ended(workflow, TIMEOUT)
+            assert (ended["state"], ended["project_id"]) == ("SUCCESS", tenant.project_id), ended
+            assert tenant.output(ended) == {
+                "project": tenant.project,
+                "private": f"action of {tenant.project}",
+                "below": f"sub-workflow of {tenant.project}",
+            }
+            found = cluster.stackstorm.executions.get(parent)
+            assert found["result"]["output"] == {"private": f"action of {tenant.project}"}
+    rows = Counter(row.kind for row in cluster.rows() if row.root in ids)
+    assert rows == {kind: 2 * NUMBER * number for kind, number in tenants.ROWS.items()}
+    check_rows(cluster, both)
+
+
+def test_lost_action_is_rescheduled_in_its_project(
+    cluster: KeystoneCluster, both: list[Tenant], outage: Outage
+) -> None:
+    for tenant in both:
+        workflow = outage.lost[tenant.project]
+        child = tenant.child_of(workflow)
+        assert child["context"]["mistral"]["project_id"] == tenant.project_id
+        cluster.st2.finish(child["id"], "succeeded", {"output": "done"})
+        assert tenant.ended(workflow, TIMEOUT)["state"] == "SUCCESS"
+        rows = Counter(row.kind for row in cluster.rows() if row.root == workflow)
+        assert rows == tenants.WAITING_ROWS
+    check_rows(cluster, both)
+
+
+def test_cancelled_workflow_stays_in_its_project(cluster: KeystoneCluster, both: list[Tenant]) -> None:
+    begun = {tenant: tenant.start_waiting() for tenant in both}
+    for tenant, (workflow, _) in begun.items():
+        tenant.mistral.change_state(workflow, "CANCELLED")
+    for tenant, (workflow, child) in begun.items():
+        cluster.stackstorm.executions.wait(child["id"], timeout=TIMEOUT)
+        assert cluster.stackstorm.executions.status(child["id"]) == "canceled"
+        action_id = child["context"]["mistral"]["action_execution_id"]
+        mistral = tenant.mistral
+        eventually(lambda m=mistral, a=action_id: m.get_action(a)["state"] != "RUNNING", "it is closed")
+        rows = Counter(row.kind for row in cluster.rows() if row.root == workflow)
+        assert rows == {"workflow": 1, "task": 1, "action": 1}
+    check_rows(cluster, both)
+
+
+def test_workflow_of_the_runner_stays_in_the_project_of_its_user(
+    cluster: KeystoneCluster, both: list[Tenant]
+) -> None:
+    """The runner of this StackStorm is a user of project a."""
+    created = cluster.st2.create_execution("examples.mistral-basic", {"cmd": "echo here"})
+    final: dict[str, Any] = cluster.stackstorm.executions.wait(created["id"], timeout=TIMEOUT)
+    assert final["status"] == "succeeded", final["result"]
+    both[0].started.append(final["context"]["mistral_workflow"]["execution_id"])
+    check_rows(cluster, both)
+
+
+def test_users_see_the_records_of_their_own_projects(
+    cluster: KeystoneCluster, both: list[Tenant]
+) -> None:
+    rows = cluster.rows()
+    assert len(rows) > NUMBER
+    for tenant in both:
+        own = {row.id for row in rows if row.project_id == tenant.project_id}
+        assert cluster.ids_seen_by(tenant.user, tenant.project) == own
+    assert cluster.ids_seen_by("user-of-service", "service") == set()
+    print(f"Mistral {cluster.version}: {sorted(cluster.rows_by_project().items())}")
+
+
+def check_rows(cluster: KeystoneCluster, both: list[Tenant]) -> None:
+    """Check that every row is in the project of the user who started its workflow."""
+    owners = {workflow: tenant.project_id for tenant in both for workflow in tenant.started}
+    rows = cluster.rows()
+    assert {row.root for row in rows} == owners.keys()
+    assert [row for row in rows if row.project_id != owners[row.root]] == []
+
+
+def unfinished_children(cluster: KeystoneCluster) -> list[dict[str, Any]]:
+    return [
+        execution
+        for execution in cluster.stackstorm.executions.all()
+        if execution["action"]["ref"] != "tests.job"
+        and execution["status"] not in ("succeeded", "failed")
+    ]
