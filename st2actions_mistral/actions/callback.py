@@ -56,7 +56,7 @@ class St2Callback(mistral.Action):
             settings = load_bridge_settings(cfg.CONF)
             st2_context = St2Context.parse(self.st2_context)
             st2 = st2_for(settings, st2_context)
-            ids = MistralIds.of(settings.site, context.execution)
+            ids = MistralIds.of(settings.site, context.execution, context.security)
             parent = trusted_parent(settings, st2_context, self.st2_context, ids, for_completion=True)
             if parent is None:
                 raise InputError(

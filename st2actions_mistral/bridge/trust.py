@@ -14,6 +14,7 @@ from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.config import BridgeSettings
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.model.context import MistralIds, Parent, St2Context, is_signed
+from st2actions_mistral.model.project import project_of
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -74,15 +75,16 @@ def trusted_parent(
 
     With ``context_key`` set, only a signed parent counts. Without it, the parent's user is dropped.
     Whoever can read the environment of a workflow can copy its context into another workflow. So a
-    context that names a workflow execution counts there only. With ``context_key``, only such a context
-    may complete its parent.
+    context that names a workflow execution counts there only, and one that names an OpenStack project
+    counts in that project only. With ``context_key``, a context must name the workflow execution to
+    complete its parent.
 
     :param given: the ``st2_context`` that ``context`` was parsed from.
     :param ids: where in Mistral the context was found.
     :param for_completion: True to give the parent its final state.
     :param unsigned: logs that the parent is not signed.
     :raises InputError: ``context_key`` is set and the parent has no valid signature, or the context
-        belongs to another workflow execution.
+        belongs to another workflow execution or another project.
     """
     parent = context.parent
     if parent is None:
@@ -100,6 +102,12 @@ def trusted_parent(
             "st2_context.workflow_execution_id",
             "the context belongs to another workflow execution. A sub-workflow needs a context without"
             " workflow_execution_id.",
+        )
+    project = project_of({"project_id": ids.project_id})
+    if context.project_id and project and context.project_id != project:
+        raise InputError(
+            "st2_context.project_id",
+            "the context belongs to another OpenStack project. Start the workflow in its project.",
         )
     if keys:
         if for_completion and not bound_to:

@@ -6,7 +6,7 @@
      "parent": {"execution_id": "6b03c160746e6986596007f7", "user": "st2admin",
                 "source_channel": "ops", "api_user": "ada"},
      "notify": {…}, "skip_notify_tasks": ["task name", …],
-     "workflow_execution_id": "…", "signature": "hex", "runner": "mistral-v2",
+     "workflow_execution_id": "…", "project_id": "…", "signature": "hex", "runner": "mistral-v2",
      "task_name": "of the task of the action"}
 
 Every key is optional. ``runner`` is set if the runner ``mistral-v2`` started the workflow.
@@ -87,6 +87,8 @@ class St2Context:
     """The runner that started the workflow, if it names the workflow in the parent's context."""
     task_name: str | None = None
     """The name of the task, if its author or the runner added it."""
+    project_id: str | None = None
+    """The only OpenStack project that the context is valid for; None: any."""
 
     @classmethod
     def parse(cls, value: object) -> St2Context:
@@ -105,6 +107,7 @@ class St2Context:
             notify=_optional(value, "notify", Mapping),
             skip_notify_tasks=_task_names(value.get("skip_notify_tasks")),
             workflow_execution_id=_optional(value, "workflow_execution_id", str),
+            project_id=_optional(value, "project_id", str),
             runner=_optional(value, "runner", str),
             task_name=_optional(value, "task_name", str),
         )

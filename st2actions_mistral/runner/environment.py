@@ -17,6 +17,7 @@ def environment(
     api_url: str | None,
     public_api_url: str | None = None,
     context_key: str | None,
+    project_id: str | None = None,
     before: object = None,
 ) -> dict[str, Any]:
     """Return an environment that gives ``st2.action`` and ``st2.callback`` a default ``st2_context``.
@@ -31,6 +32,7 @@ def environment(
     :param public_api_url: the value of ``st2_action_api_url`` if ``api_url`` is None.
     :param context_key: signs the contexts. The context of ``st2.callback`` is then valid for
         ``workflow_execution_id`` only.
+    :param project_id: the OpenStack project that the contexts are valid for; None: any.
     :param before: the current environment of a workflow whose tasks are re-run. Mistral merges the new
         environment into it, so keys to remove are null in the new one. The signature covers them.
     """
@@ -38,6 +40,8 @@ def environment(
     context: dict[str, Any] = {"parent": parent}
     if api_url:
         context["api_url"] = api_url
+    if project_id:
+        context["project_id"] = project_id
     if request.notify:
         context["notify"] = dict(request.notify)
     if request.skip_notify:

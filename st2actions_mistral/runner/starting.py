@@ -259,12 +259,14 @@ class Starter:
         rerun.check_items(name, decoded(task.get("result")), {row["state"] for row in had})
 
     def _environment(self, request: WorkflowRequest, id_: str, before: object = None) -> dict[str, Any]:
+        scope = self._mistral.scope()
         return environment(
             request,
             id_,
             api_url=self._api_url,
             public_api_url=self._public_api_url,
             context_key=self._context_key,
+            project_id=scope.project_id if scope else None,
             before=before,
         )
 

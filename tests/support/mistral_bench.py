@@ -26,6 +26,7 @@ def environment(
     parent: dict[str, Any],
     context_key: str | None = None,
     workflow_execution_id: str = "",
+    project_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the environment of a workflow that runs for a StackStorm execution."""
     request = WorkflowRequest(
@@ -35,7 +36,13 @@ def environment(
         user=parent["context"].get("user"),
         notify=parent["liveaction"].get("notify"),
     )
-    env = environment_of(request, workflow_execution_id, api_url=api_url, context_key=context_key)
+    env = environment_of(
+        request,
+        workflow_execution_id,
+        api_url=api_url,
+        context_key=context_key,
+        project_id=project_id,
+    )
     if parent["action"]["ref"] == f"{JOB['pack']}.{JOB['name']}":
         # No mistral-v2 runner records the start of the workflow. st2.callback would wait for that.
         callback = env["__actions"]["st2.callback"]

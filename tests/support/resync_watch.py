@@ -34,16 +34,24 @@ class ResyncWatch(BreakingServer):
         super().__exit__(*exc_info)
 
     def wait_for_resync(self) -> None:
-        """Wait until a resync has started and ended after this call.
+        """Wait until a resync has started and ended after this call."""
+        wait_for_resync(self)
 
-        Each resync lists the running actions once. One may be in progress now, so the next listing
-        starts a new resync, and the one after that shows that it has ended.
-        """
-        before = self._listings()
-        eventually(lambda: self._listings() >= before + 2, "a resync")
 
-    def _listings(self) -> int:
-        return sum(map(_lists_running_actions, list(self.requests)))
+def wait_for_resync(server: BreakingServer) -> None:
+    """Wait until a resync of the only relay has started and ended after this call.
+
+    Each resync lists the running actions once. One may be in progress now, so the next listing starts a
+    new resync, and the one after that shows that it has ended.
+
+    :param server: between the relay and Mistral.
+    """
+
+    def listings() -> int:
+        return sum(map(_lists_running_actions, list(server.requests)))
+
+    before = listings()
+    eventually(lambda: listings() >= before + 2, "a resync")
 
 
 def _lists_running_actions(request: Request) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -272,6 +273,24 @@ def test_bound_context_is_rejected_in_an_ad_hoc_run() -> None:
     signed = sign(bound("w"), "hush")
     with pytest.raises(InputError, match="another workflow execution"):
         trust.trusted_parent(SIGNED, St2Context.parse(signed), signed, MistralIds("mistral"))
+
+
+@pytest.mark.parametrize("configured", [UNSIGNED, SIGNED])
+def test_context_for_a_project_is_rejected_in_another_one(configured: BridgeSettings) -> None:
+    signed = sign({**CONTEXT, "project_id": "p"}, "hush")
+
+    def parent_in(project_id: str | None) -> Parent | None:
+        ids = replace(IDS, project_id=project_id)
+        return trust.trusted_parent(configured, St2Context.parse(signed), signed, ids)
+
+    # Without authentication, Mistral has the same name for the project of everything.
+    for project_id in ("p", "<default-project>", None):
+        found = parent_in(project_id)
+        assert found is not None
+        assert found.execution_id == PARENT_ID
+    with pytest.raises(InputError, match="another OpenStack project") as caught:
+        parent_in("q")
+    assert caught.value.name == "st2_context.project_id"
 
 
 UNBOUND = [{}, {"workflow_execution_id": None}, {"workflow_execution_id": ""}]

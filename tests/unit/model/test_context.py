@@ -44,6 +44,7 @@ def test_parse_reads_every_key() -> None:
             "signature": "x",
             "runner": "mistral-v2",
             "task_name": "one",
+            "project_id": "p",
             "unknown": "ignored",
         }
     )
@@ -55,6 +56,7 @@ def test_parse_reads_every_key() -> None:
         "w",
         "mistral-v2",
         "one",
+        "p",
     )
 
 

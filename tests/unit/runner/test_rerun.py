@@ -49,6 +49,9 @@ class Nested:
     def __init__(self) -> None:
         self.changes: list[tuple[str, str, Any]] = []
 
+    def scope(self) -> None:
+        """Return None: there is no authentication."""
+
     def get_execution(self, id_: str) -> dict[str, Any]:
         context = {"parent": {"execution_id": BEFORE}, "notify": {"on-complete": {}}}
         env = {"__actions": {"st2.action": {"st2_context": context}}} if id_ != "foreign" else {}

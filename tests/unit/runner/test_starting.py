@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.errors import InputError, OutcomeUnknown
-from st2actions_mistral.model.context import sign
+from st2actions_mistral.model.context import is_signed, sign
 from st2actions_mistral.model.links import workflow_execution_id
+from st2actions_mistral.model.project import Scope
 from st2actions_mistral.runner.environment import environment
 from st2actions_mistral.runner.request import WorkflowRequest
 from st2actions_mistral.runner.starting import Starter, failure
@@ -26,6 +27,10 @@ class Mistral:
     def __init__(self, **there: Any) -> None:
         self.there: dict[str, Any] | None = there or None
         self.starts = 0
+        self.token: Scope | None = None
+
+    def scope(self) -> Scope | None:
+        return self.token
 
     def knows_action(self, name: str) -> bool:
         return True
@@ -232,6 +237,20 @@ def test_a_500_for_a_definition_is_an_input_error(
     with pytest.raises(InputError, match=r"pack\.name: Mistral rejects it: it answers 500"):
         starter(mistral, None).start(start_request)
     assert mistral.starts == 0
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_contexts_are_for_the_project_of_the_token(
+    start_request: WorkflowRequest, key: str | None
+) -> None:
+    mistral = Mistral()
+    mistral.token = Scope("p")
+    starter(mistral, key).start(start_request)
+    assert mistral.there is not None
+    env = json.loads(mistral.there["params"])["env"]
+    for defaults in env["__actions"].values():
+        assert defaults["st2_context"]["project_id"] == "p"
+        assert is_signed(defaults["st2_context"], KEY) == bool(key)
 
 
 @pytest.mark.parametrize(("shown", "expected"), [("p", "p"), ("<default-project>", None), (None, None)])

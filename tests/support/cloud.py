@@ -1,0 +1,126 @@
+"""A whole Mistral in one process with a real keystone, StackStorm, and a relay as a process."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from st2_mistral_sandbox.mistral_server import MistralServer
+from st2_mistral_sandbox.process import ChildProcess
+from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
+from st2actions_mistral.client.auth import KeystoneCredential
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.model.links import RUNNER
+from support.breaking_servers import BreakingServer, forward
+from support.keystone.api import Keystone
+from support.mistral_bench import JOB
+from support.resync_watch import wait_for_resync
+from support.waiting import eventually
+
+
+def _starts(request: RunRequest) -> RunResult:
+    return RunResult("running", {"note": "started"})
+
+
+class Cloud:
+    """Mistral and StackStorm, clients for the users of a keystone, and :attr:`relay`.
+
+    The relay is the user ``relay`` in the project ``service``. It is not started.
+
+    :param stack: stops everything when it is closed.
+    :param context_key: for Mistral and the relay; None: contexts are not signed.
+    :param trusts: complete actions with trusts where that is possible.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keystone: Keystone,
+        stack: ExitStack,
+        *,
+        context_key: str | None = None,
+        trusts: bool = False,
+    ) -> None:
+        self.keystone = keystone
+        self.context_key = context_key
+        self._folder = folder
+        self._stack = stack
+        # Executions of both run until a request finishes them.
+        runners = dict.fromkeys(("tests-async", RUNNER), _starts)
+        self.stackstorm = stack.enter_context(StackStorm(runners=runners))
+        self.stackstorm.register_action(JOB)
+        self.stackstorm.register_action({**JOB, "name": "workflow", "runner_type": RUNNER})
+        key = self.stackstorm.create_api_key()
+        self.st2 = stack.enter_context(
+            closing(St2Client(St2Settings(self.stackstorm.api_url, Credential(api_key=key))))
+        )
+        self._st2 = (
+            f"[st2]\napi_url = {self.stackstorm.api_url}\nstream_url = {self.stackstorm.stream_url}\n"
+            f"api_key = {key}\n"
+        )
+        if context_key:
+            self._st2 += f"context_key = {context_key}\n"
+        authentication = (
+            "[pecan]\nauth_enable = true\n"
+            f"[keystone_authtoken]\nwww_authenticate_uri = {keystone.url}\n"
+            f"{keystone.options('mistral', 'service')}"
+        )
+        self._project_auth = "project_auth = trust\n" if trusts else ""
+        # Executors need no password of the relay.
+        for_trusts = f"auth_url = {keystone.url}\nuser_id = {keystone.user('relay')}\n"
+        executor = f"[st2_relay]\n{self._project_auth}{for_trusts}" if trusts else ""
+        server = MistralServer(folder, extra_config=f"{self._st2}\n{authentication}\n{executor}")
+        self.mistral_settings = MistralSettings(stack.enter_context(server).url)
+        root = self.mistral_settings.url.removesuffix("/v2")
+        self._relays = stack.enter_context(BreakingServer(forward(root)))
+        config = folder / "relay.conf"
+        config.touch(mode=0o600)
+        config.write_text(self._relay_options())
+        arguments = ["st2actions_mistral.cli.main", "relay", "--config-file", str(config)]
+        self.relay = ChildProcess("The relay", arguments, folder / "relay.log")
+        stack.callback(self.relay.stop)
+
+    def client(self, user: str, project: str) -> MistralClient:
+        """Return Mistral as a user sees it with a token for a project."""
+        settings = self.mistral_settings
+        plugin = self.keystone.password(user, project)
+        credential = KeystoneCredential(plugin, settings.tls, settings.timeouts, hint="")
+        client = MistralClient(settings, credential=credential)
+        self._stack.callback(client.close)
+        return client
+
+    def wait_for_resync(self) -> None:
+        """Wait until a resync has started and ended."""
+        wait_for_resync(self._relays)
+
+    def parent(self) -> dict[str, Any]:
+        """Create an execution in StackStorm that runs until a request finishes it."""
+        id_ = self.st2.create_execution("tests.job", {})["id"]
+
+        def running() -> dict[str, Any] | None:
+            found = self.st2.get_execution(id_)
+            return found if found and found["status"] == "running" else None
+
+        return eventually(running, "the parent runs")
+
+    def child_of(self, workflow_execution_id: str) -> dict[str, Any]:
+        """Wait for a running execution of a workflow, and return it."""
+
+        def look() -> dict[str, Any] | None:
+            for execution in self.stackstorm.executions.all():
+                ids = execution["context"].get("mistral", {})
+                own = ids.get("workflow_execution_id") == workflow_execution_id
+                if own and execution["status"] == "running":
+                    return execution
+            return None
+
+        return eventually(look, f"an execution of workflow {workflow_execution_id} runs")
+
+    def _relay_options(self) -> str:
+        return (
+            f"{self._st2}\n[st2_relay]\nmistral_url = {self._relays.url}/v2\n{self._project_auth}"
+            f"resync_interval = 0.5\nreschedule_after = 1\n{self.keystone.options('relay', 'service')}"
+        )
