@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     from st2actions_mistral.cli.commands import (
         check,
         convert,
+        functions,
         relay,
         repair,
         status,
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"st2-mistral {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (relay, check, validate, convert, status, repair):
+    for command in (relay, check, validate, convert, functions, status, repair):
         command.add_to(commands)
     plugins.add_to(commands)
     return parser

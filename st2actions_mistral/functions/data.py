@@ -112,7 +112,7 @@ def to_yaml_string(context: Any, value: Any, indent: Any = 4, allow_unicode: boo
 
 @pass_context
 def use_none(context: Any, value: Any) -> Any:
-    """Return a value unchanged, and for null the text that StackStorm takes for null."""
+    """Return a value unchanged, and for null the text that stands for it."""
     return _NONE if value is None else value
 
 

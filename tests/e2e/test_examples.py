@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from support.mistral_bench import Bench
+from support.mistral_bench import Bench, put_key
 from support.waiting import TIMEOUT
 
 from st2_mistral_sandbox import SandboxError, example_run, examples
@@ -116,6 +116,16 @@ def test_error_handling(bench: Bench) -> None:
     assert output(outcome)["failed_execution"]["execution_id"] == outcome.children[0]["id"]
 
 
+def test_functions(bench: Bench) -> None:
+    outcome, _ = run(bench, "functions")
+    assert outcome.parent["status"] == "succeeded", outcome.parent["result"]
+    report = {"needs_upgrade": True, "next": "1.5.0", "hosts": "web1, web2", "greeting": "Hello"}
+    assert output(outcome) == report
+    put_key(bench, "greeting", "Ahoy")
+    outcome, _ = run(bench, "functions", wanted="1.4.2", key="system.greeting")
+    assert output(outcome) == {**report, "needs_upgrade": False, "greeting": "Ahoy"}
+
+
 def test_without_callback(bench: Bench) -> None:
     outcome, _ = run(bench, "without-callback", person="Ada")
     assert outcome.parent["status"] == "succeeded"
@@ -132,5 +142,5 @@ def test_every_example_has_a_test() -> None:
 
 
 def test_unknown_example_is_an_error_that_lists_all_names() -> None:
-    with pytest.raises(SandboxError, match=r"unknown example 'nope'.*error-handling, join"):
+    with pytest.raises(SandboxError, match=r"unknown example 'nope'.*error-handling, functions, join"):
         examples.find("nope")

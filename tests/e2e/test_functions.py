@@ -7,32 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import yaml
 from support.function_examples import EXAMPLES, KEYS, Example
-from support.mistral_bench import Bench, Run
+from support.mistral_bench import Bench, Run, put_key
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 SECRET = "only-for-stackstorm"
-
-
-def put(bench: Bench, name: str, value: str, **more: Any) -> None:
-    """Set a key as the user of Mistral's credential."""
-    settings = bench.sandbox.st2_settings
-    response = requests.put(
-        f"{settings.api_url}/keys/{name}",
-        json={"name": name, "value": value, **more},
-        headers={"St2-Api-Key": settings.credential.api_key or ""},
-        timeout=30,
-    )
-    assert response.status_code == 200, response.text
 
 
 @pytest.fixture(scope="module")
 def published(bench: Bench) -> dict[str, Any]:
     """Publish all examples of the documentation in one task, and return the variables."""
     for kept in KEYS:
-        put(bench, **kept)
+        put_key(bench, **kept)
     texts = {f"yaql_{example.id}": example.yaql for example in EXAMPLES}
     texts |= {f"jinja_{example.id}": example.jinja for example in EXAMPLES}
     task = {"examples": {"action": "std.noop", "publish": texts}}
@@ -52,7 +39,7 @@ def test_example_of_the_documentation(
 
 
 def test_workflow_of_an_old_pack_reads_a_key(bench: Bench) -> None:
-    put(bench, "marco", "polo")
+    put_key(bench, "marco", "polo")
     ref = bench.action("kv", (CASES / "kv.yaml").read_text())
     done = bench.execute(ref)
     assert done["status"] == "succeeded", done["result"]
@@ -61,8 +48,8 @@ def test_workflow_of_an_old_pack_reads_a_key(bench: Bench) -> None:
 
 def test_workflow_of_an_old_pack_lets_stackstorm_resolve_a_key(bench: Bench) -> None:
     """StackStorm 3.2 had this as mistral-jinja-st2kv-system-scope."""
-    put(bench, "foobar", "foobar")
-    put(bench, "password", SECRET, secret=True)
+    put_key(bench, "foobar", "foobar")
+    put_key(bench, "password", SECRET, secret=True)
     ref = bench.action(
         "keys",
         """
@@ -128,7 +115,7 @@ def test_pattern_without_end_fails_the_workflow_in_time(bench: Bench) -> None:
 
 
 def test_secret_that_stackstorm_resolves_is_not_in_mistral(bench: Bench) -> None:
-    put(bench, "password", SECRET, secret=True)
+    put_key(bench, "password", SECRET, secret=True)
     run = bench.run(
         bench.workbook(
             """

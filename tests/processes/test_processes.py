@@ -40,6 +40,7 @@ STORED = 8
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "error-handling": {},
+    "functions": {},
     "join": {},
     "mistral-basic": {"cmd": "date +%F"},
     "mongodb-rolling-upgrade": {"duration": 2},

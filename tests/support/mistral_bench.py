@@ -222,3 +222,15 @@ def new_bench(folder: Path, **given: Any) -> Iterator[Bench]:
         )
         sandbox.stackstorm.register_action(JOB)
         yield Bench(sandbox)
+
+
+def put_key(bench: Bench, name: str, value: str, **more: Any) -> None:
+    """Set a key as the user of Mistral's credential."""
+    settings = bench.sandbox.st2_settings
+    response = requests.put(
+        f"{settings.api_url}/keys/{name}",
+        json={"name": name, "value": value, **more},
+        headers={"St2-Api-Key": settings.credential.api_key or ""},
+        timeout=30,
+    )
+    assert response.status_code == 200, response.text

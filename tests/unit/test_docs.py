@@ -13,6 +13,7 @@ from mistral import policies
 
 from st2actions_mistral.cli.checks.finding import Finding
 from st2actions_mistral.cli.file_report import FileReport
+from st2actions_mistral.cli.function_plugins import Function
 from st2actions_mistral.cli.main import build_parser
 from st2actions_mistral.config.options import list_opts
 from st2actions_mistral.relay.metrics import Metrics
@@ -67,6 +68,7 @@ def test_page_has_a_section_for_every_command() -> None:
     ("command", "keys"),
     [
         ("check", {field.name for field in fields(Finding)}),
+        ("functions", {field.name for field in fields(Function)}),
         ("status", {field.name for field in fields(Pending)}),
         ("validate", {field.name for field in fields(FileReport)} | {"valid"}),
     ],

@@ -10,6 +10,7 @@ from mistral.expressions import base, evaluate
 from support.function_examples import EXAMPLES, KEYS, SIGNATURES, Example
 
 from st2_mistral_sandbox.stackstorm import StackStorm
+from st2actions_mistral.cli.function_plugins import signature_of
 
 OWN = {
     name: function
@@ -30,6 +31,9 @@ def _with_keys(
 
 def test_page_has_a_section_for_every_function() -> None:
     assert sorted(SIGNATURES) == sorted(OWN)
+    assert sorted(SIGNATURES.values()) == sorted(
+        signature_of(name, function) for name, function in OWN.items()
+    )
     assert {example.function for example in EXAMPLES} == set(OWN)
 
 
