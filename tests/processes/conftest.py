@@ -77,7 +77,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     """Start the processes of one version, with the built wheel. The folder keeps their logs."""
     venv = venvs.base(version).copy(working_folder / f"cluster-{version}")
-    venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
+    venv.pip("install", "--quiet", f"{distribution.wheel}[functions,relay]")
     with Cluster(version, venv, tmp_path_factory.mktemp(f"mistral-{version}-")) as running:
         running.stackstorm.register_action(JOB)
         yield running
