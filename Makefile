@@ -1,5 +1,5 @@
 # make demo runs an example. make test runs all tests that need no service. make e2e runs the tests with
-# RabbitMQ and MariaDB. Each target creates .venv.
+# keystone, RabbitMQ and MariaDB. Each target creates .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ sandbox: $(VENV)/.sandbox $(ST2CLIENT)/.made
 # are first. "make test COVERAGE=1" also measures the coverage, which takes a quarter more processor time.
 test: lint $(ST2CLIENT)/.made
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
-	@echo "Not run: the tests with real processes. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."
+	@echo "Not run: the tests with real processes and keystone. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."
 
 # Tests that break sockets, processes and clocks. soak is the long form, with a report. They mostly wait: four
 # files at once use two processors.
@@ -35,7 +35,7 @@ soak: $(VENV)/.test
 	ST2_MISTRAL_SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/faults/test_every_result.py
 
 e2e: $(VENV)/.test
-	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/processes
+	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/cloud tests/processes
 
 e2e-all:
 	$(MAKE) e2e VERSIONS="23.0.0 22.0.0 21.0.0 20.2.0"

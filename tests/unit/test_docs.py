@@ -98,7 +98,7 @@ def test_policy_rules_exist_in_mistral() -> None:
 
 def test_tests_named_by_the_guarantees_exist() -> None:
     text = page("concepts/guarantees.md")
-    named = re.findall(r"`((?:unit|e2e|faults|processes|contract)/[\w./]+)`", text)
+    named = re.findall(r"`((?:unit|e2e|cloud|faults|processes|contract)/[\w./]+)`", text)
     assert named
     assert [path for path in named if not (ROOT / "tests" / path).exists()] == []
 
