@@ -31,7 +31,7 @@ tests.NAME:
   tasks:
     first: {action: st2.action ref='core.noop', on-success: each}
     each:
-      with-items: i in <% range(20) %>
+      with-items: i in <% range(ITEMS) %>
       action: st2.action ref='core.noop'
 """
 
@@ -75,12 +75,13 @@ class Cloud:
         assert credential is not None
         return self.client(credential)
 
-    def tenant(self, name: str, project: str = "a") -> MistralClient:
-        """Create a user of a project, and return Mistral as that user sees it."""
+    def tenant(self, name: str, project: str = "a", *, items: int = 20) -> MistralClient:
+        """Create a user of a project with a workflow, and return Mistral as that user sees it."""
         self.keystone.create_user(name)
         self.keystone.grant("member", name, project)
         client = self.client(self.credential(name, project))
-        client.save_definition(WORKFLOW.replace("NAME", name), "workflow", validate=False)
+        text = WORKFLOW.replace("NAME", name).replace("ITEMS", str(items))
+        client.save_definition(text, "workflow", validate=False)
         return client
 
     @contextmanager
@@ -176,60 +177,62 @@ def test_relay_without_a_role_completes_by_trust(cloud: Cloud) -> None:
     assert {task["project_id"] for task in tenant.tasks(workflow)} == {project}
 
 
-Change = Callable[[Keystone, str, str], None]
+Change = Callable[[Keystone, str], None]
 
 
-def _role_of_the_relay(keystone: Keystone, user: str, project: str) -> None:
+def _give_the_relay_a_role(keystone: Keystone, project: str) -> None:
     keystone.grant(RELAY_ROLE, "relay", project)
 
 
-@pytest.mark.parametrize(
-    ("name", "loses", "mends"),
-    [
-        (
-            "deletes-the-trust",
-            lambda keystone, user, project: keystone.delete_trust(keystone.trusts(user)[0]["id"]),
-            _role_of_the_relay,
-        ),
-        (
-            "loses-the-role",
-            lambda keystone, user, project: keystone.revoke("member", user, project),
-            lambda keystone, user, project: keystone.grant("member", user, project),
-        ),
-        (
-            "is-disabled",
-            lambda keystone, user, project: keystone.enable_user(user, False),
-            lambda keystone, user, project: keystone.enable_user(user),
-        ),
-        (
-            "is-deleted",
-            lambda keystone, user, project: keystone.delete_user(user),
-            _role_of_the_relay,
-        ),
-    ],
-)
-def test_action_waits_while_its_trust_is_refused(
-    cloud: Cloud, name: str, loses: Change, mends: Change
-) -> None:
+def _delete_the_trust(keystone: Keystone, user: str) -> None:
+    keystone.delete_trust(keystone.trusts(user)[0]["id"])
+
+
+# What happens to the user of a project of the same name, and what mends it.
+LOSSES: dict[str, tuple[Change, Change]] = {
+    "whose-trust-is-deleted": (_delete_the_trust, _give_the_relay_a_role),
+    "without-a-role": (
+        lambda keystone, user: keystone.revoke("member", user, user),
+        lambda keystone, user: keystone.grant("member", user, user),
+    ),
+    "disabled": (
+        lambda keystone, user: keystone.enable_user(user, False),
+        lambda keystone, user: keystone.enable_user(user),
+    ),
+    "deleted": (lambda keystone, user: keystone.delete_user(user), _give_the_relay_a_role),
+}
+
+
+def test_actions_wait_while_their_trusts_are_refused(cloud: Cloud) -> None:
     keystone = cloud.keystone
-    project = keystone.create_project(name)
-    tenant = cloud.tenant(name, name)
     # Any user's token ends with a change of the user.
     admin = cloud.client(cloud.credential("relay", "service"))
-    workflow = str(tenant.start_workflow(f"tests.{name}", {})["id"])
-    cloud.children(workflow, 1)
-    loses(keystone, name, name)
+    projects, workflows = {}, {}
+    for user, (loses, _) in LOSSES.items():
+        projects[user] = keystone.create_project(user)
+        tenant = cloud.tenant(user, user, items=2)
+        workflows[user] = str(tenant.start_workflow(f"tests.{user}", {})["id"])
+        cloud.children(workflows[user], 1)
+        loses(keystone, user)
     with cloud.relay() as relay:
+        for user, project in projects.items():
+            # Bound now: the next turn changes the names.
+            def reported(project: str = project) -> bool:
+                lines = [line for line in relay.tail(10_000) if project in line]
+                return any("keystone refuses its trust" in line for line in lines)
 
-        def reported() -> bool:
-            log = "\n".join(relay.tail(10_000))
-            return project in log and "keystone refuses its trust" in log
+            eventually(reported, f"the relay says why the action of {user} waits")
+            assert admin.execution_state(workflows[user]) == "RUNNING"
+        for user, (_, mends) in LOSSES.items():
+            mends(keystone, user)
+        for user, workflow in workflows.items():
 
-        eventually(reported, "the relay says why the action waits")
-        assert admin.execution_state(workflow) == "RUNNING"
-        mends(keystone, name, name)
-        eventually(lambda: admin.execution_state(workflow) == "SUCCESS", "the workflow succeeds", 120)
-    assert {row["project_id"] for row in admin.tasks(workflow)} == {project}
+            def succeeds(workflow: str = workflow) -> bool:
+                return admin.execution_state(workflow) == "SUCCESS"
+
+            eventually(succeeds, f"the workflow of {user} succeeds", 120)
+    for user, project in projects.items():
+        assert {row["project_id"] for row in admin.tasks(workflows[user])} == {project}
 
 
 def test_workflow_of_a_cron_trigger_has_no_trust_of_the_relay(cloud: Cloud) -> None:
