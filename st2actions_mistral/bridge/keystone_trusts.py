@@ -150,6 +150,10 @@ class RelayTrusts:
                 if error.status == 429:
                     raise
                 self._refused(holder.project_id, error)
+                if error.status == 401:
+                    # This token is the reason. Another one of the user can check or make the trust.
+                    entry.trust = known
+                    return known.id if known else None
             entry.known_at = self._clock()
         return entry.trust.id if entry.trust else None
 
@@ -192,18 +196,29 @@ class RelayTrusts:
         return trust.expires_at - self._now() > timedelta(seconds=self._settings.lifetime / 2)
 
     def _trustee(self) -> str:
-        """Return the id of the relay's user, asking keystone once."""
+        """Return the id of the relay's user, asking keystone once.
+
+        :raises NotSent: keystone does not respond, or rejects the relay's credential.
+        """
         if self._trustee_id is None:
-            credential = self._settings.credential()
-            token = credential.headers().get("X-Auth-Token") if credential else None
-            if not token:
+            try:
+                credential = self._settings.credential()
+                token = credential.headers().get("X-Auth-Token") if credential else None
+                found = self._keystone.token(token) if token else None
+            except Answered as error:
+                if error.status == 429:
+                    raise
+                # The token of the workflow's user is not to blame.
+                reason = f"keystone rejects the relay's credential: {error.message}"
+                raise NotSent(error.method, error.url, reason, permanent=True) from error
+            if found is None:
                 raise NotSent(
                     "authenticate",
                     self._settings.keystone_url,
                     "[st2_relay] auth_type gives no token: set user_id to the id of the relay's user.",
                     permanent=True,
                 )
-            self._trustee_id = self._keystone.token(token).user_id
+            self._trustee_id = found.user_id
         return self._trustee_id
 
     def _entry(self, key: tuple[str, str, frozenset[str]]) -> _Entry:

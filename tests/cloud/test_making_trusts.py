@@ -13,7 +13,7 @@ import pytest
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from mistral_lib.actions.context import SecurityContext
-from support.breaking_servers import BreakingServer, answer, forward, hang_up, refusing
+from support.breaking_servers import BreakingServer, forward, hang_up
 from support.clock import Clock
 from support.keystone.api import Keystone, password_of
 
@@ -21,22 +21,11 @@ from st2actions_mistral.bridge.keystone_trusts import RelayTrusts
 from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.settings import Timeouts, Tls
 from st2actions_mistral.config.trusts import TrustSettings
-from st2actions_mistral.errors import NotSent
 
 DAY: Final = 24 * 3600.0
 LIFETIME: Final = 90 * DAY
 NUMBERS: Final = itertools.count(1)
 LOGGER: Final = "st2actions_mistral.bridge.keystone_trusts"
-
-HOLDER: Final = {"user": {"id": "u"}, "project": {"id": "p"}, "roles": [{"id": "r"}]}
-MADE: Final = {
-    "id": "made",
-    "trustee_user_id": "relay",
-    "project_id": "p",
-    "impersonation": True,
-    "roles": [{"id": "r"}],
-    "expires_at": None,
-}
 
 
 class Tenant:
@@ -351,13 +340,6 @@ def test_token_that_cannot_make_a_trust_is_logged_once(
     assert tenant.trusts() == before
 
 
-def test_token_for_another_cloud_is_not_sent(make_trusts: MakeTrusts) -> None:
-    with BreakingServer(answer(500)) as server:
-        security = SecurityContext(auth_token="hush", project_id="p", is_target=True)
-        assert make_trusts(server.url).trust_for(security) is None
-        assert server.requests == []
-
-
 def test_refusal_of_keystone_is_a_warning(
     tenant: Tenant, make_trusts: MakeTrusts, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -373,61 +355,6 @@ def test_refusal_of_keystone_is_a_warning(
     assert "POST" in record.getMessage()
     assert "0" * 32 in record.getMessage()
     assert str(security.auth_token) not in caplog.text
-
-
-# -- keystone does not work ----------------------------------------------------------------------
-
-
-def test_unreachable_keystone_is_an_error_that_says_what_to_do(make_trusts: MakeTrusts) -> None:
-    security = SecurityContext(auth_token="hush-token", project_id="p")
-    with refusing() as url, pytest.raises(NotSent) as caught:
-        make_trusts(url, timeouts=Timeouts(1, 1, 0)).trust_for(security)
-    text = str(caught.value)
-    assert "no connection" in text
-    assert text.endswith(
-        "[st2_relay] project_auth is trust, so the action needs keystone first. Nothing was sent to"
-        " StackStorm."
-    )
-    assert "hush" not in text
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        answer(500, {"error": {"message": "broken"}}),
-        answer(503),
-        answer(429),
-        hang_up(),
-        answer(200, []),
-        answer(200, {"token": []}),
-        answer(200, {"token": {"user": {}}}),
-        answer(200, {"token": {"user": {"id": "x" * 65}, "project": None}}),
-        answer(200, {"token": {"user": {"id": "é"}}}),
-        answer(200, {"token": {"user": {"id": "u"}, "project": 5}}),
-        answer(200, {"token": {"user": {"id": "u"}, "roles": [5]}}),
-        answer(200, b"{"),
-    ],
-)
-def test_failing_keystone_is_asked_again_until_it_works(make_trusts: MakeTrusts, fault: Any) -> None:
-    pauses: list[float] = []
-    security = SecurityContext(auth_token="hush-token", project_id="p")
-    works = (answer(200, {"token": HOLDER}), answer(200, {"trusts": []}), answer(201, {"trust": MADE}))
-    with BreakingServer(fault, fault, *works) as server:
-        assert make_trusts(server.url, sleep=pauses.append).trust_for(security) == "made"
-    assert len(pauses) == 2
-
-
-@pytest.mark.parametrize("fault", [answer(500), answer(429), hang_up(), answer(200, {"trusts": [{}]})])
-def test_error_of_keystone_is_never_an_unknown_outcome(make_trusts: MakeTrusts, fault: Any) -> None:
-    """An unknown outcome would make the action wait for an execution that was never created."""
-    security = SecurityContext(auth_token="hush-token", project_id="p")
-    with (
-        BreakingServer(answer(200, {"token": HOLDER}), fault) as server,
-        pytest.raises(NotSent) as caught,
-    ):
-        make_trusts(server.url, timeouts=Timeouts(5, 5, 0)).trust_for(security)
-    assert "Nothing was sent to StackStorm" in str(caught.value)
-    assert "hush" not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
 def test_failed_creation_leaves_no_second_trust(
