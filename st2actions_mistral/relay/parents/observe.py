@@ -133,7 +133,8 @@ class ParentObserver:
             access = self._clients.access(project_id, trust_id)
             hidden = isinstance(access, NoAccess)
             client = self._lister if isinstance(access, NoAccess) else access
-            return client.get_execution(workflow_id), access, hidden
+            workflow = client.get_execution(workflow_id)
+            return workflow, self._access(workflow) if workflow else access, hidden
         # A user who is no administrator sees the workflows of one project.
         workflow, access = self._lister.get_execution(workflow_id), self._lister
         if workflow is None and claimed is not None:
@@ -143,7 +144,16 @@ class ParentObserver:
         if workflow is None:
             return None, access, True
         self._hints.learn_records([workflow])
-        return workflow, self._clients.access(owner_of(workflow), trust_id), False
+        return workflow, self._access(workflow), False
+
+    def _access(self, workflow: Mapping[str, Any]) -> Access:
+        """Return the client for a workflow as Mistral shows it, or the reason why there is none.
+
+        A sub-workflow without a trust of its own runs for the user of its outermost workflow.
+        """
+        ids = workflow["id"], workflow.get("root_execution_id")
+        trusts = (self._hints.trust_of_workflow(id_) for id_ in ids)
+        return self._clients.access(owner_of(workflow), next(filter(None, trusts), None))
 
     def _is_active_below(self, parent_id: str, workflow_id: str) -> bool:
         """Return True if an action of a workflow, or of its sub-workflows, still runs.
@@ -218,7 +228,7 @@ class ParentObserver:
         found = set()
         for id_, root_id in ended.items():
             workflow = unfinished[id_]
-            access = self._clients.access(owner_of(workflow), self._hints.trust_of_workflow(id_))
+            access = self._access(workflow)
             if root_id not in roots:
                 client = self._lister if isinstance(access, NoAccess) else access
                 roots[root_id] = client.get_execution(root_id)

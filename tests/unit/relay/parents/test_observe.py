@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from support.relay import SITE, Systems, action, child, parent, task, workflow
+from support.relay import SITE, Systems, action, child, child_of, parent, task, workflow
 
 from st2actions_mistral.model.links import workflow_execution_id
+from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.parents.decide import (
     Cancel,
     Effect,
@@ -121,6 +122,19 @@ def test_sub_workflow_is_read_with_its_outermost_workflow() -> None:
     assert parent_observer.sub_workflow("sub") == SubWorkflowSeen(below, workflow(W1, FIRST))
     assert parent_observer.sub_workflow(W1) == SubWorkflowSeen(workflow(W1, FIRST), None)
     assert parent_observer.sub_workflow("gone") == SubWorkflowSeen(None, None)
+
+
+def test_sub_workflow_without_children_takes_the_trust_of_its_outermost_workflow() -> None:
+    below = workflow(W2, root_execution_id=W1, project_id="a")
+    systems = Systems(workflows=[workflow(W1, FIRST, "CANCELLED", project_id="a"), below])
+    systems.clients.authenticate(trusts={"t": "a"})
+    hints = Hints()
+    hints.learn_child("x", child_of("x", trust="t", workflow=W1))
+    parent_observer = observer(systems, hints=hints)
+    for _ in ("before its project is known", "after"):
+        seen = parent_observer.sub_workflow(W2)
+        assert (seen.workflow, seen.no_access) == (below, None)
+        assert parent_observer.compare().sub_workflows == {W2}
 
 
 def test_every_row_of_a_comparison_is_a_heartbeat() -> None:
