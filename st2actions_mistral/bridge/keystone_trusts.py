@@ -44,7 +44,7 @@ _OF_ANOTHER_TRUST: Final = "the token was made with a trust, as for a cron trigg
 
 @dataclass
 class _Entry:
-    """What is known of the trusts of a user with certain roles on a project."""
+    """The trust of a user with certain roles on a project, as far as it is known."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     trust: Trust | None = None
@@ -208,7 +208,7 @@ class RelayTrusts:
             except Answered as error:
                 if error.status == 429:
                     raise
-                # The token of the workflow's user is not to blame.
+                # The token of the workflow's user is not the reason.
                 reason = f"keystone rejects the relay's credential: {error.message}"
                 raise NotSent(error.method, error.url, reason, permanent=True) from error
             if found is None:

@@ -39,7 +39,7 @@ class FileReport:
     """Of the workbook or the workflow; None where the file cannot be read."""
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
-    """What may be wrong; the file is valid all the same."""
+    """Possible mistakes; the file is valid."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON shows it."""

@@ -93,6 +93,7 @@ class Coalesced(Generic[K, V]):
         try:
             answer = self._ask(key)
         except Exception as error:
+            # Those who share the request get the same error, whatever it is.
             slot.error = (asked, error)
             raise
         slot.answer = (asked, answer)

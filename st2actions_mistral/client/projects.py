@@ -3,10 +3,11 @@
 Mistral files everything that follows from an update under the project of the token that made it. With
 an administrator's token it also looks names up in all projects: with a private definition of the same
 name in two projects, the wrong one ran (measured with 23.0.0). So a record is changed only with a token
-for its own project that is no administrator's.
+for its own project.
 
-Such a token comes from a role of the relay's user on the project, or from a trust. A trust lets the
-relay act with the roles of the user who made it.
+Such a token comes from a role of the relay's user on the project, but not from the role admin. Or it
+comes from a trust, which lets the relay act with the roles of the user who made it. If that user is an
+administrator, Mistral looked names up in all projects already when the workflow began.
 """
 
 from __future__ import annotations

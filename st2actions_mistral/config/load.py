@@ -90,7 +90,7 @@ class RelaySettings:
     health_port: int = 0
     """On 127.0.0.1; 0: none."""
     project_auth: str = project.NONE
-    """How the relay may act in the project of an action, see ``model.project``."""
+    """The way to act in the project of an action: a constant of ``model.project``."""
     context_keys: tuple[str, ...] = field(default=(), repr=False)
     """See :attr:`BridgeSettings.context_keys`."""
 

@@ -35,12 +35,12 @@ CACHE: Final = KeyCache()
 
 
 class _Query(NamedTuple):
-    """What to read, and from where. Two that are equal have the same value."""
+    """A key, its StackStorm and its scope. Two equal queries have the same value."""
 
     st2: St2Settings
     scope: str
     user: str | None
-    """Whose key; None: the one of the credential's own user."""
+    """The user whose key it is; None: the credential's own user."""
     key: str
     decrypt: bool
 

@@ -41,14 +41,14 @@ class Project:
 
 @dataclass(frozen=True)
 class NoAccess:
-    """The reason why a record must not be written to, although it is the relay's turn."""
+    """The reason why the relay must not change a record."""
 
     project_id: str | None
     """The record's project; None where Mistral shows none."""
     reason: str
-    """What the relay lacks, as the end of a sentence about the record."""
+    """The missing right, as the end of a sentence about the record."""
     remedy: str
-    """What an operator can do about it, as a sentence."""
+    """The step for an operator, as a sentence."""
 
     @property
     def project(self) -> str:

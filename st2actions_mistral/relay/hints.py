@@ -34,7 +34,7 @@ class _Bounded(Generic[_Value]):
 
 
 class Hints:
-    """Where to look for a record, and with which trust. Safe to share between threads.
+    """The project, the task and the trust of a record, unchecked. Safe to share between threads.
 
     :param limit: records that are remembered.
     """

@@ -1,4 +1,4 @@
-"""Which projects a real keystone lets the relay act in."""
+"""Access of the relay to projects, with a real keystone."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def both(cluster: KeystoneCluster) -> list[Tenant]:
 
 @dataclass(frozen=True)
 class Outage:
-    """What was started before the relay was killed and while it was down."""
+    """Workflows that were started before the relay was killed and while it was down."""
 
     main: dict[str, list[tuple[str, str]]]
     """Ids of workflows and their parents, by project."""

@@ -29,7 +29,7 @@ class Example:
 
 
 KEYS: Final = ({"name": "marco", "value": "polo"},)
-"""What the examples expect in the datastore."""
+"""The keys of the datastore that the examples read."""
 
 
 def _sections() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the client makes of the answers of something that is not quite keystone."""
+"""Responses that keystone itself does not send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What YAQL and Jinja pass to a function."""
+"""The values that YAQL and Jinja pass to a function."""
 
 from __future__ import annotations
 
