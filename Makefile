@@ -35,7 +35,7 @@ soak: $(VENV)/.test
 	ST2_MISTRAL_SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/faults/test_every_result.py
 
 e2e: $(VENV)/.test
-	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/cloud tests/processes
+	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/processes tests/cloud
 
 e2e-all:
 	$(MAKE) e2e VERSIONS="23.0.0 22.0.0 21.0.0 20.2.0"

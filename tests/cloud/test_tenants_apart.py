@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support.cloud import Cloud
+from support.cloud import Cloud, Relay
 from support.keystone.api import Keystone
 from support.mistral_bench import environment
 from support.waiting import eventually
@@ -155,8 +155,14 @@ def cloud(
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("apart")
         started = Cloud(folder, keystone, stack, context_key=request.param, trusts=True)
-        started.relay.start()
         yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def relay(cloud: Cloud) -> Relay:
+    running = cloud.relay()
+    running.start()
+    return running
 
 
 @pytest.fixture
@@ -270,13 +276,13 @@ def test_second_execution_for_an_action(
     victim.check_unchanged()
 
 
-def test_execution_for_a_lost_action(cloud: Cloud, attacker: Attacker) -> None:
+def test_execution_for_a_lost_action(cloud: Cloud, relay: Relay, attacker: Attacker) -> None:
     """The attacker is faster than the relay, which would create the execution."""
-    cloud.relay.stop()
+    relay.stop()
     victim = Waiting(cloud, "b")
     cloud.stackstorm.executions.remove(victim.child["id"])
     attacker.forge(victim.ids)
-    cloud.relay.start()
+    relay.start()
     if cloud.context_key:
         victim.check_end()
     else:
@@ -285,14 +291,14 @@ def test_execution_for_a_lost_action(cloud: Cloud, attacker: Attacker) -> None:
 
 
 def test_trust_of_another_user_for_an_own_action(
-    cloud: Cloud, victim: Waiting, attacker: Attacker
+    cloud: Cloud, relay: Relay, victim: Waiting, attacker: Attacker
 ) -> None:
     """The attacker gives an own action an execution with the trust of the user of b."""
-    cloud.relay.stop()
+    relay.stop()
     own = Waiting(cloud, "a")
     cloud.stackstorm.executions.remove(own.child["id"])
     attacker.forge({**own.ids, "trust_id": victim.ids["trust_id"]}, signature=True)
-    cloud.relay.start()
+    relay.start()
     if cloud.context_key:
         # The signature does not cover the other trust: the relay creates the execution again.
         own.check_end()

@@ -11,7 +11,6 @@ import pytest
 from keystoneauth1.identity import v3
 from support.keystone.api import DOMAIN, Keystone, password_of
 from support.keystone.cloud import RELAY_ROLE
-from support.keystone.server import running
 from support.waiting import eventually
 
 from st2_mistral_sandbox.mistral_server import MistralServer
@@ -119,18 +118,6 @@ class Cloud:
         file = self._folder / "url.conf"
         file.write_text(f"[st2_relay]\nmistral_url = {self.server.url}\n")
         return config.load_settings(config.read_files([str(file)])).mistral
-
-
-@pytest.fixture(scope="module")
-def keystone(keystone_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
-    """Start a keystone without a cache.
-
-    The relay asks while a test changes a user. A request that read the user before the change could
-    store it in the cache after the change, for ten minutes.
-    """
-    options = "[cache]\nenabled = false"
-    with running(tmp_path_factory.mktemp("keystone"), keystone_template, options) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

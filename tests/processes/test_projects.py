@@ -21,8 +21,12 @@ from support.mistral_bench import JOB
 from support.tenants import Tenant
 from support.waiting import eventually
 
+from st2actions_mistral.model.project import SERVICE, TRUST
+
 # The first test of a version creates its virtualenv.
 pytestmark = pytest.mark.timeout(900)
+
+KEY = "key-of-the-projects"
 
 NUMBER = int(os.environ.get("ST2_MISTRAL_PROJECTS", "10"))
 TIMEOUT = 300.0 + 6 * NUMBER
@@ -40,8 +44,7 @@ def cluster(
     venv = venvs.base(version).copy(working_folder / f"projects-{version}")
     venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
     folder = tmp_path_factory.mktemp(f"projects-{version}-")
-    options = "project_auth = service"
-    with KeystoneCluster(version, venv, folder, keystone, relay_options=options) as running:
+    with KeystoneCluster(version, venv, folder, keystone, context_key=KEY) as running:
         running.stackstorm.register_action(JOB)
         yield running
 
@@ -62,11 +65,15 @@ class Outage:
     """The workflow whose execution vanished before the relay saw it, by project."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[SERVICE, TRUST])
 def outage(
-    cluster: KeystoneCluster, both: list[Tenant], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    cluster: KeystoneCluster,
+    both: list[Tenant],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Outage:
     """Kill the relay while workflows run, and start it again when their executions have finished."""
+    cluster.use(request.param)
     main = tenants.start_all(both, NUMBER, tmp_path_factory.mktemp("markers"))
     parents = [parent for pairs in main.values() for _, parent in pairs]
 
@@ -102,6 +109,8 @@ def test_workflows_stay_in_their_projects_when_the_relay_is_killed(
             }
             found = cluster.stackstorm.executions.get(parent)
             assert found["result"]["output"] == {"private": f"action of {tenant.project}"}
+            trusts = {"trust_id" in ids for ids in tenant.ids_of_children(workflow)}
+            assert trusts == {cluster.project_auth == TRUST}
     rows = Counter(row.kind for row in cluster.rows() if row.root in ids)
     assert rows == {kind: 2 * NUMBER * number for kind, number in tenants.ROWS.items()}
     check_rows(cluster, both)
@@ -121,7 +130,9 @@ def test_lost_action_is_rescheduled_in_its_project(
     check_rows(cluster, both)
 
 
-def test_cancelled_workflow_stays_in_its_project(cluster: KeystoneCluster, both: list[Tenant]) -> None:
+def test_cancelled_workflow_stays_in_its_project(
+    cluster: KeystoneCluster, both: list[Tenant], outage: Outage
+) -> None:
     begun = {tenant: tenant.start_waiting() for tenant in both}
     for tenant, (workflow, _) in begun.items():
         tenant.mistral.change_state(workflow, "CANCELLED")

@@ -1,10 +1,14 @@
-"""A whole Mistral in one process with a real keystone, StackStorm, and a relay as a process."""
+"""A whole Mistral in one process with a real keystone, StackStorm, and relays as processes."""
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+
+import requests
+from keystoneauth1.session import Session
 
 from st2_mistral_sandbox.mistral_server import MistralServer
 from st2_mistral_sandbox.process import ChildProcess
@@ -15,23 +19,64 @@ from st2actions_mistral.client.settings import Credential, MistralSettings, St2S
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model.links import RUNNER
 from support.breaking_servers import BreakingServer, forward
+from support.command_line import run_command
 from support.keystone.api import Keystone
 from support.mistral_bench import JOB
+from support.ports import own_port
 from support.resync_watch import wait_for_resync
-from support.waiting import eventually
+from support.waiting import TIMEOUT, eventually
 
 
 def _starts(request: RunRequest) -> RunResult:
     return RunResult("running", {"note": "started"})
 
 
-class Cloud:
-    """Mistral and StackStorm, clients for the users of a keystone, and :attr:`relay`.
+class Relay(ChildProcess):
+    """A relay, and the commands with its configuration.
 
-    The relay is the user ``relay`` in the project ``service``. It is not started.
+    :param user: its name in keystone.
+    """
+
+    def __init__(self, user: str, config: Path, options: str) -> None:
+        self.user = user
+        self._port = own_port()
+        self._config = config
+        config.touch(mode=0o600)
+        config.write_text(f"{options}\nhealth_port = {self._port}\n", encoding="utf-8")
+        arguments = ["st2actions_mistral.cli.main", "relay", "--config-file", str(config)]
+        super().__init__("The relay", arguments, config.with_suffix(".log"))
+
+    def start(self) -> None:
+        """Start the relay, and wait until it serves its health."""
+        super().start()
+        self.wait_until(self._responds, TIMEOUT)
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.tail(10_000))
+
+    def failing(self) -> Any:
+        return requests.get(f"http://127.0.0.1:{self._port}/failing", timeout=30).json()
+
+    def metrics(self) -> str:
+        return requests.get(f"http://127.0.0.1:{self._port}/metrics", timeout=30).text
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of ``st2-mistral``."""
+        return run_command(*arguments, "--config-file", self._config)
+
+    def _responds(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self._port}/failing", timeout=30).ok
+        except requests.ConnectionError:
+            return False
+
+
+class Cloud:
+    """Mistral and StackStorm, and relays and clients for the users of a keystone.
 
     :param stack: stops everything when it is closed.
-    :param context_key: for Mistral and the relay; None: contexts are not signed.
+    :param context_key: for Mistral and the relays; None: contexts are not signed.
     :param trusts: complete actions with trusts where that is possible.
     """
 
@@ -66,7 +111,8 @@ class Cloud:
         authentication = (
             "[pecan]\nauth_enable = true\n"
             f"[keystone_authtoken]\nwww_authenticate_uri = {keystone.url}\n"
-            f"{keystone.options('mistral', 'service')}"
+            # Otherwise Mistral takes a revoked token for minutes.
+            f"token_cache_time = 2\n{keystone.options('mistral', 'service')}"
         )
         self._project_auth = "project_auth = trust\n" if trusts else ""
         # Executors need no password of the relay.
@@ -76,12 +122,6 @@ class Cloud:
         self.mistral_settings = MistralSettings(stack.enter_context(server).url)
         root = self.mistral_settings.url.removesuffix("/v2")
         self._relays = stack.enter_context(BreakingServer(forward(root)))
-        config = folder / "relay.conf"
-        config.touch(mode=0o600)
-        config.write_text(self._relay_options())
-        arguments = ["st2actions_mistral.cli.main", "relay", "--config-file", str(config)]
-        self.relay = ChildProcess("The relay", arguments, folder / "relay.log")
-        stack.callback(self.relay.stop)
 
     def client(self, user: str, project: str) -> MistralClient:
         """Return Mistral as a user sees it with a token for a project."""
@@ -92,8 +132,26 @@ class Cloud:
         self._stack.callback(client.close)
         return client
 
+    def accepts(self, session: Session) -> bool:
+        """Return True if Mistral accepts the token of a session, also one that was revoked."""
+        url = f"{self.mistral_settings.url}/action_executions?limit=1&fields=id"
+        headers = session.get_auth_headers() or {}
+        return requests.get(url, headers=headers, timeout=30).ok
+
+    def relay(self, user: str = "relay", project: str = "service") -> Relay:
+        """Return a relay that is a user of a project in Mistral. It is not started."""
+        relay = Relay(
+            user,
+            self._folder / f"{user}.conf",
+            f"{self._st2}\n[st2_relay]\nmistral_url = {self._relays.url}/v2\n{self._project_auth}"
+            "resync_interval = 0.5\nreschedule_after = 1\nlost_after = 2\n"
+            f"{self.keystone.options(user, project)}",
+        )
+        self._stack.callback(relay.stop)
+        return relay
+
     def wait_for_resync(self) -> None:
-        """Wait until a resync has started and ended."""
+        """Wait until a resync of the only relay has started and ended."""
         wait_for_resync(self._relays)
 
     def parent(self) -> dict[str, Any]:
@@ -106,21 +164,20 @@ class Cloud:
 
         return eventually(running, "the parent runs")
 
+    def children_of(self, workflow_execution_id: str) -> list[dict[str, Any]]:
+        """Return the executions of a workflow."""
+        return [
+            execution
+            for execution in self.stackstorm.executions.all()
+            if execution["context"].get("mistral", {}).get("workflow_execution_id")
+            == workflow_execution_id
+        ]
+
     def child_of(self, workflow_execution_id: str) -> dict[str, Any]:
         """Wait for a running execution of a workflow, and return it."""
 
         def look() -> dict[str, Any] | None:
-            for execution in self.stackstorm.executions.all():
-                ids = execution["context"].get("mistral", {})
-                own = ids.get("workflow_execution_id") == workflow_execution_id
-                if own and execution["status"] == "running":
-                    return execution
-            return None
+            found = self.children_of(workflow_execution_id)
+            return next((child for child in found if child["status"] == "running"), None)
 
         return eventually(look, f"an execution of workflow {workflow_execution_id} runs")
-
-    def _relay_options(self) -> str:
-        return (
-            f"{self._st2}\n[st2_relay]\nmistral_url = {self._relays.url}/v2\n{self._project_auth}"
-            f"resync_interval = 0.5\nreschedule_after = 1\n{self.keystone.options('relay', 'service')}"
-        )

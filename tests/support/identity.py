@@ -1,4 +1,7 @@
-"""An identity service (keystone v3) that trades a password for a token."""
+"""Stand in for keystone where a test decides how it fails: tokens that expire or are refused, outages.
+
+Tests with a real Mistral use a real keystone, see ``support.keystone``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _DOMAIN: Final = {"id": "default", "name": "Default"}
 
 
 class Identity:
-    """Keystone v3 as far as keystoneauth and keystonemiddleware need it.
+    """Keystone v3 as far as keystoneauth needs it to trade a password for a token.
 
     :param project: the id of the project that its tokens are for; None for tokens without one.
     """
@@ -40,15 +43,8 @@ class Identity:
         for path, method, handler in (
             ("/identity/v3", "GET", self._discovery),
             ("/identity/v3/auth/tokens", "POST", self._issue),
-            ("/identity/v3/auth/tokens", "GET", self._validate),
         ):
             server.expect_request(path, method=method).respond_with_handler(handler)
-
-    def revoke(self, project_id: str) -> None:
-        """Take the roles on a project away, and with them its tokens, as keystone does."""
-        self.roles.pop(project_id, None)
-        for token in [token for token in self.issued if self.project_of(token) == project_id]:
-            self._bodies.pop(token)
 
     def project_of(self, token: str) -> str | None:
         """Return the id of a token's project."""
@@ -94,27 +90,12 @@ class Identity:
             "expires_at": _timestamp(now + datetime.timedelta(seconds=self.lifetime)),
             "user": {"id": user["name"], "name": user["name"], "domain": _DOMAIN},
             "roles": [{"id": name, "name": name} for name in roles],
-            # keystonemiddleware looks up here where it validates a token.
-            "catalog": [self._catalog_entry()],
+            "catalog": [],
         }
         if project is not None:
             body["project"] = {"id": project, "name": project, "domain": _DOMAIN}
         self._bodies[token] = {"token": body}
         return _with_token(json_response(self._bodies[token], 201), token)
-
-    def _catalog_entry(self) -> dict[str, Any]:
-        interfaces = ("public", "internal", "admin")
-        endpoints = [
-            {"id": interface, "interface": interface, "region_id": "R", "region": "R", "url": self.url}
-            for interface in interfaces
-        ]
-        return {"id": "keystone", "name": "keystone", "type": "identity", "endpoints": endpoints}
-
-    def _validate(self, request: Request) -> Response:
-        token = request.headers.get("X-Subject-Token", "")
-        if request.headers.get("X-Auth-Token") not in self._bodies or token not in self._bodies:
-            return json_response({"error": {"code": 404, "message": "Unknown token."}}, 404)
-        return _with_token(json_response(self._bodies[token]), token)
 
 
 def keystone_options(auth_url: str, password: str = "right", user: str = "relay") -> str:

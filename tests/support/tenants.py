@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -95,19 +96,24 @@ class Tenant:
             self.mistral.save_definition(text.format(project=project), kind, validate=False)
         self.mistral.save_definition(WAITING, "workflow", validate=False)
 
-    def start(self, workflow: str, given: dict[str, Any], env: dict[str, Any]) -> str:
+    def start(
+        self, workflow: str, given: dict[str, Any], env: dict[str, Any], id_: str | None = None
+    ) -> str:
         """Start a workflow, and return its id."""
-        id_ = str(self.mistral.start_workflow(workflow, given, env=env)["id"])
-        self.started.append(id_)
-        return id_
+        started = self.mistral.start_workflow(workflow, given, env=env, execution_id=id_)
+        self.started.append(str(started["id"]))
+        return self.started[-1]
 
     def start_main(self, marker: Path) -> tuple[str, str]:
         """Start the workflow for a new parent; the ids of the workflow and of the parent."""
         cluster = self.cluster
         parent = cluster.st2.create_execution("tests.job", {})["id"]
         found = eventually(lambda: cluster.st2.get_execution(parent), "the parent exists")
-        env = environment(cluster.st2_settings.api_url, found, cluster.context_key)
-        return self.start("tests_main", {"marker": str(marker)}, env), parent
+        # As the runner writes it.
+        id_ = str(uuid.uuid4())
+        api_url, key = cluster.st2_settings.api_url, cluster.context_key
+        env = environment(api_url, found, key, id_, self.project_id)
+        return self.start("tests_main", {"marker": str(marker)}, env, id_), parent
 
     def start_waiting(self) -> tuple[str, dict[str, Any]]:
         """Start the workflow that waits; its id, and the execution that it waits for."""
@@ -126,6 +132,12 @@ class Tenant:
             return None
 
         return eventually(look, f"an execution of workflow {workflow_execution_id} runs")
+
+    def ids_of_children(self, workflow_execution_id: str) -> list[dict[str, Any]]:
+        """Return the ids that the executions of a workflow carry."""
+        everything = self.cluster.stackstorm.executions.all()
+        found = [execution["context"].get("mistral", {}) for execution in everything]
+        return [ids for ids in found if ids.get("workflow_execution_id") == workflow_execution_id]
 
     def output(self, workflow_execution: dict[str, Any]) -> Any:
         """Return the output of a workflow execution."""

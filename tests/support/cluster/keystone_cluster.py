@@ -10,7 +10,8 @@ from typing import Final
 
 from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
-from support.cluster.mistral_cluster import Cluster
+from st2actions_mistral.model.project import SERVICE
+from support.cluster.mistral_cluster import EXECUTORS, Cluster
 from support.cluster.venvs import Venv
 from support.keystone.api import Keystone
 
@@ -46,7 +47,6 @@ class KeystoneCluster(Cluster):
     :attr:`mistral`, with which the runner starts workflows, is ``user-of-a``.
 
     :param context_key: for Mistral, the relay and the runner; None: contexts are not signed.
-    :param relay_options: more lines of the group ``[st2_relay]``.
     """
 
     def __init__(
@@ -57,12 +57,30 @@ class KeystoneCluster(Cluster):
         keystone: Keystone,
         *,
         context_key: str | None = None,
-        relay_options: str = "",
     ) -> None:
         super().__init__(version, venv, folder)
         self.keystone = keystone
         self.context_key = context_key
-        self._relay_options = relay_options
+        self.project_auth = SERVICE
+
+    def use(self, project_auth: str) -> None:
+        """Let executors and relay use another value of ``project_auth``, which takes a restart."""
+        if project_auth == self.project_auth:
+            return
+        old, new = (f"project_auth = {value}\n" for value in (self.project_auth, project_auth))
+        for name in ("mistral", *EXECUTORS):
+            file = self.folder / f"{name}.conf"
+            text = file.read_text(encoding="utf-8")
+            assert old in text
+            file.write_text(text.replace(old, new), encoding="utf-8")
+        self.project_auth = project_auth
+        restarted = [self.processes[name] for name in (*EXECUTORS, "relay")]
+        for process in restarted:
+            process.ask_to_end()
+        for process in restarted:
+            process.stop()
+            process.start()
+        self.wait_until_ready()
 
     def client(self, user: str, project: str) -> MistralClient:
         """Return Mistral as a user sees it with a token for a project."""
@@ -100,5 +118,5 @@ class KeystoneCluster(Cluster):
         return {
             "authentication": AUTHENTICATION.format(url=self.keystone.url, user=user),
             "st2": f"context_key = {self.context_key}" if self.context_key else "",
-            "relay": self.keystone.options("relay", "service") + self._relay_options,
+            "relay": f"project_auth = {SERVICE}\n{self.keystone.options('relay', 'service')}",
         }
