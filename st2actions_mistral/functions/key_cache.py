@@ -13,7 +13,7 @@ _LONGEST = 65_536
 
 
 class KeyCache:
-    """Values by what was asked for and as whom. Threads may share it.
+    """Values of keys by key, user and StackStorm. Threads may share it.
 
     A workflow with many items reads the same key once for each item, and an engine holds a transaction
     of its database meanwhile.

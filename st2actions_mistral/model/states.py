@@ -59,20 +59,6 @@ _MISTRAL_STATE: Final = {
 
 ST2_FINAL: Final = frozenset(_MISTRAL_STATE)
 
-ST2_UNFINISHED: Final = frozenset(
-    {
-        "requested",
-        "scheduled",
-        "delayed",
-        ST2_RUNNING,
-        ST2_CANCELING,
-        ST2_PENDING,
-        ST2_PAUSING,
-        ST2_PAUSED,
-        ST2_RESUMING,
-    }
-)
-
 ST2_STOPPING: Final = frozenset({ST2_CANCELING, ST2_CANCELED})
 """Somebody cancelled the execution."""
 

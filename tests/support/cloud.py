@@ -13,7 +13,6 @@ from keystoneauth1.session import Session
 from st2_mistral_sandbox.mistral_server import MistralServer
 from st2_mistral_sandbox.process import ChildProcess
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult, StackStorm
-from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
@@ -21,6 +20,7 @@ from st2actions_mistral.model.links import RUNNER
 from support.breaking_servers import BreakingServer, forward
 from support.command_line import run_command
 from support.keystone.api import Keystone
+from support.keystone.clients import mistral_as
 from support.mistral_bench import JOB
 from support.ports import own_port
 from support.resync_watch import wait_for_resync
@@ -125,10 +125,7 @@ class Cloud:
 
     def client(self, user: str, project: str) -> MistralClient:
         """Return Mistral as a user sees it with a token for a project."""
-        settings = self.mistral_settings
-        plugin = self.keystone.password(user, project)
-        credential = KeystoneCredential(plugin, settings.tls, settings.timeouts, hint="")
-        client = MistralClient(settings, credential=credential)
+        client = mistral_as(user, project, self.keystone, self.mistral_settings)
         self._stack.callback(client.close)
         return client
 

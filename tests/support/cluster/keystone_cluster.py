@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from st2actions_mistral.client.auth import KeystoneCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model.project import SERVICE
 from support.cluster.mistral_cluster import EXECUTORS, Cluster
 from support.cluster.venvs import Venv
 from support.keystone.api import Keystone
+from support.keystone.clients import mistral_as
 
 READ_ROWS: Final = Path(__file__).with_name("read_rows.py")
 
@@ -84,10 +84,7 @@ class KeystoneCluster(Cluster):
 
     def client(self, user: str, project: str) -> MistralClient:
         """Return Mistral as a user sees it with a token for a project."""
-        settings = self.mistral_settings
-        plugin = self.keystone.password(user, project)
-        credential = KeystoneCredential(plugin, settings.tls, settings.timeouts, hint="")
-        client = MistralClient(settings, credential=credential)
+        client = mistral_as(user, project, self.keystone, self.mistral_settings)
         self._stack.callback(client.close)
         return client
 

@@ -9,16 +9,16 @@ from st2actions_mistral.model import states
 
 # Every status of StackStorm, the sets that have it, and the final state of an action with such a child.
 STATUSES: dict[str, tuple[set[str], str | None]] = {
-    "requested": ({"UNFINISHED"}, None),
-    "scheduled": ({"UNFINISHED"}, None),
-    "delayed": ({"UNFINISHED"}, None),
-    "running": ({"UNFINISHED", "WAITING", "STARTING"}, None),
-    "pending": ({"UNFINISHED", "UNCANCELABLE", "INACTIVE"}, None),
-    "pausing": ({"UNFINISHED", "WAITING", "STARTING"}, None),
-    "paused": ({"UNFINISHED", "WAITING", "INACTIVE"}, None),
-    "resuming": ({"UNFINISHED", "WAITING"}, None),
+    "requested": (set(), None),
+    "scheduled": (set(), None),
+    "delayed": (set(), None),
+    "running": ({"WAITING", "STARTING"}, None),
+    "pending": ({"UNCANCELABLE", "INACTIVE"}, None),
+    "pausing": ({"WAITING", "STARTING"}, None),
+    "paused": ({"WAITING", "INACTIVE"}, None),
+    "resuming": ({"WAITING"}, None),
     "canceling": (
-        {"UNFINISHED", "WAITING", "STARTING", "STOPPING", "ENDING", "UNCANCELABLE", "REJECTING"},
+        {"WAITING", "STARTING", "STOPPING", "ENDING", "UNCANCELABLE", "REJECTING"},
         None,
     ),
     "canceled": ({"FINAL", "INACTIVE", "UNCANCELABLE", "STOPPING", "ENDING", "REJECTING"}, "CANCELLED"),
@@ -29,7 +29,6 @@ STATUSES: dict[str, tuple[set[str], str | None]] = {
 }
 SETS = (
     "FINAL",
-    "UNFINISHED",
     "STOPPING",
     "ENDING",
     "WAITING",
