@@ -11,6 +11,9 @@ from st2actions_mistral.relay.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 
+REJECTED: Final = frozenset({401, 403})
+"""Statuses with which keystone or Mistral's policy rejects the relay's token for one project."""
+
 # Projects that are remembered. Their ids come from Mistral, so their number is bounded.
 _LIMIT: Final = 1000
 

@@ -22,7 +22,7 @@ from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 from st2actions_mistral.relay.actions.place import Place
 from st2actions_mistral.relay.heartbeat import with_heartbeat
-from st2actions_mistral.relay.no_access import ClosedProjects
+from st2actions_mistral.relay.no_access import REJECTED, ClosedProjects
 from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)
@@ -142,9 +142,15 @@ class ActionResync:
         name = str(action["name"])
         if name == ACTION_NAME:
             return True
-        access = self._observer.access(action)
-        client = None if isinstance(access, NoAccess) else access
-        return self._observer.base(name, client) == ACTION_NAME
+        try:
+            access = self._observer.access(action)
+            client = None if isinstance(access, NoAccess) else access
+            return self._observer.base(name, client) == ACTION_NAME
+        except Answered as error:
+            if error.status not in REJECTED:
+                raise
+        # One project must not end the resync for the others.
+        return self._observer.base(name) == ACTION_NAME
 
     def _without_access(
         self, pending: Mapping[str, Mapping[str, Any]], concerned: Collection[str]
@@ -199,7 +205,7 @@ class ActionResync:
         return found
 
     def _cancelled(self, workflows: Mapping[str, Mapping[str, Any]]) -> set[str]:
-        """Return those of these workflow executions that are CANCELLED.
+        """Return those of these workflow executions that are CANCELLED, or whose state is rejected.
 
         :param workflows: each with one of its actions.
         """
@@ -209,9 +215,15 @@ class ActionResync:
         ended = workflows.keys() - {row["id"] for row in rows}
         found = set()
         for id_ in ended:
-            access = self._observer.access(workflows[id_])
-            client = self._clients.lister if isinstance(access, NoAccess) else access
-            if client.execution_state(id_) == states.CANCELLED:
+            try:
+                access = self._observer.access(workflows[id_])
+                client = self._clients.lister if isinstance(access, NoAccess) else access
+                if client.execution_state(id_) == states.CANCELLED:
+                    found.add(id_)
+            except Answered as error:
+                if error.status not in REJECTED:
+                    raise
+                # One project must not end the resync for the others. The worker of the action fails.
                 found.add(id_)
         return found
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from st2actions_mistral.client.projects import Access, ProjectClients
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import reports_to, started_for, workflow_execution_id
 from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.relay.heartbeat import with_heartbeat
 from st2actions_mistral.relay.hints import Hints
+from st2actions_mistral.relay.no_access import REJECTED
 from st2actions_mistral.relay.parents.decide import (
     Look,
     Seen,
@@ -228,10 +230,17 @@ class ParentObserver:
         found = set()
         for id_, root_id in ended.items():
             workflow = unfinished[id_]
-            access = self._access(workflow)
-            if root_id not in roots:
-                client = self._lister if isinstance(access, NoAccess) else access
-                roots[root_id] = client.get_execution(root_id)
+            try:
+                access = self._access(workflow)
+                if root_id not in roots:
+                    client = self._lister if isinstance(access, NoAccess) else access
+                    roots[root_id] = client.get_execution(root_id)
+            except Answered as error:
+                if error.status not in REJECTED:
+                    raise
+                # One project must not end the resync for the others. The worker of the workflow fails.
+                found.add(id_)
+                continue
             no_access = access if isinstance(access, NoAccess) else None
             seen = SubWorkflowSeen(workflow, roots[root_id], no_access=no_access)
             if not isinstance(decide_sub_workflow(seen), Wait):

@@ -10,6 +10,7 @@ import pytest
 from support.clock import Clock
 from support.relay import SETTINGS, SITE, TASK_WORKFLOW, Systems, action, child_of, task
 
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.relay.actions.controller import rules_of
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
@@ -278,6 +279,29 @@ def test_cancelled_workflow_of_another_project_is_found(bench: Bench, old: bool)
     bench.st2.add(child_of("a"))
     bench.clients.authenticate("a", old=old)
     assert set(bench.resync.compare().changed) == {"a"}
+
+
+def test_rejected_definition_in_a_project_does_not_end_the_resync_for_others(bench: Bench) -> None:
+    bench.mistral.definitions["shell"] = "version: '2.0'\nshell:\n  base: st2.action\n"
+    bench.mistral.add_action(action("a", project_id="a"), action("b", name="shell", project_id="b"))
+    bench.clients.authenticate("a", "b")
+    bench.clients.access("b").action_definition = reject
+    assert set(bench.resync.pending()) == {"a", "b"}
+
+
+def test_rejected_state_of_a_workflow_does_not_end_the_resync_for_others(bench: Bench) -> None:
+    bench.mistral.add_action(action("b", project_id="b"))
+    bench.mistral.add_task(task())
+    bench.mistral.add({"id": TASK_WORKFLOW, "state": "CANCELLED", "project_id": "b"})
+    bench.st2.add(child_of("b"))
+    bench.clients.authenticate("b")
+    bench.clients.access("b").execution_state = reject
+    # Its worker reports the error.
+    assert set(bench.resync.compare().changed) == {"b"}
+
+
+def reject(_: str) -> None:
+    raise Answered("GET", "x", 403, "no")
 
 
 def test_executions_with_unsigned_ids_are_left_out_with_a_key() -> None:

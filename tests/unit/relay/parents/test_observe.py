@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.relay import SITE, Systems, action, child, child_of, parent, task, workflow
 
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.model.links import workflow_execution_id
 from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.parents.decide import (
@@ -135,6 +136,21 @@ def test_sub_workflow_without_children_takes_the_trust_of_its_outermost_workflow
         seen = parent_observer.sub_workflow(W2)
         assert (seen.workflow, seen.no_access) == (below, None)
         assert parent_observer.compare().sub_workflows == {W2}
+
+
+def test_project_that_rejects_the_token_does_not_end_the_resync_for_others() -> None:
+    below = workflow(W2, root_execution_id=W1, project_id="a")
+    systems = Systems(parent(FIRST, W1), workflows=[below])
+    systems.clients.authenticate("a")
+
+    def reject(_: str) -> None:
+        raise Answered("GET", "x", 403, "no")
+
+    systems.clients.access("a").get_execution = reject
+    listing = observer(systems).compare()
+    assert listing.changed == {FIRST}
+    # Its worker reports the error.
+    assert listing.sub_workflows == {W2}
 
 
 def test_every_row_of_a_comparison_is_a_heartbeat() -> None:
