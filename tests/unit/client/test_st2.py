@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -509,10 +510,16 @@ def test_action_raises_a_403() -> None:
 
 
 def test_change_status_returns_what_stackstorm_made_of_it() -> None:
+    observed = threading.Event()
+
+    def resume(_: RunRequest) -> RunResult:
+        assert observed.wait(10)
+        return RunResult("running", {})
+
     flow = Runner(
         lambda _: RunResult("running", {}),
         pause=lambda _: RunResult("pausing", {}),
-        resume=lambda _: RunResult("running", {}),
+        resume=resume,
     )
     with StackStorm(runners={"flow": flow}) as st2:
         st2.register_action({"pack": "test", "name": "wf", "runner_type": "flow"})
@@ -523,6 +530,7 @@ def test_change_status_returns_what_stackstorm_made_of_it() -> None:
                 changed = st2_client.change_status(parent, status)
                 assert changed is not None
                 assert changed["status"] == status
+            observed.set()
             st2.executions.wait(parent, {"running"})
             st2_client.finish(parent, "succeeded", {"a": 1})
             refused = st2_client.change_status(parent, "pausing")

@@ -7,12 +7,13 @@ The expected behaviour was read in the source of StackStorm 3.9.0: ``services/ac
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-from support.waiting import eventually
+from support.waiting import TIMEOUT, eventually
 
 from st2_mistral_sandbox.call_runner import ACTION, RUNNER, call_runner
 from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult, StackStorm
@@ -31,6 +32,9 @@ class Api:
             pause=self._called("pausing"),
             resume=self._called("running"),
         )
+        # Closed while a test must see what comes before the runner's own answer.
+        self.gate = threading.Event()
+        self.gate.set()
         st2.register_runner("flow", flow)
         st2.register_action({"pack": "tests", "name": "flow", "runner_type": "flow"})
         st2.register_runner(RUNNER, call_runner())
@@ -39,6 +43,7 @@ class Api:
 
     def _called(self, status: str) -> Any:
         def run(request: RunRequest) -> RunResult:
+            assert self.gate.wait(TIMEOUT)
             self.calls.append(f"{status} {request.execution['id']}")
             return RunResult(status, {})
 
@@ -93,7 +98,9 @@ def test_paused_workflow_runs_after_resume(api: Api) -> None:
     parent = api.run("tests.flow")
     api.put(parent, "pausing")
     api.put(parent, "paused")
+    api.gate.clear()
     assert api.put(parent, "resuming") == "resuming"
+    api.gate.set()
     api.wait(parent, "running")
     assert api.calls == [f"pausing {parent}", f"running {parent}"]
 
