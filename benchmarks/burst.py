@@ -34,7 +34,8 @@ def memory(pid: int) -> tuple[float, float]:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         if ":" in line
     )
-    return tuple(int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+    now, most = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    return now, most
 
 
 def waiting(sandbox: Sandbox) -> int:

@@ -48,7 +48,7 @@ LOG: Final = logging.getLogger(__name__)
 Outcome = tuple[str, Optional[dict[str, Any]], Optional[dict[str, Any]]]
 
 
-class MistralRunner(AsyncActionRunner):  # type: ignore[misc]
+class MistralRunner(AsyncActionRunner):  # type: ignore[misc]  # st2common has no types
     """Run one action."""
 
     def run(self, action_parameters: dict[str, Any]) -> Outcome:

@@ -149,7 +149,7 @@ def test_public_names_of_the_sandbox() -> None:
         "StackStorm",
     ]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        st2_mistral_sandbox.nothing  # noqa: B018
+        st2_mistral_sandbox.nothing  # noqa: B018 - reading it raises the error
 
 
 def test_every_entry_point_loads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -69,9 +70,10 @@ class ApiRequest:
 
 def _decode_error(error: ValueError, data: bytes) -> str:
     # At the end of the text, StackStorm's decoder has another message than Python's.
-    position = getattr(error, "pos", None)
-    if position is not None and position >= len(data.decode(errors="replace").rstrip()):
-        return f"unexpected end of data: line {error.lineno} column {error.colno} (char {position})"  # type: ignore[attr-defined]
+    if isinstance(error, json.JSONDecodeError):
+        line, column, position = error.lineno, error.colno, error.pos
+        if position >= len(data.decode(errors="replace").rstrip()):
+            return f"unexpected end of data: line {line} column {column} (char {position})"
     return str(error)
 
 

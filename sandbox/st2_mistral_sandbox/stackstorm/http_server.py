@@ -147,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             response.close()
         return None
 
+    # The base class calls methods of these names, hence N815.
     do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_HEAD = _respond  # noqa: N815
 
     def _environment(self, body: bytes) -> dict[str, Any]:

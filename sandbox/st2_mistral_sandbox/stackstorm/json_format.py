@@ -20,7 +20,7 @@ def from_json(text: str | bytes) -> Any:
     :raises ValueError: the text is not JSON. NaN, Infinity and lone surrogates are not.
     """
     value = json.loads(text, parse_constant=_reject_constant)
-    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+    if (b"\\u" in text) if isinstance(text, bytes) else ("\\u" in text):
         json.dumps(value, ensure_ascii=False).encode()
     return value
 

@@ -27,7 +27,7 @@ Traceback (most recent call last):
     task.run(first_run)
 mistral.exceptions.YaqlEvaluationException: Can not evaluate YAQL expression [expression=
   $.x.y]
-"""  # noqa: E501
+"""  # noqa: E501 - as Mistral writes it
 FAILED = f"{REASON}:\n{TRACEBACK}"
 
 OF_AN_ACTION = """\
