@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-from typing import Final
+import atexit
 
 from st2_mistral_sandbox import ports
-
-_RESERVED: Final[list[socket.socket]] = []
 
 
 def own_port() -> int:
@@ -16,6 +13,6 @@ def own_port() -> int:
     Only a server that reuses addresses (SO_REUSEADDR) can listen on it.
     """
     reserved = ports.reserve("127.0.0.1", 0, "A test")
-    _RESERVED.append(reserved)
+    atexit.register(reserved.close)
     port: int = reserved.getsockname()[1]
     return port
