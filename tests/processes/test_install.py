@@ -99,7 +99,14 @@ def own_group(sample: str) -> str:
     return sample.split("[st2]")[1].split("[st2_relay]")[0]
 
 
-@pytest.mark.parametrize("way", ["wheel", "sdist", "repository"])
+def ways() -> list[tuple[str, str]]:
+    """Return versions and ways to install. All ways build the same wheel: one version shows it."""
+    newest, *others = venvs.versions()
+    every = [(newest, way) for way in ("wheel", "sdist", "repository")]
+    return every + [(version, "wheel") for version in others]
+
+
+@pytest.mark.parametrize(("version", "way"), ways())
 def test_package_works_and_is_uninstalled_completely(
     place: Place, distribution: venvs.Distribution, tmp_path: Path, way: str
 ) -> None:
