@@ -265,6 +265,21 @@ def test_execution_that_names_a_workflow_of_another_project(
     assert "as the owner wants" not in json.dumps(cloud.st2.get_execution(kept))
 
 
+def test_ids_of_another_action_in_st2_context(
+    cloud: Cloud, victim: Waiting, attacker: Attacker
+) -> None:
+    """The ids and the trust of an execution come from Mistral and from the executor only."""
+    context = {**victim.ids, "mistral": victim.ids}
+    task = {"action": "st2.action", "input": {"ref": "core.noop", "st2_context": context}}
+    execution = attacker.run({"call": task})
+    assert execution["state"] == "SUCCESS"
+    (child,) = cloud.children_of(execution["id"])
+    ids = child["context"]["mistral"]
+    for name in ("action_execution_id", "task_execution_id", "project_id", "trust_id"):
+        assert ids[name] != victim.ids[name]
+    victim.check_unchanged()
+
+
 @pytest.mark.parametrize("signature", [False, True])
 def test_second_execution_for_an_action(
     cloud: Cloud, victim: Waiting, attacker: Attacker, signature: bool
