@@ -26,8 +26,9 @@ pytest.register_assert_rewrite("support")
 def keystone_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what a KeystoneServer copies."""
     from support.keystone import server
+    from support.shared import shared_folder
 
-    return server.shared_template(tmp_path_factory)
+    return shared_folder(tmp_path_factory, "keystone-template", server.make_template)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import pytest
 from support.cluster import services, venvs
 from support.cluster.mistral_cluster import Cluster
 from support.mistral_bench import JOB, Bench
+from support.shared import shared_folder
 from xdist.scheduler import LoadScopeScheduling
 
 REQUIRED = "ST2_MISTRAL_E2E"
@@ -44,9 +45,9 @@ def working_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def distribution(working_folder: Path) -> venvs.Distribution:
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> venvs.Distribution:
     """Build the checkout."""
-    return venvs.distribution(working_folder)
+    return venvs.distribution(shared_folder(tmp_path_factory, "distribution", venvs.build))
 
 
 @pytest.fixture(scope="session", params=venvs.versions())

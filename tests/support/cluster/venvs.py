@@ -133,13 +133,18 @@ class Distribution:
     """The wheel of the distribution in ``sandbox/``, also built from its sdist."""
 
 
-def distribution(folder: Path) -> Distribution:
-    """Build wheels and sdist from a copy of the checkout, as a build leaves files behind."""
+def build(folder: Path) -> None:
+    """Build wheels and sdists from a copy of the checkout, as a build leaves files behind."""
     source, built = folder / "source", folder / "dist"
     shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
     builder = _cached("builder", ["build", "setuptools>=68", "wheel"])
     for part in (source, source / "sandbox"):
         run(builder.python, "-m", "build", "--no-isolation", "--outdir", built, part, cwd=folder)
+
+
+def distribution(folder: Path) -> Distribution:
+    """Return what :func:`build` has put into a folder."""
+    source, built = folder / "source", folder / "dist"
     (sdist,) = built.glob("st2actions_mistral-*.tar.gz")
     (wheel,) = built.glob("st2actions_mistral-*.whl")
     (sandbox_wheel,) = built.glob("st2_mistral_sandbox-*.whl")

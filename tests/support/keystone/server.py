@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
@@ -14,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
-
-import pytest
 
 from st2_mistral_sandbox.process import ChildProcess
 from support.keystone import cloud
@@ -63,7 +60,7 @@ class KeystoneServer:
     """Keystone in a child process, which cannot outlive this one.
 
     :param folder: a new folder for the configuration, the database and the log.
-    :param template: a folder that :func:`template` created.
+    :param template: a folder that :func:`make_template` filled.
     :param options: more lines of keystone.conf, such as ``[token]`` with ``expiration``.
     """
 
@@ -141,8 +138,8 @@ class _Child(ChildProcess):
         )
 
 
-def template(folder: Path) -> Path:
-    """Create the database and the Fernet keys with keystone's own commands, and return their folder.
+def make_template(folder: Path) -> None:
+    """Create the database and the Fernet keys with keystone's own commands.
 
     This takes 5 s of processor time.
     """
@@ -168,22 +165,6 @@ def template(folder: Path) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    return folder
-
-
-def shared_template(factory: pytest.TempPathFactory) -> Path:
-    """Return one template for all workers of pytest-xdist."""
-    base = factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = base / "keystone-template"
-    with (base / "keystone-template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (done := base / "keystone-template.done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            template(folder)
-            done.touch()
-    return folder
 
 
 @contextmanager
