@@ -93,8 +93,12 @@ class KeystoneCluster(Cluster):
         session = self.keystone.session(user, project)
         seen: set[str] = set()
         for kind in ("executions", "tasks", "action_executions"):
-            answer = session.get(f"{self.mistral_settings.url}/{kind}?fields=id")
-            seen.update(row["id"] for row in answer.json()[kind])
+            page: str | None = f"{self.mistral_settings.url}/{kind}?fields=id"
+            # Mistral 23 shows 1,000 rows at most.
+            while page:
+                answer = session.get(page).json()
+                seen.update(row["id"] for row in answer[kind])
+                page = answer.get("next")
         return seen
 
     def rows(self) -> list[Row]:
