@@ -31,9 +31,12 @@ def keystone_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shared_folder(tmp_path_factory, "keystone-template", server.make_template)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keystone(keystone_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
-    """Start a keystone with the projects and users of ``support.keystone.cloud``."""
+    """Start a keystone with the projects and users of ``support.keystone.cloud``.
+
+    Each module has its own: any two modules may run in one process, in any order.
+    """
     from support.keystone import server
 
     with server.running(tmp_path_factory.mktemp("keystone"), keystone_template) as api:
