@@ -23,10 +23,10 @@ demo: $(VENV)/.sandbox $(ST2CLIENT)/.made
 sandbox: $(VENV)/.sandbox $(ST2CLIENT)/.made
 	@$(BIN)/st2-mistral sandbox
 
-# The tests of a file share a sandbox. They often wait: three files at once use two processors. The long ones
+# The tests of a file share a sandbox. They often wait: four files at once use two processors. The long ones
 # are first. "make test COVERAGE=1" also measures the coverage, which takes a quarter more processor time.
 test: lint $(ST2CLIENT)/.made
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@echo "Not run: the tests with real processes and keystone. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."
 
 # Tests that break sockets, processes and clocks. soak is the long form, with a report. They mostly wait: four
@@ -38,7 +38,7 @@ soak: $(VENV)/.test
 	ST2_MISTRAL_SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/faults/test_every_result.py
 
 e2e: $(VENV)/.test
-	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(SELECT),-k '$(SELECT)') tests/processes tests/cloud
+	ST2_MISTRAL_E2E=required ST2_MISTRAL_E2E_VERSIONS="$(VERSIONS)" $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(if $(SELECT),-k '$(SELECT)') tests/processes tests/cloud
 
 e2e-all:
 	$(MAKE) e2e VERSIONS="23.0.0 22.0.0 21.0.0 20.2.0"
