@@ -28,6 +28,12 @@ DEFAULT_VERSIONS = "23.0.0 20.2.0"
 # Seconds. pip retries its requests; this bounds a network that hangs.
 PIP_TIMEOUT = 900.0
 
+FREEZE = """
+from importlib.metadata import distributions
+for found in distributions():
+    print(f"{found.metadata['Name']}=={found.version}")
+"""
+
 NOT_SOURCE = shutil.ignore_patterns(".*", "*.egg-info", "*.pyc", "__pycache__", "build", "dist")
 
 
@@ -55,8 +61,9 @@ class Venv:
         return self.run(self.python, "-m", "pip", *args, cwd=cwd)
 
     def freeze(self) -> set[str]:
-        """Return the installed packages as pip lists them."""
-        return set(self.pip("freeze", "--all").split("\n")) - {""}
+        """Return the installed packages, as ``name==version``."""
+        # It takes a tenth of the time of "pip freeze".
+        return set(self.run(self.python, "-c", FREEZE).splitlines())
 
     def files(self) -> set[str]:
         """Return all files of the virtualenv."""
@@ -67,13 +74,19 @@ class Venv:
         }
 
     def copy(self, to: Path) -> Venv:
-        """Copy the virtualenv, and point its scripts to the copy."""
-        shutil.copytree(self.path, to, symlinks=True)
+        """Copy the virtualenv, and point its scripts to the copy.
+
+        The files are hard links: pip and Python replace files, they never write into one.
+        """
+        shutil.copytree(self.path, to, symlinks=True, copy_function=os.link)
         old, new = os.fsencode(self.path), os.fsencode(to)
         for script in (to / "bin").iterdir():
             # python itself is a link out of the virtualenv, and finds the virtualenv by its own path.
             if not script.is_symlink() and old in (text := script.read_bytes()):
+                mode = script.stat().st_mode
+                script.unlink()
                 script.write_bytes(text.replace(old, new))
+                script.chmod(mode)
         return Venv(to)
 
 
