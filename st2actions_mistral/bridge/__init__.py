@@ -1,1 +1,1 @@
-"""Share between actions, relay and runner what connects one StackStorm with one Mistral."""
+"""Share between actions, relay, notifier and runner what connects one StackStorm with one Mistral."""

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
+from st2actions_mistral.bridge.hints import Hints
 from st2actions_mistral.client.auth import MistralCredential
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.projects import ProjectClients
@@ -28,14 +29,13 @@ from st2actions_mistral.model import project
 from st2actions_mistral.relay.actions.controller import ActionController
 from st2actions_mistral.relay.actions.observe import ParseRequest
 from st2actions_mistral.relay.health import HealthServer
-from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.parents.controller import ParentController
 from st2actions_mistral.relay.resync_loop import ResyncLoop
 from st2actions_mistral.relay.systemd import Notifier
 from st2actions_mistral.relay.watch import EventListener, EventSource, StreamSource
-from st2actions_mistral.relay.workqueue import Failure
+from st2actions_mistral.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 

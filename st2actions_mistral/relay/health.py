@@ -15,7 +15,7 @@ from prometheus_client import make_wsgi_app
 
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.workqueue import Failure
+from st2actions_mistral.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 

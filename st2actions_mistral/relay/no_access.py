@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from st2actions_mistral.model.project import NoAccess
-from st2actions_mistral.relay.workqueue import Failure
+from st2actions_mistral.workqueue import Failure
 
 LOG: Final = logging.getLogger(__name__)
 

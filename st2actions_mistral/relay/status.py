@@ -14,13 +14,13 @@ from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import NoAccess, owner_of
+from st2actions_mistral.model.records import action_of, created_at
 from st2actions_mistral.relay.actions.controller import rules_of
 from st2actions_mistral.relay.actions.decide import decide, decide_duplicates
 from st2actions_mistral.relay.actions.effects import Effect, Look, Wait
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
-from st2actions_mistral.relay.records import action_of, created_at
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from st2actions_mistral.client.auth import sentence
 from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.stream import EventStream
 from st2actions_mistral.errors import St2MistralError
-from st2actions_mistral.relay.workqueue import Backoff
+from st2actions_mistral.workqueue import Backoff
 
 LOG: Final = logging.getLogger(__name__)
 

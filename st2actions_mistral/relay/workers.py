@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from st2actions_mistral.bridge.rejection import may_be_for_body
 from st2actions_mistral.errors import RemoteError, St2MistralError
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.workqueue import WorkQueue
+from st2actions_mistral.workqueue import WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.context import sign_ids
 from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
 from st2actions_mistral.model.project import NoAccess, Scope, owner_of
-from st2actions_mistral.relay.records import action_of
+from st2actions_mistral.model.records import action_of
 
 SITE = "here"
 SETTINGS = RelaySettings(

@@ -14,7 +14,7 @@ from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.model import states
-from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
+from st2actions_mistral.model.records import ACTION_NAME, action_of, created_at
 
 # Seconds that two clocks may differ. Nothing breaks (the relay allows for a day), but times in the two
 # systems no longer tell what came first.

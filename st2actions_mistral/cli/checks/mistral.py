@@ -10,7 +10,7 @@ from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.projects import Access, ProjectClients
 from st2actions_mistral.model.project import NoAccess, owner_of
-from st2actions_mistral.relay.records import ACTION_NAME
+from st2actions_mistral.model.records import ACTION_NAME
 
 # Projects whose policy is checked: each needs a token and a dozen requests.
 _PROJECTS: Final = 20

@@ -12,11 +12,11 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
+from st2actions_mistral.model.records import created_at
 from st2actions_mistral.relay.actions.decide import Rules, Seen
 from st2actions_mistral.relay.actions.effects import Cancel, Close, Complete, Resume, Schedule
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.records import created_at
 
 LOG: Final = logging.getLogger(__name__)
 

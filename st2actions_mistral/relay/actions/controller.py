@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from st2actions_mistral.bridge.hints import Hints
 from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.model import states
+from st2actions_mistral.model.records import action_of
 from st2actions_mistral.relay.actions.apply import Applier, CompletionListener
 from st2actions_mistral.relay.actions.decide import Rules, Seen, decide, decide_duplicates
 from st2actions_mistral.relay.actions.effects import (
@@ -30,12 +32,10 @@ from st2actions_mistral.relay.actions.effects import (
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver, ParseRequest
 from st2actions_mistral.relay.actions.resync import ActionResync
-from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.no_access import ClosedProjects
-from st2actions_mistral.relay.records import action_of
 from st2actions_mistral.relay.workers import Workers
-from st2actions_mistral.relay.workqueue import LIMIT, Failure, WorkQueue
+from st2actions_mistral.workqueue import LIMIT, Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.errors import Answered, InputError, OutcomeUnknown, RemoteError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.project import NoAccess
+from st2actions_mistral.model.records import ACTION_NAME, action_of
 from st2actions_mistral.model.result import fit, is_omitted, task_result
 from st2actions_mistral.relay.actions.effects import (
     Cancel,
@@ -28,7 +29,6 @@ from st2actions_mistral.relay.actions.effects import (
     Wait,
 )
 from st2actions_mistral.relay.actions.place import Place
-from st2actions_mistral.relay.records import ACTION_NAME, action_of
 
 
 @dataclass(frozen=True)

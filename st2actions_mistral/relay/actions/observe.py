@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Optional
 
 from st2actions_mistral.bridge.definitions import base_of
+from st2actions_mistral.bridge.hints import Hints
 from st2actions_mistral.bridge.request import ExecutionRequest
 from st2actions_mistral.client.coalesce import Coalesced
 from st2actions_mistral.client.mistral import MistralClient
@@ -20,12 +21,11 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.children import is_accepted
 from st2actions_mistral.model.context import MistralIds
 from st2actions_mistral.model.project import NoAccess, owner_of, project_of
+from st2actions_mistral.model.records import ACTION_NAME, action_of, claimed_project, created_at
 from st2actions_mistral.relay.actions.decide import Inputs, Seen
 from st2actions_mistral.relay.actions.effects import Look
 from st2actions_mistral.relay.actions.index import LARGE_RESULT, Index
 from st2actions_mistral.relay.actions.tasks import Tasks
-from st2actions_mistral.relay.hints import Hints
-from st2actions_mistral.relay.records import ACTION_NAME, action_of, claimed_project, created_at
 
 # Levels of executions above each other.
 _MAX_DEPTH: Final = 100

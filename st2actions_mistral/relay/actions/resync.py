@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
 
+from st2actions_mistral.bridge.heartbeat import with_heartbeat
 from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
 from st2actions_mistral.model.mistral_fields import has_items
 from st2actions_mistral.model.project import NoAccess
+from st2actions_mistral.model.records import ACTION_NAME, action_of, created_at
 from st2actions_mistral.relay.actions.decide import Rules
 from st2actions_mistral.relay.actions.index import Index
 from st2actions_mistral.relay.actions.observe import ActionObserver
 from st2actions_mistral.relay.actions.place import Place
-from st2actions_mistral.relay.heartbeat import with_heartbeat
 from st2actions_mistral.relay.no_access import REJECTED, ClosedProjects
-from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model import states
 from st2actions_mistral.model.children import mistral_ids
 from st2actions_mistral.model.mistral_fields import has_items
+from st2actions_mistral.model.records import claimed_workflow
 from st2actions_mistral.relay.actions.place import Place
-from st2actions_mistral.relay.records import claimed_workflow
 
 # Seconds that the state of a task, and the list of its pending items, may be old. All items of a task
 # share them: a request for each of 300 items took 3 s of Mistral's processor time, of 14 s (2 cores,

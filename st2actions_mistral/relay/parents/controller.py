@@ -9,20 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from st2actions_mistral.bridge.complete_parent import complete_parent
-from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.client.projects import ProjectClients
-from st2actions_mistral.client.st2 import St2Client
-from st2actions_mistral.config import RelaySettings
-from st2actions_mistral.errors import Answered
-from st2actions_mistral.model import states
-from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.report import lost_report
-from st2actions_mistral.relay.hints import Hints
-from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.no_access import ClosedProjects
-from st2actions_mistral.relay.parents import decide
-from st2actions_mistral.relay.parents.decide import (
+from st2actions_mistral.bridge.hints import Hints
+from st2actions_mistral.bridge.parents import decide
+from st2actions_mistral.bridge.parents.decide import (
     Cancel,
     ChangeState,
     ChangeStatus,
@@ -34,12 +23,21 @@ from st2actions_mistral.relay.parents.decide import (
     SubWorkflowSeen,
     Wait,
 )
-from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
+from st2actions_mistral.bridge.parents.observe import ParentObserver
+from st2actions_mistral.bridge.parents.write import ParentWriter
+from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.projects import ProjectClients
+from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.config import RelaySettings
+from st2actions_mistral.errors import Answered
+from st2actions_mistral.model import states
+from st2actions_mistral.model.records import action_of
+from st2actions_mistral.relay.metrics import Metrics
+from st2actions_mistral.relay.no_access import ClosedProjects
+from st2actions_mistral.relay.parents.compare import Listing, ParentComparison
 from st2actions_mistral.relay.parents.polling import PollSchedule
-from st2actions_mistral.relay.parents.report import Reporter
-from st2actions_mistral.relay.records import action_of
 from st2actions_mistral.relay.workers import Workers
-from st2actions_mistral.relay.workqueue import Failure, WorkQueue
+from st2actions_mistral.workqueue import Failure, WorkQueue
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -82,15 +80,18 @@ class ParentController:
         limit: int = 2000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._st2 = st2
-        self._lister = clients.lister
         self._rules = decide.Rules(settings.site, settings.lost_after)
         self._keys = settings.context_keys
+        hints = hints or Hints()
         self._observer = ParentObserver(
             st2, clients, settings.site, keys=self._keys, hints=hints, heartbeat=heartbeat
         )
-        self._reporter = Reporter(st2, settings.site, self._keys)
-        self._layout = settings.result_layout
+        self._comparison = ParentComparison(
+            st2, clients.lister, settings.site, self._observer, hints=hints, heartbeat=heartbeat
+        )
+        self._writer = ParentWriter(
+            st2, clients.lister, settings.site, keys=self._keys, layout=settings.result_layout
+        )
         self._metrics = metrics
         self._projects = projects
         self._resync = resync
@@ -159,7 +160,7 @@ class ParentController:
         :return: the number of parents that wait for their workflow.
         :raises RemoteError: one of the systems did not answer.
         """
-        listing = self._observer.compare()
+        listing = self._comparison.compare()
         self._keep(listing)
         for parent_id in listing.changed:
             self.add(parent_id)
@@ -260,15 +261,7 @@ class ParentController:
                 self._polling.stop(key.id)
 
     def _change_status(self, effect: ChangeStatus, key: Key) -> None:
-        changed = self._st2.change_status(effect.execution_id, effect.status)
-        now = changed["status"] if changed else "unknown"
-        LOG.info(
-            "Changing StackStorm execution %s to %s: %s. It is %s.",
-            effect.execution_id,
-            effect.status,
-            effect.reason,
-            now,
-        )
+        now = self._writer.change_status(effect)
         if effect.status == states.ST2_PAUSING and now == states.ST2_RUNNING:
             LOG.warning(
                 "StackStorm cannot pause execution %s. Its workflow is paused: resume it in Mistral."
@@ -281,62 +274,15 @@ class ParentController:
 
     def _finish(self, effect: Finish, seen: Seen) -> None:
         execution_id = effect.execution_id
-        if effect.lost:
-            assert seen.parent is not None
-            ref = decide.ref_of(seen.parent, self._rules.site)
-            ref = ref or WorkflowRef(self._rules.site, workflow_execution_id(execution_id), "")
-            report, state = lost_report(ref, effect.lost), "is lost"
-        else:
-            assert seen.workflow is not None
-            # Without access to its project an administrator may still read it.
-            report = self._reporter.report(seen.workflow, seen.client or self._lister)
-            state = seen.workflow["state"]
-        try:
-            finished = complete_parent(
-                self._st2,
-                execution_id,
-                effect.status,
-                report,
-                layout=self._layout,
-                retries_exhausted=effect.truncate,
-            )
-        except Answered as error:
-            if error.status != 404:
-                raise
-            LOG.info("StackStorm execution %s was deleted before it could be finished.", execution_id)
+        status = self._writer.finish(effect, seen)
+        if status != states.ST2_CANCELING:
             self._forget(execution_id)
-            return
-        workflow_id = report["mistral"]["workflow_execution_id"]
-        if finished["status"] == states.ST2_CANCELING:
-            # StackStorm asks its runner first.
-            LOG.info(
-                "Cancelling StackStorm execution %s: workflow execution %s %s.",
-                execution_id,
-                workflow_id,
-                state,
-            )
-            if seen.parent is not None and seen.parent["status"] == states.ST2_CANCELING:
-                self._poll_again(execution_id)
-            else:
-                self._poll_in(execution_id, self._polling.cancelled(execution_id))
-            return
-        self._forget(execution_id)
-        if finished["status"] != effect.status:
-            LOG.info(
-                "StackStorm execution %s was already %s when workflow execution %s ended.",
-                execution_id,
-                finished["status"],
-                workflow_id,
-            )
-            return
-        self._metrics.finished.inc()
-        LOG.info(
-            "Finished: StackStorm execution %s %s, workflow execution %s %s.",
-            execution_id,
-            finished["status"],
-            workflow_id,
-            state,
-        )
+            if status == effect.status:
+                self._metrics.finished.inc()
+        elif seen.parent is not None and seen.parent["status"] == states.ST2_CANCELING:
+            self._poll_again(execution_id)
+        else:
+            self._poll_in(execution_id, self._polling.cancelled(execution_id))
 
     def _cancel(self, workflow_id: str, client: MistralClient) -> None:
         try:

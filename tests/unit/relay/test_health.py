@@ -16,7 +16,7 @@ from st2actions_mistral.client.settings import MistralSettings
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.relay.health import HealthServer
 from st2actions_mistral.relay.metrics import Metrics
-from st2actions_mistral.relay.workqueue import Failure
+from st2actions_mistral.workqueue import Failure
 
 Contacts = Mapping[str, Callable[[], float]]
 

@@ -16,7 +16,7 @@ from support.waiting import eventually
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2actions_mistral.client.settings import Credential, St2Settings, Timeouts
 from st2actions_mistral.relay.watch import StreamSource
-from st2actions_mistral.relay.workqueue import Backoff
+from st2actions_mistral.workqueue import Backoff
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n\n"
 

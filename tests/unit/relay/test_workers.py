@@ -10,7 +10,7 @@ from support.clock import Clock
 from st2actions_mistral.errors import NotSent, OutcomeUnknown, RemoteError
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.workers import Workers
-from st2actions_mistral.relay.workqueue import WorkQueue
+from st2actions_mistral.workqueue import WorkQueue
 
 URL = "http://st2/v1/executions"
 

@@ -21,10 +21,10 @@ from support.relay import (
 )
 from support.waiting import eventually
 
+from st2actions_mistral.bridge.hints import Hints
 from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import workflow_execution_id
-from st2actions_mistral.relay.hints import Hints
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.no_access import ClosedProjects
 from st2actions_mistral.relay.parents.controller import ParentController

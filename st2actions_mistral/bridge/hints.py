@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from st2actions_mistral.model.project import owner_of
-from st2actions_mistral.relay.records import claimed_trust, claimed_workflow
+from st2actions_mistral.model.records import claimed_trust, claimed_workflow
 
 # Records that are remembered, in about 10 MB: twice the pending actions of docs/operate/sizing.md, and
 # as many workflows.

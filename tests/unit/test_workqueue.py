@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.clock import Clock
 
-from st2actions_mistral.relay.workqueue import Backoff, WorkQueue
+from st2actions_mistral.workqueue import Backoff, WorkQueue
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e"])
 SECONDS = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0])

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 from support.relay import PARENT, SITE, WORKFLOW, parent
 
-from st2actions_mistral.model import states
-from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.project import NoAccess
-from st2actions_mistral.relay.parents.decide import (
+from st2actions_mistral.bridge.parents.decide import (
     Cancel,
     ChangeState,
     ChangeStatus,
@@ -33,6 +30,9 @@ from st2actions_mistral.relay.parents.decide import (
     may_be_parent,
     parent_of,
 )
+from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.project import NoAccess
 
 OTHER = "6b03c160746e6986596007ff"
 UNFINISHED = ["RUNNING", "PAUSED", "IDLE"]

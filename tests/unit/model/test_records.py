@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from st2actions_mistral.model.mistral_fields import has_items
-from st2actions_mistral.relay.records import action_of, created_at
+from st2actions_mistral.model.records import action_of, created_at
 
 
 @pytest.mark.parametrize(

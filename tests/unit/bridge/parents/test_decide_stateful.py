@@ -13,10 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from st2actions_mistral.model import states
-from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
-from st2actions_mistral.model.project import NoAccess
-from st2actions_mistral.relay.parents.decide import (
+from st2actions_mistral.bridge.parents.decide import (
     Cancel,
     ChangeState,
     ChangeStatus,
@@ -32,6 +29,9 @@ from st2actions_mistral.relay.parents.decide import (
     decide_sub_workflow,
     is_unwanted,
 )
+from st2actions_mistral.model import states
+from st2actions_mistral.model.links import WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.project import NoAccess
 
 FIRST = f"{0:024x}"
 ID = workflow_execution_id(FIRST)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.relay import PARENT, SITE, WORKFLOW, Systems, child, workflow
 
+from st2actions_mistral.bridge.parents.report import Reporter
 from st2actions_mistral.errors import OutcomeUnknown
-from st2actions_mistral.relay.parents.report import Reporter
 
 OTHER = "b" * 24
 REVERSE = """

@@ -1,44 +1,35 @@
-"""Test the observation of parents and workflows, and the comparison of both systems."""
+"""Test the comparison of the parents and workflows of both systems."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from support.relay import SITE, Systems, action, child, child_of, parent, task, workflow
+from support.relay import SITE, Systems, child_of, parent, workflow
 
+from st2actions_mistral.bridge.hints import Hints
+from st2actions_mistral.bridge.parents.observe import ParentObserver
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model.links import workflow_execution_id
-from st2actions_mistral.relay.hints import Hints
-from st2actions_mistral.relay.parents.decide import (
-    Cancel,
-    Effect,
-    Look,
-    Rules,
-    Seen,
-    StateSeen,
-    SubWorkflowSeen,
-    decide,
-)
-from st2actions_mistral.relay.parents.observe import Listing, ParentObserver
+from st2actions_mistral.relay.parents.compare import Listing, ParentComparison
 
 FIRST, SECOND = "a" * 24, "b" * 24
 W1, W2 = workflow_execution_id(FIRST), workflow_execution_id(SECOND)
 
 
-def observer(systems: Systems, **given: Any) -> ParentObserver:
-    return ParentObserver(systems.st2, systems.clients, SITE, **given)
+def of(
+    systems: Systems,
+    observer: ParentObserver | None = None,
+    hints: Hints | None = None,
+    **given: Any,
+) -> ParentComparison:
+    hints = hints or Hints()
+    observer = observer or ParentObserver(systems.st2, systems.clients, SITE, hints=hints)
+    return ParentComparison(systems.st2, systems.clients.lister, SITE, observer, hints=hints, **given)
 
 
 def compare(executions: list[Any], workflows: list[Any]) -> Listing:
-    return observer(Systems(*executions, workflows=workflows)).compare()
-
-
-def rerun(owner: str = SECOND) -> dict[str, Any]:
-    context = {"parent": {"execution_id": owner}}
-    params = {"env": {"__actions": {"st2.callback": {"st2_context": context}}}}
-    return workflow(W1, FIRST, params=json.dumps(params))
+    return of(Systems(*executions, workflows=workflows)).compare()
 
 
 def test_parent_of_running_workflow_is_not_reconciled() -> None:
@@ -87,7 +78,7 @@ def test_workflow_with_invalid_parent_id_does_not_hide_others() -> None:
     )
     asked: list[set[str]] = []
     systems.st2.hooks["statuses"] = asked.append
-    assert observer(systems).compare().changed == {FIRST}
+    assert of(systems).compare().changed == {FIRST}
     assert asked == [{FIRST}]
 
 
@@ -117,25 +108,18 @@ def test_sub_workflow_of_unknown_workflow_is_ignored() -> None:
     assert not compare([], [users, below]).sub_workflows
 
 
-def test_sub_workflow_is_read_with_its_outermost_workflow() -> None:
-    below = workflow("sub", root_execution_id=W1)
-    parent_observer = observer(Systems(workflows=[workflow(W1, FIRST), below]))
-    assert parent_observer.sub_workflow("sub") == SubWorkflowSeen(below, workflow(W1, FIRST))
-    assert parent_observer.sub_workflow(W1) == SubWorkflowSeen(workflow(W1, FIRST), None)
-    assert parent_observer.sub_workflow("gone") == SubWorkflowSeen(None, None)
-
-
 def test_sub_workflow_without_children_takes_the_trust_of_its_outermost_workflow() -> None:
     below = workflow(W2, root_execution_id=W1, project_id="a")
     systems = Systems(workflows=[workflow(W1, FIRST, "CANCELLED", project_id="a"), below])
     systems.clients.authenticate(trusts={"t": "a"})
     hints = Hints()
     hints.learn_child("x", child_of("x", trust="t", workflow=W1))
-    parent_observer = observer(systems, hints=hints)
+    parent_observer = ParentObserver(systems.st2, systems.clients, SITE, hints=hints)
+    comparison = of(systems, parent_observer, hints)
     for _ in ("before its project is known", "after"):
         seen = parent_observer.sub_workflow(W2)
         assert (seen.workflow, seen.no_access) == (below, None)
-        assert parent_observer.compare().sub_workflows == {W2}
+        assert comparison.compare().sub_workflows == {W2}
 
 
 def test_project_that_rejects_the_token_does_not_end_the_resync_for_others() -> None:
@@ -147,7 +131,7 @@ def test_project_that_rejects_the_token_does_not_end_the_resync_for_others() -> 
         raise Answered("GET", "x", 403, "no")
 
     systems.clients.access("a").get_execution = reject
-    listing = observer(systems).compare()
+    listing = of(systems).compare()
     assert listing.changed == {FIRST}
     # Its worker reports the error.
     assert listing.sub_workflows == {W2}
@@ -156,60 +140,8 @@ def test_project_that_rejects_the_token_does_not_end_the_resync_for_others() -> 
 def test_every_row_of_a_comparison_is_a_heartbeat() -> None:
     beats: list[None] = []
     systems = Systems(parent(FIRST, W1), workflows=[workflow(W1, FIRST)])
-    observer(systems, heartbeat=lambda: beats.append(None)).compare()
+    of(systems, heartbeat=lambda: beats.append(None)).compare()
     assert len(beats) >= 2
-
-
-def test_state_is_one_request() -> None:
-    systems = Systems(workflows=[workflow(W1, FIRST)])
-    assert observer(systems).state(W1) == StateSeen("RUNNING")
-    assert observer(systems).state("gone") == StateSeen(None)
-    assert systems.mistral.requests == {"execution_state": 2}
-
-
-def observed(systems: Systems, parent_id: str) -> tuple[Seen, Effect]:
-    """Observe until a decision needs nothing more."""
-    parent_observer = observer(systems)
-    seen = parent_observer.look(Look.BOTH, parent_id, StateSeen(None))
-    while isinstance(effect := decide(seen, Rules(SITE, 600)), Look):
-        seen = parent_observer.look(effect, parent_id, seen)
-    return seen, effect
-
-
-def test_running_parent_needs_no_owner() -> None:
-    systems = Systems(parent(FIRST, W1), workflows=[rerun()])
-    seen, _ = observed(systems, FIRST)
-    assert (seen.parent, seen.workflow) == (parent(FIRST, W1), rerun())
-    assert systems.st2.requests["get_execution"] == 1
-
-
-@pytest.mark.parametrize(
-    "owner", [None, parent(SECOND, W1), parent(SECOND, W1, "canceled")], ids=["none", "run", "end"]
-)
-def test_owner_of_canceled_parents_workflow_is_read(owner: dict[str, Any] | None) -> None:
-    executions = [parent(FIRST, W1, "canceled"), *([owner] if owner else [])]
-    seen, effect = observed(Systems(*executions, workflows=[rerun()]), FIRST)
-    assert seen.owner == owner
-    assert isinstance(effect, Cancel) == (owner is not None and owner["status"] == "canceled")
-
-
-def test_execution_that_claims_a_workflow_does_not_keep_it_running() -> None:
-    """Anyone who may create executions in StackStorm writes any context, also that of a re-run."""
-    claimant = parent(SECOND, W1)
-    claimant["context"]["re-run"] = {"ref": FIRST}
-    systems = Systems(parent(FIRST, W1, "canceled"), claimant, workflows=[workflow(W1, FIRST)])
-    assert observed(systems, FIRST)[1] == Cancel(W1, f"StackStorm execution {FIRST} is canceled")
-
-
-def test_workflow_of_execution_that_names_none_is_found() -> None:
-    nameless = {"id": FIRST, "status": "canceled", "context": {}}
-    seen, effect = observed(Systems(nameless, workflows=[workflow(W1, FIRST)]), FIRST)
-    assert seen.workflow
-    assert isinstance(effect, Cancel)
-
-
-def test_unknown_parent_is_none() -> None:
-    assert observed(Systems(), FIRST)[0] == Seen(None)
 
 
 @pytest.mark.parametrize(
@@ -242,37 +174,3 @@ def test_running_parent_of_paused_workflow_below_is_reconciled(
     lower["context"]["parent"] = {"execution_id": FIRST}
     workflows = [workflow(W1, FIRST, state[above]), workflow(W2, SECOND, state[below])]
     assert compare([parent(FIRST, W1, above), lower], workflows).changed == expected
-
-
-@pytest.mark.parametrize(("status", "paused"), [("running", False), ("paused", True)])
-def test_paused_workflow_is_found_below_its_parent(status: str, paused: bool) -> None:
-    lower = parent(SECOND, W2, status)
-    lower["context"]["parent"] = {"execution_id": FIRST}
-    chain = child("6b03c160746e6986596007f9", FIRST, "paused")
-    systems = Systems(parent(FIRST, W1), chain, lower, workflows=[workflow(W1, FIRST)])
-    seen = Seen(parent(FIRST, W1), workflow(W1, FIRST))
-    assert observer(systems).look(Look.PAUSED, FIRST, seen).paused_below is paused
-
-
-@pytest.mark.parametrize("where", [W1, "sub"])
-@pytest.mark.parametrize(
-    ("status", "active"),
-    [("running", True), ("pausing", True), ("paused", False), ("pending", False), (None, True)],
-)
-def test_what_runs_below_a_workflow_is_active(where: str, status: str | None, active: bool) -> None:
-    """Also an action that has no execution yet, or that runs in Mistral only."""
-    below = workflow("sub", "", "PAUSED", root_execution_id=W1)
-    systems = Systems(parent(FIRST, W1, "pausing"), workflows=[workflow(W1, FIRST, "PAUSED"), below])
-    systems.mistral.add_task(task("t", where), task("other", W2))
-    systems.mistral.add_action(action("a", "t"), action("b", "other"), action("c", "t", "SUCCESS"))
-    if status:
-        systems.st2.add(child("c", FIRST, status, action_execution_id="a"))
-    seen = Seen(parent(FIRST, W1, "pausing"), workflow(W1, FIRST, "PAUSED"))
-    assert observer(systems).look(Look.BELOW, FIRST, seen).active_below is active
-
-
-def test_workflow_without_running_actions_asks_nothing_of_stackstorm() -> None:
-    systems = Systems(workflows=[workflow(W1, FIRST, "PAUSED")])
-    seen = Seen(parent(FIRST, W1, "pausing"), workflow(W1, FIRST, "PAUSED"))
-    assert observer(systems).look(Look.BELOW, FIRST, seen).active_below is False
-    assert not systems.st2.requests

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from st2actions_mistral.relay.heartbeat import with_heartbeat
+from st2actions_mistral.bridge.heartbeat import with_heartbeat
 
 
 def test_every_row_and_the_end_of_a_listing_are_a_heartbeat() -> None:

@@ -17,7 +17,7 @@ from st2actions_mistral.errors import Answered, OutcomeUnknown
 from st2actions_mistral.model import report
 from st2actions_mistral.model.links import WorkflowRef, reports_to, started_for
 from st2actions_mistral.model.mistral_fields import decoded
-from st2actions_mistral.relay.records import ACTION_NAME, action_of, created_at
+from st2actions_mistral.model.records import ACTION_NAME, action_of, created_at
 
 LOG: Final = logging.getLogger(__name__)
 

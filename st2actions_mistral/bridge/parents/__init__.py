@@ -1,0 +1,1 @@
+"""Decide about parent executions and their workflows, for the relay and the notifier."""
