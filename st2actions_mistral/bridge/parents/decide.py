@@ -25,6 +25,7 @@ from st2actions_mistral.model.links import (
     started_for,
     workflow_execution_id,
 )
+from st2actions_mistral.model.notifications import announces_end
 from st2actions_mistral.model.project import NoAccess
 
 # Rejections in a row after which the result itself counts as the reason. Each takes some seconds, and
@@ -50,6 +51,9 @@ class Rules:
     site: str
     lost_after: float
     """Seconds after which a workflow that Mistral does not know counts as lost; 0: never."""
+    notifier_first: float = 0
+    """Seconds after the end of a workflow in which only the notifier finishes its parent, where Mistral
+    tells it of the end."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Seen:
     project, or the project is unknown."""
     status_for: float = 0
     """Seconds since this relay first saw the parent's present status."""
+    state_for: float = 0
+    """Seconds since this relay first saw the workflow's present state."""
     active_below: bool | None = None
     """True if something below the workflow still runs; None if that was not observed."""
     paused_below: bool | None = None
@@ -161,6 +167,8 @@ class Wait:
     reason: str
     again: bool = False
     """True if the workflow may end before the next resync."""
+    seconds: float | None = None
+    """Seconds after which to decide again; None: as ``again`` says."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +289,9 @@ def _finished(
         return Wait("its workflow runs for another execution")
     if parent["status"] in states.ST2_FINAL:
         return Wait(f"it is {parent['status']} already")
+    left_to_notifier = rules.notifier_first - seen.state_for
+    if left_to_notifier > 0 and announces_end(workflow):
+        return Wait("the notifier knows that its workflow has ended", seconds=left_to_notifier)
     if parent["status"] == states.ST2_CANCELING:
         return _finish(seen, parent, states.ST2_CANCELED)
     if ref_of(parent, rules.site) is None:

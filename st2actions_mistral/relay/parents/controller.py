@@ -31,6 +31,7 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
+from st2actions_mistral.model.notifications import NOTIFIER_FIRST
 from st2actions_mistral.model.records import action_of
 from st2actions_mistral.relay.metrics import Metrics
 from st2actions_mistral.relay.no_access import ClosedProjects
@@ -80,7 +81,7 @@ class ParentController:
         limit: int = 2000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rules = decide.Rules(settings.site, settings.lost_after)
+        self._rules = decide.Rules(settings.site, settings.lost_after, NOTIFIER_FIRST)
         self._keys = settings.context_keys
         hints = hints or Hints()
         self._observer = ParentObserver(
@@ -109,6 +110,8 @@ class ParentController:
         self._missed: dict[str, float] = {}
         # By parent: its status, and the time at which it was first seen.
         self._status: dict[str, tuple[str, float]] = {}
+        # By parent: the state of its workflow, and the time at which it was first seen.
+        self._state: dict[str, tuple[str, float]] = {}
         # Parents that StackStorm refused to pause.
         self._unpausable: set[str] = set()
 
@@ -210,11 +213,12 @@ class ParentController:
         seen = replace(seen, rejections=self._queue.failure(key).rejections)
         with self._lock:
             if seen.parent:
-                status, now = seen.parent["status"], self._clock()
-                if self._status.get(key.id, ("", 0))[0] != status:
-                    self._status[key.id] = status, now
+                status_for = self._seen_for(self._status, key.id, seen.parent["status"])
                 refused = key.id in self._unpausable
-                seen = replace(seen, status_for=now - self._status[key.id][1], pause_refused=refused)
+                seen = replace(seen, status_for=status_for, pause_refused=refused)
+            if seen.workflow:
+                state_for = self._seen_for(self._state, key.id, seen.workflow["state"])
+                seen = replace(seen, state_for=state_for)
             if ref and seen.workflow:
                 self._workflows[key.id] = ref.execution_id
                 self._missed.pop(key.id, None)
@@ -222,6 +226,13 @@ class ParentController:
             now = self._clock()
             since = self._missed.setdefault(key.id, now)
         return replace(seen, missing_for=now - since)
+
+    def _seen_for(self, known: dict[str, tuple[str, float]], id_: str, value: str) -> float:
+        """Return the seconds since a value was first seen, and remember when that was."""
+        now = self._clock()
+        if id_ not in known or known[id_][0] != value:
+            known[id_] = value, now
+        return now - known[id_][1]
 
     def _apply(self, effect: Effect, key: Key, seen: Seen | SubWorkflowSeen | None = None) -> None:
         if isinstance(effect, Finish):
@@ -255,7 +266,9 @@ class ParentController:
             self._polling.stop(key.id)
         elif isinstance(effect, Wait):
             LOG.debug("%s: %s.", key, effect.reason)
-            if effect.again:
+            if effect.seconds is not None:
+                self._poll_in(key.id, self._polling.later(key.id, effect.seconds))
+            elif effect.again:
                 self._poll_again(key.id)
             else:
                 self._polling.stop(key.id)
@@ -309,6 +322,7 @@ class ParentController:
             self._workflows.pop(parent_id, None)
             self._missed.pop(parent_id, None)
             self._status.pop(parent_id, None)
+            self._state.pop(parent_id, None)
             self._unpausable.discard(parent_id)
 
     def _keep(self, listing: Listing) -> None:
@@ -321,7 +335,7 @@ class ParentController:
                 with self._lock:
                     self._urgent.discard(key.id)
         with self._lock:
-            for known in (self._workflows, self._missed, self._status):
+            for known in (self._workflows, self._missed, self._status, self._state):
                 for parent_id in known.keys() - listing.pending.keys():
                     del known[parent_id]
             self._unpausable &= listing.pending.keys()

@@ -132,6 +132,15 @@ class PollSchedule:
         with self._lock:
             return self._plan(parent_id, 0)
 
+    def later(self, parent_id: str, seconds: float) -> float:
+        """Plan the next poll after so many seconds, unless something happens before.
+
+        :return: the seconds.
+        """
+        with self._lock:
+            self._polls[parent_id] = _Poll(len(_EARLY), self._clock() + seconds)
+            return seconds
+
     def take(self, parent_id: str) -> float | None:
         """Begin a poll if it is due.
 

@@ -44,14 +44,16 @@ def execution(status: str = "running", id_: str = PARENT, **given: Any) -> dict[
     return parent(id_, status=status, **given)
 
 
-def workflow(state: str = "RUNNING", owner: str = PARENT, **given: Any) -> dict[str, Any]:
+def workflow(
+    state: str = "RUNNING", owner: str = PARENT, notify: object = None, **given: Any
+) -> dict[str, Any]:
     context = {"parent": {"execution_id": owner}}
     env = {"__actions": {"st2.callback": {"st2_context": context}}}
     return {
         "id": WORKFLOW,
         "state": state,
         "description": f"StackStorm execution {PARENT}",
-        "params": json.dumps({"env": env}),
+        "params": json.dumps({"env": env, "notify": notify}),
         **given,
     }
 
@@ -84,6 +86,18 @@ def test_canceling_parent_is_canceled(state: str) -> None:
     # Also in the middle of the start, where it cannot name the workflow.
     nameless = execution("canceling", context={})
     assert decided(nameless, workflow(state)) == Finish(PARENT, "canceled")
+
+
+@pytest.mark.parametrize("status", ["running", "canceling"])
+@pytest.mark.parametrize("state", sorted(states.MISTRAL_FINAL))
+def test_end_that_the_notifier_knows_of_is_left_to_it_for_some_seconds(status: str, state: str) -> None:
+    notified = workflow(state, notify=[{"type": "st2"}])
+    seen = Seen(execution(status), notified, state_for=1.5)
+    effect = decide(seen, Rules(SITE, 600, notifier_first=5))
+    assert effect == Wait("the notifier knows that its workflow has ended", seconds=3.5)
+    assert isinstance(decide(replace(seen, state_for=5), Rules(SITE, 600, 5)), Finish)
+    assert isinstance(decide(seen, Rules(SITE, 600)), Finish)
+    assert isinstance(decide(replace(seen, workflow=workflow(state)), Rules(SITE, 600, 5)), Finish)
 
 
 @pytest.mark.parametrize("status", sorted(states.ST2_FINAL))

@@ -40,7 +40,9 @@ UNFINISHED = ("RUNNING", "PAUSED")
 CLOSED = NoAccess("other", "it belongs to it", "Give a role.")
 OPEN = "open"
 """Mistral has authentication, and the relay may act in the project."""
-RULES = Rules("here", LOST_AFTER)
+NOTIFIER_FIRST = 5.0
+RULES = Rules("here", LOST_AFTER, NOTIFIER_FIRST)
+NOTIFIERS_RULES = Rules("here", LOST_AFTER)
 START_UNKNOWN = {"mistral": {"start": "unknown"}}
 
 
@@ -71,16 +73,28 @@ class Parent:
 class World(RuleBasedStateMachine):
     """One workflow, its parents one after the other, and executions that only claim it."""
 
-    @initialize(access=st.sampled_from([None, OPEN, CLOSED]))
-    def begin(self, access: str | NoAccess | None) -> None:
+    @initialize(access=st.sampled_from([None, OPEN, CLOSED]), notified=st.booleans())
+    def begin(self, access: str | NoAccess | None, notified: bool) -> None:
         # None: Mistral has no authentication.
         self.access = access
         self.now = 0.0
-        self.state: str | None = "RUNNING"
+        self.notified = notified
+        self._state: str | None = "RUNNING"
+        self.state_since = 0.0
         self.owner = FIRST
         self.parents = [Parent(FIRST)]
         self.ends: dict[str, str] = {}
         self.active_below = self.paused_below = False
+
+    @property
+    def state(self) -> str | None:
+        """The state of the workflow; None if it was deleted."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str | None) -> None:
+        if state != self._state:
+            self._state, self.state_since = state, self.now
 
     def no_access(self) -> NoAccess | None:
         return self.access if isinstance(self.access, NoAccess) else None
@@ -189,7 +203,7 @@ class World(RuleBasedStateMachine):
     def set_status(self, parent: Parent, status: str) -> None:
         parent.status, parent.status_since = status, self.now
 
-    @rule(seconds=st.sampled_from([1, 300, 601]))
+    @rule(seconds=st.sampled_from([1, 5, 300, 601]))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
 
@@ -223,6 +237,8 @@ class World(RuleBasedStateMachine):
                 seen = replace(seen, owner=self.owned_by().shown(), owner_observed=True)
         if isinstance(effect, Finish):
             self.check_finish(parent, effect)
+            waited = self.now - self.state_since
+            assert effect.lost or not self.notified or waited >= NOTIFIER_FIRST
             assert effect.truncate == (rejections >= 3)
             self.end(parent, effect.status, {"output": "of the relay"})
         elif isinstance(effect, Cancel):
@@ -241,8 +257,29 @@ class World(RuleBasedStateMachine):
             self.check_status(parent, effect.status)
         elif isinstance(effect, Refuse):
             assert self.access == CLOSED or (self.access == OPEN and self.state is None)
+        elif effect.seconds is not None:
+            assert self.notified
+            assert self.state in states.MISTRAL_FINAL
+            assert self.now + effect.seconds == self.state_since + NOTIFIER_FIRST
         elif effect.again:
             assert self.state in UNFINISHED or not parent.named
+
+    # The notifier
+
+    @precondition(lambda self: self.notified and self.state is not None)
+    @rule(which=st.integers(0, 4))
+    def notifier_handles_an_event(self, which: int) -> None:
+        """Mistral's events may be late or lost, and the notifier reads what there is now."""
+        parent = self.parent(which)
+        effect = decide(self.seen(parent), NOTIFIERS_RULES)
+        if effect is Look.BELOW:
+            seen = replace(self.seen(parent), active_below=self.active_below)
+            effect = decide(seen, NOTIFIERS_RULES)
+        if isinstance(effect, Finish) and not effect.lost:
+            self.check_finish(parent, effect)
+            self.end(parent, effect.status, {"output": "of the notifier"})
+        elif isinstance(effect, ChangeStatus) and parent.id == self.owner:
+            self.check_status(parent, effect.status)
 
     @rule(root=st.sampled_from(["CANCELLED", "ERROR", "RUNNING", None]), ours=st.booleans())
     def relay_reconciles_a_sub_workflow(self, root: str | None, ours: bool) -> None:
@@ -263,7 +300,7 @@ class World(RuleBasedStateMachine):
                 "id": ID,
                 "state": self.state,
                 "description": f"StackStorm execution {FIRST}",
-                "params": {"env": env},
+                "params": {"env": env, "notify": [{"type": "st2"}] if self.notified else []},
             }
             parent.missed_since = None
             parent.workflow_was_seen |= parent.named
@@ -279,6 +316,7 @@ class World(RuleBasedStateMachine):
             # Its project is known from the listing of an earlier resync, or from an observation.
             hidden=self.access == CLOSED or (self.access == OPEN and not parent.workflow_was_seen),
             status_for=self.now - parent.status_since,
+            state_for=self.now - self.state_since,
         )
 
     def check_status(self, parent: Parent, status: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -96,6 +97,45 @@ def test_parent_finishes_after_last_result(bench: Bench) -> None:
     assert bench.parent["status"] == "succeeded"
     assert bench.parent["result"]["state"] == "SUCCESS"
     assert bench.total("finished") == 1
+
+
+def test_end_that_the_notifier_knows_of_is_left_to_it_at_first(bench: Bench) -> None:
+    bench.workflow["params"] = json.dumps({"notify": [{"type": "st2"}]})
+    bench.controller.on_child_completed(child())
+    bench.workflow["state"] = states.SUCCESS
+    bench.after(4.9)
+    assert bench.parent["status"] == "running"
+    assert not bench.st2.results
+    bench.after(0.2)
+    assert bench.parent["status"] == "succeeded"
+    assert len(bench.st2.results) == 1
+
+
+def test_parent_that_the_notifier_finishes_is_finished_once(bench: Bench) -> None:
+    bench.workflow["params"] = json.dumps({"notify": [{"type": "st2"}]})
+    bench.workflow["state"] = states.SUCCESS
+    bench.reconcile()
+    bench.parent["status"] = "succeeded"
+    bench.controller.on_execution_event(bench.parent)
+    bench.after(60)
+    bench.controller.resync()
+    bench.after(60)
+    assert not bench.st2.results
+
+
+def test_new_end_is_left_to_the_notifier_again(bench: Bench) -> None:
+    bench.workflow["params"] = json.dumps({"notify": [{"type": "st2"}]})
+    bench.workflow["state"] = states.ERROR
+    bench.reconcile()
+    bench.after(4)
+    bench.workflow["state"] = states.RUNNING
+    bench.reconcile()
+    bench.workflow["state"] = states.SUCCESS
+    bench.reconcile()
+    bench.after(4)
+    assert bench.parent["status"] == "running"
+    bench.after(1.1)
+    assert bench.parent["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_event_of_parent_does_not_delay_early_poll(polling: PollSchedule) -> Non
     assert polling.parent_changed(PARENT) == pytest.approx(0.012)
 
 
+def test_poll_is_planned_for_a_time(polling: PollSchedule, clock: Clock) -> None:
+    polling.child_completed(PARENT, "c")
+    assert polling.later(PARENT, 5) == 5
+    assert polling.take(PARENT) == 5
+    clock.advance(2)
+    assert polling.take(PARENT) == 3
+    assert polling.child_completed(PARENT, "c") == 0.012, "something has happened"
+
+
 def test_first_poll_may_be_later_than_resync(clock: Clock) -> None:
     polling = PollSchedule(0.2, clock)
     assert polling.parent_changed(PARENT) == 0.3
