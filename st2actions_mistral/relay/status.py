@@ -43,7 +43,7 @@ class Pending:
     """Failures of the relay in a row."""
     project_id: str | None = None
     """The OpenStack project of the action; None where Mistral has no authentication."""
-    foreign: bool = False
+    no_access: bool = False
     """True if the relay must not act in the action's project, so that it does not complete it."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def pending_actions(
             error=error,
             failures=failure.get("times", 0),
             project_id=owner_of(action) if has_projects else None,
-            foreign=closed,
+            no_access=closed,
         )
 
     with ThreadPoolExecutor(settings.workers, thread_name_prefix="observe") as pool:

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_table(found: Sequence[Pending]) -> None:
     """Print one row for each action of the relay's project, and one line for each other project."""
-    own = [row for row in found if not row.foreign]
+    own = [row for row in found if not row.no_access]
     if own:
         cells = [
             (
@@ -93,7 +93,7 @@ def _print_table(found: Sequence[Pending]) -> None:
             for row in own
         ]
         print(_table([_HEADS, *cells]))
-    others = [row for row in found if row.foreign]
+    others = [row for row in found if row.no_access]
     for project_id in dict.fromkeys(row.project_id for row in others):
         errors = [row.error for row in others if row.project_id == project_id]
         print(f"{len(errors)} pending actions are not completed. For each of them: {errors[0]}")

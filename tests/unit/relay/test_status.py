@@ -64,7 +64,7 @@ def test_action_of_another_project_is_shown_with_the_remedy() -> None:
     found.mistral.actions["a"]["project_id"] = "b"
     found.clients.authenticate("a")
     row = shown(found)
-    assert (row.foreign, row.project_id) == (True, "b")
+    assert (row.no_access, row.project_id) == (True, "b")
     assert row.next == "nothing: it belongs to b"
     assert row.error == "it belongs to b. Give it a role."
 
@@ -76,7 +76,7 @@ def test_action_of_a_project_with_access_is_shown_with_its_project() -> None:
     found.clients.authenticate(trusts={"t": "b"})
     found.st2.add(child_of("a", "succeeded", trust="t"))
     row = shown(found)
-    assert (row.foreign, row.project_id, row.next) == (False, "b", "complete it as SUCCESS")
+    assert (row.no_access, row.project_id, row.next) == (False, "b", "complete it as SUCCESS")
 
 
 def test_oldest_action_is_first() -> None:
