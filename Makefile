@@ -24,7 +24,7 @@ sandbox: $(VENV)/.sandbox $(ST2CLIENT)/.made
 	@$(BIN)/st2-mistral sandbox
 
 # The tests of a file share a sandbox. They often wait: four files at once use two processors. The long ones
-# are first. "make test COVERAGE=1" also measures the coverage, which takes a quarter more processor time.
+# are first. "make test COVERAGE=1" also measures the coverage, but not in the processes that the tests start.
 test: lint $(ST2CLIENT)/.made
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@echo "Not run: the tests with real processes and keystone. Run them with 'make e2e' (needs RabbitMQ and MariaDB)."

@@ -183,9 +183,7 @@ def _configure(folder: Path, url: str, options: str) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "OS_"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return environment | {
         "PYTHONPATH": str(TESTS),
         "PYTHONUNBUFFERED": "1",
