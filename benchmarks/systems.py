@@ -86,6 +86,7 @@ def _cluster(version: str) -> Iterator[Systems]:
 
     print(f"Starting the processes of Mistral {version} …", file=sys.stderr)
     with venvs.working_folder() as folder, tempfile.TemporaryDirectory() as logs:
+        venvs.build(folder)
         distribution = venvs.distribution(folder)
         venv = venvs.base(version).copy(folder / f"benchmark-{version}")
         venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
