@@ -30,6 +30,9 @@ _COMMAND: Final = "st2actions_mistral.cli.main"
 _PARENT_WATCH: Final = "st2_mistral_sandbox.parent_watch"
 _HOST: Final = "127.0.0.1"
 
+# A user of the sandbox creates an action, and wants to call it.
+PROVIDER_OPTIONS: Final = "enabled = true\nrefresh_interval = 5"
+
 
 class Sandbox:
     """Mistral and the relay as child processes, and the StackStorm stand-in in this process.
@@ -51,6 +54,8 @@ class Sandbox:
         context_key`` of ``conf``.
     :param options: more lines for the group ``[st2]`` of Mistral and of the relay.
     :param relay_options: more lines for the relay's group ``[st2_relay]``.
+    :param provider_options: the lines of Mistral's group ``[st2_provider]``; by default Mistral has
+        StackStorm's actions.
     :param on_step: called with a text before each step of the start.
     """
 
@@ -68,6 +73,7 @@ class Sandbox:
         context_key: str | None = None,
         options: str = "",
         relay_options: str = "",
+        provider_options: str = PROVIDER_OPTIONS,
         on_step: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Read the options of ``conf``.
@@ -90,6 +96,7 @@ class Sandbox:
         self._context_keys = [*([context_key] if context_key else []), *settings.context_keys]
         self._options = options
         self._relay_options = relay_options
+        self._provider_options = provider_options
         self._on_step = on_step
         self._stack = ExitStack()
         self._stopping = threading.Event()
@@ -163,7 +170,10 @@ class Sandbox:
 
         self._on_step("Starting Mistral")
         self.mistral_server = MistralServer(
-            self.folder, port=self._mistral_port, extra_config=self.st2_options(self.st2_settings)
+            self.folder,
+            port=self._mistral_port,
+            extra_config=f"{self.st2_options(self.st2_settings)}\n"
+            f"[st2_provider]\n{self._provider_options}",
         )
         self._stack.callback(self.mistral_server.close)
         self.mistral_server.start()

@@ -14,8 +14,8 @@ _MAX_DEPTH: Final = 10
 def base_of(mistral: MistralClient, action_name: str) -> str:
     """Return the name of the action that does the work.
 
-    That is the end of the chain of ``base`` for an ad-hoc action, and the name itself for any other.
-    The executions of an ad-hoc action carry its own name, not the name of its base.
+    That is the end of the chain of ``base`` for an ad-hoc action, ``st2.action`` for a native one, and
+    the name itself for any other. The executions of an action carry its own name, not that of its base.
     """
     for _ in range(_MAX_DEPTH):
         definition = mistral.action_definition(action_name)

@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Imported here, where main() handles Ctrl-C: it takes most of a second.
     from st2actions_mistral.cli import plugins
     from st2actions_mistral.cli.commands import (
+        actions,
         check,
         convert,
         functions,
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"st2-mistral {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (relay, check, validate, convert, functions, status, repair):
+    for command in (relay, check, validate, convert, functions, actions, status, repair):
         command.add_to(commands)
     plugins.add_to(commands)
     return parser

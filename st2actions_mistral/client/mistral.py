@@ -182,9 +182,10 @@ class MistralClient(MistralDefinitions):
     def execution_summary(self, execution_id: str) -> dict[str, Any] | None:
         """Return a workflow execution without its output, which may be large; None for an unknown one.
 
-        It has ``id``, ``state``, ``description``, ``params`` and ``project_id``.
+        It has ``id``, ``state``, ``description``, ``params``, ``root_execution_id`` (null for the
+        outermost one) and ``project_id``.
         """
-        fields = "id,state,description,params,project_id"
+        fields = "id,state,description,params,root_execution_id,project_id"
         return self._get(f"/executions/{segment(execution_id)}?fields={fields}")
 
     def unfinished_executions(self) -> Iterator[dict[str, Any]]:

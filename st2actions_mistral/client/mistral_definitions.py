@@ -7,6 +7,7 @@ from typing import Any
 
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.mistral_records import MistralRecords, any_of
+from st2actions_mistral.client.session import check_shape
 from st2actions_mistral.errors import Answered
 
 
@@ -21,9 +22,24 @@ class MistralDefinitions(MistralRecords):
         found = self._get(f"/{kind}s/{segment(name)}", texts=["definition"])
         return found["definition"] if found else None
 
+    def action(self, name: str) -> dict[str, Any] | None:
+        """Return an action; None for an unknown one.
+
+        Its ``definition`` is a YAML text for an ad-hoc or a native action, otherwise empty.
+        """
+        return self._get(f"/actions/{segment(name)}", texts=["name"])
+
+    def actions(self) -> list[dict[str, Any]]:
+        """Return all actions in one response: Mistral repeats rows if it lists actions in pages."""
+        rows = self._api.call("GET", "/actions").get("actions")
+        found: list[dict[str, Any]] = check_shape(
+            rows, "actions", "GET", f"{self._api.url}/actions", list, ["name"]
+        )
+        return found
+
     def action_definition(self, name: str) -> str | None:
-        """Return the YAML text of an ad-hoc action; None for any other, and for an unknown one."""
-        found = self._get(f"/actions/{segment(name)}", texts=["name"])
+        """Return the YAML text of an ad-hoc or native action; None for another or an unknown one."""
+        found = self.action(name)
         return (found.get("definition") or None) if found else None
 
     def workflow_definitions(self, names: Collection[str]) -> dict[str, str]:
@@ -34,7 +50,7 @@ class MistralDefinitions(MistralRecords):
 
     def knows_action(self, name: str) -> bool:
         """Return True if there is an action of this name."""
-        return self._get(f"/actions/{segment(name)}", texts=["name"]) is not None
+        return self.action(name) is not None
 
     def knows_workflow(self, name: str) -> bool:
         """Return True if there is a workflow of this name."""

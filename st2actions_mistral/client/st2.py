@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from st2actions_mistral.client import st2_messages
 from st2actions_mistral.client.address import segment
-from st2actions_mistral.client.session import check_shape
-from st2actions_mistral.client.st2_records import DEFAULT_PAGE_SIZE, St2Records
+from st2actions_mistral.client.st2_actions import St2Actions
+from st2actions_mistral.client.st2_records import DEFAULT_PAGE_SIZE
 from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
 from st2actions_mistral.model.links import CONTEXT_KEY, RUNNER, WorkflowRef
-from st2actions_mistral.model.st2_action import St2Action
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -36,8 +35,8 @@ _COMPARISONS: Final = 3
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
-class St2Client(St2Records):
-    """The executions of one StackStorm.
+class St2Client(St2Actions):
+    """The executions and actions of one StackStorm.
 
     Threads may share it; connections are kept. Executions are dicts as StackStorm's API shows them.
     """
@@ -302,23 +301,6 @@ class St2Client(St2Records):
     def whoami(self) -> str:
         """Return the name of the user of the credential."""
         return str(self._api.call("GET", "/user", texts=["username"])["username"])
-
-    def action(self, ref: str) -> St2Action | None:
-        """Return an action with its parameters and those of its runner; None for an unknown action.
-
-        :raises Answered: 403 if the user may not see the action.
-        """
-        # The view of the parameters only accepts no reference before 3.9.
-        path = f"/actions/views/overview/{segment(ref)}"
-        try:
-            action = self._api.call("GET", path, texts=["ref"])
-        except Answered as error:
-            if error.status == 404:
-                return None
-            raise
-        found = check_shape(action.get("parameters"), "parameters", "GET", f"{self._api.url}{path}")
-        parameters = {name: it if isinstance(it, dict) else {} for name, it in found.items()}
-        return St2Action(parameters, enabled=action.get("enabled") is not False)
 
     def may_run(self, ref: str) -> bool:
         """Return True if the user may run an action. Nothing is run.

@@ -1,10 +1,11 @@
-"""List executions of StackStorm's API."""
+"""List records of StackStorm's API."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from st2actions_mistral.client import limits, retry, st2_messages
@@ -21,8 +22,22 @@ A lower ``[api] max_page_size`` rejects larger pages with 403, except for admini
 """
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of record that StackStorm lists."""
+
+    path: str
+    attributes: str
+    """The attributes to ask for, unless a query asks for others."""
+    texts: Sequence[str]
+    """The keys under which each record must have a string."""
+
+
+_EXECUTIONS: Final = Kind("/executions", "status,context", ("id", "status"))
+
+
 class St2Records:
-    """The connection to one StackStorm, and its listings of executions."""
+    """The connection to one StackStorm, and its listings."""
 
     def __init__(
         self,
@@ -50,29 +65,40 @@ class St2Records:
 
         Each has ``id``, ``status`` and ``context``, unless the query asks for other attributes.
         """
-        progress = limits.Progress(f"{self._api.url}/executions")
+        return self._rows(self._api.call, query, _EXECUTIONS)
+
+    def _rows(
+        self, call: Callable[..., Any], query: Mapping[str, str], kind: Kind
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the records of a kind that match a query.
+
+        :param call: ``Api.call`` or ``Api.once``.
+        """
+        progress = limits.Progress(self._api.url + kind.path)
         offset = 0
         while True:
-            page = self._page(self._api.call, {**query, "offset": offset})
+            page = self._page(call, {**query, "offset": offset}, kind)
             yield from page
             if len(page) < self._page_size:
                 return
             progress.add(page)
             offset += len(page)
 
-    def _page(self, call: Callable[..., Any], query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return one page of executions. It has fewer rows if StackStorm allows no more.
+    def _page(
+        self, call: Callable[..., Any], query: Mapping[str, Any], kind: Kind = _EXECUTIONS
+    ) -> list[dict[str, Any]]:
+        """Return one page of a listing. It has fewer rows if StackStorm allows no more.
 
         :param call: ``Api.call`` or ``Api.once``.
         """
-        query = {"include_attributes": "status,context", **query, "limit": self._page_size}
-        request = {"expect": list, "texts": ["id", "status"]}
+        query = {"include_attributes": kind.attributes, **query, "limit": self._page_size}
+        request = {"expect": list, "texts": kind.texts}
         try:
-            page: list[dict[str, Any]] = call("GET", "/executions", params=query, **request)
+            page: list[dict[str, Any]] = call("GET", kind.path, params=query, **request)
         except Answered as error:
             allowed = st2_messages.page_limit(error)
             if allowed is None or allowed >= query["limit"]:
                 raise
             self._page_size = allowed
-            page = call("GET", "/executions", params={**query, "limit": allowed}, **request)
+            page = call("GET", kind.path, params={**query, "limit": allowed}, **request)
         return page

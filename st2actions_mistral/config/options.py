@@ -14,6 +14,9 @@ ST2_GROUP: Final = cfg.OptGroup("st2", title="How Mistral reaches StackStorm")
 RELAY_GROUP: Final = cfg.OptGroup(
     "st2_relay", title="The relay, which delivers results from StackStorm to Mistral"
 )
+PROVIDER_GROUP: Final = cfg.OptGroup(
+    "st2_provider", title="Native actions: StackStorm's actions as actions of Mistral"
+)
 
 # Seconds. A socket's timeout may have at most 2**31 milliseconds.
 _MAX_TIMEOUT: Final = 1_000_000
@@ -211,12 +214,43 @@ RELAY_OPTS: Final = (
     ),
 )
 
+PROVIDER_OPTS: Final = (
+    cfg.BoolOpt(
+        "enabled",
+        default=False,
+        help="Make each StackStorm action an action of Mistral, under its own name. Set the same value"
+        " for Mistral's API and for all engines, and restart them.",
+    ),
+    cfg.ListOpt(
+        "packs",
+        default=[],
+        help="The packs whose actions are offered. Empty: all packs.",
+    ),
+    cfg.FloatOpt(
+        "refresh_interval",
+        default=60,
+        min=1,
+        max=24 * 3600,
+        help="Seconds between two listings of StackStorm's actions. A new action is known after this"
+        " time at the latest. Mistral's API and each engine list them, 100 actions with one request.",
+    ),
+    cfg.IntOpt(
+        "max_actions",
+        default=5000,
+        min=1,
+        max=100_000,
+        help="How many actions are offered at most. Of more, those with the first names are, and a"
+        " warning is logged.",
+    ),
+)
+
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """Return all options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
     return [
         (ST2_GROUP.name, ST2_OPTS),
         (RELAY_GROUP.name, [*RELAY_OPTS, *keystone_opts(RELAY_OPTS)]),
+        (PROVIDER_GROUP.name, PROVIDER_OPTS),
     ]
 
 
@@ -234,8 +268,11 @@ def keystone_opts(ours: Sequence[cfg.Opt]) -> list[cfg.Opt]:
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options with a configuration. Safe to repeat."""
-    for group in (ST2_GROUP, RELAY_GROUP):
+    for group, opts in (
+        (ST2_GROUP, ST2_OPTS),
+        (RELAY_GROUP, RELAY_OPTS),
+        (PROVIDER_GROUP, PROVIDER_OPTS),
+    ):
         # A new object: configurations that share a group object share its values too.
         conf.register_group(cfg.OptGroup(group.name, title=group.title))
-    conf.register_opts(ST2_OPTS, group=ST2_GROUP)
-    conf.register_opts(RELAY_OPTS, group=RELAY_GROUP)
+        conf.register_opts(opts, group=group)

@@ -25,7 +25,10 @@ class Catalogue(Protocol):
         """Return a StackStorm action; None for an unknown one."""
 
     def in_mistral(self, name: str) -> bool:
-        """Return True if Mistral has an action of this name."""
+        """Return True if Mistral has an action of this name that is not native."""
+
+    def is_native(self, name: str) -> bool:
+        """Return True if the action of this name in Mistral is StackStorm's, see ``provider``."""
 
     def workflow_in_mistral(self, name: str) -> bool:
         """Return True if Mistral has, or will have, a workflow of this name."""
@@ -76,7 +79,7 @@ class Target(enum.Enum):
     MISTRAL = enum.auto()
     """An action of Mistral, or an ad-hoc action of the same workbook."""
     STACKSTORM = enum.auto()
-    """A StackStorm action by its plain name."""
+    """A StackStorm action by its plain name, native or not."""
     UNKNOWN = enum.auto()
 
 

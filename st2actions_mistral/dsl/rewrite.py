@@ -5,11 +5,14 @@ A StackStorm action may be called by its plain name, in a task or as the ``base`
     action: core.local cmd="date"   ->   action: st2.action
                                          input: {ref: core.local, parameters: {cmd: date}}
 
-A parameter that reads StackStorm's datastore as ``{{ st2kv.system.x }}`` is passed on as it is, and
-StackStorm resolves it.
+Where Mistral has the action itself (a native action, see ``provider``), the call keeps its name.
 
-Before a start, rewriting also adds what Mistral does not pass on: the task name to each ``st2.action``,
-and the environment, which has the parent execution, to each sub-workflow of the same file.
+A parameter that reads StackStorm's datastore as ``{{ st2kv.system.x }}`` is passed on as it is, and
+StackStorm resolves it. That needs an ``st2.action`` in any case.
+
+Before a start, rewriting also adds what Mistral does not pass on: the task name to each ``st2.action``
+and native action, and the environment, which has the parent execution, to each sub-workflow of the same
+file.
 
 What it adds is written in the language of the file's own expressions, see ``languages``.
 """
@@ -45,7 +48,7 @@ _ENVIRONMENT_KEYS: Final = {"env", "evaluate_env"}
 
 
 def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = True) -> Definition:
-    """Return a definition with each known StackStorm action below an ``st2.action``.
+    """Return a definition with each StackStorm action that Mistral lacks below an ``st2.action``.
 
     The result depends only on the file and the catalogue: all runs share what is published. Invalid
     calls stay as they are.
@@ -59,7 +62,7 @@ def rewrite(definition: Definition, catalogue: Catalogue, *, for_start: bool = T
         try:
             spec = _wrap(site, definition, catalogue, expression)
             if for_start:
-                spec = _add_context(replace(site, spec=spec), definition, expression)
+                spec = _add_context(replace(site, spec=spec), definition, catalogue, expression)
         except InvalidCallError:
             continue
         if spec is not site.spec:
@@ -97,8 +100,14 @@ def _wrap(
         return _with_call(site, call.line, resolved) if names else site.spec
     if given is None or target is not Target.STACKSTORM:
         return site.spec
-    made, _ = resolve_in_stackstorm({"ref": call.name, "parameters": given})
-    if site.task is None:
+    is_native = catalogue.is_native(call.name)
+    made, names = resolve_in_stackstorm({"ref": call.name, "parameters": given})
+    if is_native and not names:
+        return site.spec
+    if is_native and "st2_context" in made["parameters"]:
+        parameters = dict(made["parameters"])
+        made = {**made, "st2_context": parameters.pop("st2_context"), "parameters": parameters}
+    elif site.task is None:
         made = {**made, "st2_context": expression(_CONTEXT)}
     return _with_call(site, ST2_ACTION, made)
 
@@ -124,13 +133,18 @@ def resolved_places(definition: Definition, catalogue: Catalogue) -> set[tuple[s
     return found
 
 
-def _add_context(site: Site, definition: Definition, expression: _Expressions) -> Mapping[str, Any]:
+def _add_context(
+    site: Site, definition: Definition, catalogue: Catalogue, expression: _Expressions
+) -> Mapping[str, Any]:
     if site.task is None:
         return site.spec
     if not site.has_action:
         return _add_environment(site, definition, expression)
     call = ActionCall.at(site)
-    if call.name != ST2_ACTION or not isinstance(call.given, Mapping) or "st2_context" in call.inline:
+    if not isinstance(call.given, Mapping) or "st2_context" in call.inline:
+        return site.spec
+    # All other calls of StackStorm actions are wrapped.
+    if call.target(definition, catalogue) not in (Target.ST2_ACTION, Target.STACKSTORM):
         return site.spec
     context = call.given.get("st2_context")
     if context is not None and not isinstance(context, Mapping):

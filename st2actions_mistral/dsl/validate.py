@@ -115,7 +115,10 @@ def _action_call(site: Site, definition: Definition, catalogue: Catalogue) -> It
     elif target is Target.ST2_CALLBACK:
         yield from _st2_callback(call.given)
     else:
-        yield from _call(call.name, call.given, catalogue, (site.input_key,))
+        given = dict(call.given)
+        if catalogue.is_native(call.name):
+            given.pop("st2_context", None)
+        yield from _call(call.name, given, catalogue, (site.input_key,))
 
 
 def _input(site: Site, call: ActionCall) -> Iterator[str]:

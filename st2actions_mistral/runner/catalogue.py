@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
+from st2actions_mistral.bridge.native import is_native
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.model.st2_action import St2Action
 
@@ -29,7 +30,7 @@ class ActionCatalogue:
         self._ask_stackstorm = action
         self._mistral = mistral
         self._actions: dict[str, St2Action | None] = {}
-        self._in_mistral: dict[str, bool] = {}
+        self._in_mistral: dict[str, Mapping[str, Any] | None] = {}
         self._workflows = dict.fromkeys(published_too, True)
         self._allows_yaql: bool | None = None
 
@@ -40,10 +41,13 @@ class ActionCatalogue:
         return self._actions[ref]
 
     def in_mistral(self, name: str) -> bool:
-        """Return True if Mistral has an action of this name."""
-        if name not in self._in_mistral:
-            self._in_mistral[name] = self._mistral.knows_action(name)
-        return self._in_mistral[name]
+        """Return True if Mistral has an action of this name that is not native."""
+        found = self._mistral_action(name)
+        return found is not None and not is_native(found)
+
+    def is_native(self, name: str) -> bool:
+        """Return True if the action of this name in Mistral is StackStorm's."""
+        return is_native(self._mistral_action(name))
 
     def workflow_in_mistral(self, name: str) -> bool:
         """Return True if Mistral has, or will have, a workflow of this name."""
@@ -59,3 +63,8 @@ class ActionCatalogue:
         if self._allows_yaql is None:
             self._allows_yaql = self._mistral.validate(_WITH_YAQL, "workflow") is None
         return self._allows_yaql
+
+    def _mistral_action(self, name: str) -> Mapping[str, Any] | None:
+        if name not in self._in_mistral:
+            self._in_mistral[name] = self._mistral.action(name)
+        return self._in_mistral[name]

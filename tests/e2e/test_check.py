@@ -66,6 +66,7 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
             "project",
             "policy",
             "action filter",
+            "provider",
             "database",
             "size limit",
             "clocks",

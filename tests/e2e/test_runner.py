@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.mistral_bench import Bench, new_bench
+from support.mistral_bench import Bench, WithoutNative, new_bench
 from support.waiting import eventually
 
 from st2actions_mistral.client.mistral import MistralClient
@@ -19,6 +19,7 @@ from st2actions_mistral.model import states
 from st2actions_mistral.model.links import reports_to, workflow_execution_id
 from st2actions_mistral.model.st2_action import St2Action
 from st2actions_mistral.runner import control
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.request import Rerun, WorkflowRequest
 from st2actions_mistral.runner.starting import Started, Starter, failure
 
@@ -37,29 +38,21 @@ workflows:
 """
 
 
-class Known:
-    """A catalogue with StackStorm's core.local and core.noop, and with Mistral's actions."""
-
-    def __init__(self, mistral: MistralClient) -> None:
-        self._mistral = mistral
-
-    def action(self, ref: str) -> St2Action | None:
-        known: dict[str, Any] = {"core.local": {"cmd": {"required": True}}, "core.noop": {}}
-        return St2Action(known[ref]) if ref in known else None
-
-    def in_mistral(self, name: str) -> bool:
-        return self._mistral.knows_action(name)
-
-    def workflow_in_mistral(self, name: str) -> bool:
-        return self._mistral.knows_workflow(name)
-
-    def allows_yaql(self) -> bool:
-        return True
+def action(ref: str) -> St2Action | None:
+    """Return StackStorm's core.local or core.noop."""
+    known: dict[str, Any] = {"core.local": {"cmd": {"required": True}}, "core.noop": {}}
+    return St2Action(known[ref]) if ref in known else None
 
 
 @pytest.fixture
 def starter(bench: Bench) -> Starter:
-    return Starter(bench.mistral, Known(bench.mistral), site="mistral")
+    return Starter(bench.mistral, ActionCatalogue(action, bench.mistral), site="mistral")
+
+
+@pytest.fixture(params=[ActionCatalogue, WithoutNative], ids=["native", "st2.action"])
+def starter_of_both(bench: Bench, request: pytest.FixtureRequest) -> Starter:
+    """Return a starter for a Mistral with native actions, and one for a Mistral without."""
+    return Starter(bench.mistral, request.param(action, bench.mistral), site="mistral")
 
 
 @pytest.fixture
@@ -116,10 +109,10 @@ workflows:
 
 
 def test_executions_of_a_sub_workflow_have_the_same_parent(
-    bench: Bench, starter: Starter, wanted: WorkflowRequest
+    bench: Bench, starter_of_both: Starter, wanted: WorkflowRequest
 ) -> None:
     rewrite(wanted, NESTED.format(name=wanted.ref))
-    started = starter.start(replace(wanted, inputs={}, workflow="main"))
+    started = starter_of_both.start(replace(wanted, inputs={}, workflow="main"))
     run = bench.wait(started.workflow.execution_id)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
     children = [c for c in bench.stackstorm.executions.all() if c.get("parent") == wanted.execution_id]
@@ -130,8 +123,9 @@ def test_executions_of_a_sub_workflow_have_the_same_parent(
 
 
 def test_skip_notify_does_not_change_the_published_definition(
-    bench: Bench, starter: Starter, wanted: WorkflowRequest
+    bench: Bench, starter_of_both: Starter, wanted: WorkflowRequest
 ) -> None:
+    starter = starter_of_both
     # Otherwise two concurrent runs would overwrite each other's definition.
     rewrite(wanted, NESTED.format(name=wanted.ref))
     starter.start(replace(wanted, inputs={}, workflow="main"))
@@ -187,7 +181,9 @@ def test_concurrent_starts_start_one_workflow(
 def test_a_foreign_workflow_with_the_same_id_is_rejected_and_unchanged(
     bench: Bench, wanted: WorkflowRequest
 ) -> None:
-    starter = Starter(bench.mistral, Known(bench.mistral), site="mistral", context_key="a key")
+    starter = Starter(
+        bench.mistral, ActionCatalogue(action, bench.mistral), site="mistral", context_key="a key"
+    )
     first = replace(wanted, execution_id=bench.parent()["id"])
     assert starter.start(first) == starter.start(first)
     for workflow in (bench.workbook("wait: {action: std.async_noop}"), f"{wanted.ref}.main"):
@@ -308,7 +304,7 @@ def test_start_survives_a_restart_of_mistral(tmp_path: Path, monkeypatch: pytest
                 back.join()
 
         monkeypatch.setattr(own.mistral, "start_workflow", killed)
-        starter = Starter(own.mistral, Known(own.mistral), site="mistral")
+        starter = Starter(own.mistral, ActionCatalogue(action, own.mistral), site="mistral")
         run = own.wait(starter.start(request).workflow.execution_id)
         assert run.execution["state"] == "SUCCESS"
         assert len(run.actions) == 1
@@ -320,7 +316,7 @@ def test_start_raises_not_sent_if_mistral_is_down(bench: Bench, wanted: Workflow
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v2"
         down = MistralClient(MistralSettings(url, timeouts=Timeouts(1, 1, 0.2)))
         with pytest.raises(NotSent) as caught:
-            Starter(down, Known(down), site="mistral").start(wanted)
+            Starter(down, ActionCatalogue(action, down), site="mistral").start(wanted)
     result = failure(caught.value, wanted.execution_id)
     assert url in result["error"]
     assert "mistral" not in result

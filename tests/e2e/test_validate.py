@@ -14,7 +14,7 @@ import pytest
 import yaml
 from support.breaking_servers import refusing
 from support.command_line import run_command
-from support.mistral_bench import Bench
+from support.mistral_bench import Bench, WithoutNative
 
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.dsl.definition import Definition
@@ -188,10 +188,17 @@ def test_validate_publishes_nothing(bench: Bench, validate: Validate, tmp_path: 
     assert bench.mistral.definition(name) is None
 
 
-def test_actions_with_plain_names_run(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("catalogue", "called"),
+    [(ActionCatalogue, "core.local cmd=<% $.cmd %>"), (WithoutNative, "st2.action")],
+)
+def test_actions_with_plain_names_run(
+    bench: Bench, catalogue: type[ActionCatalogue], called: str
+) -> None:
     name = f"tests.{uuid.uuid4().hex[:12]}"
     definition = Definition.parse(WELL.replace("NAME", name), "well.yaml")
-    bench.mistral.save_definition(rewrite(definition, known(bench)).text)
+    known = catalogue(bench.st2.action, bench.mistral)
+    bench.mistral.save_definition(rewrite(definition, known).text)
     parent = bench.parent()
     run = bench.run(f"{name}.main", {"cmd": "echo hello"}, parent=parent)
     assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
@@ -205,7 +212,7 @@ def test_actions_with_plain_names_run(bench: Bench) -> None:
         assert child["context"]["parent"]["execution_id"] == parent["id"]
     # Mistral stores the text of each workflow separately.
     cut = bench.get(f"/workflows/{name}.main")["definition"]
-    assert yaml.safe_load(cut)["main"]["tasks"]["short"]["action"] == "st2.action"
+    assert yaml.safe_load(cut)["main"]["tasks"]["short"]["action"] == called
 
 
 def test_skip_notify_leaves_out_the_notification_of_a_task(bench: Bench) -> None:

@@ -199,13 +199,19 @@ say:
     parameters: {cmd: <% $.cmd %>}
     st2_context: {task_name: say}
 """
+NATIVE = """
+say:
+  action: core.local
+  input: {cmd: <% $.cmd %>, st2_context: {task_name: say}}
+"""
 CMD = {"cmd": "printf %s '{{ 1 + 1 }} {% raw %} é'"}
 
 
-def test_rescheduled_execution_equals_one_that_the_action_creates(lossy: LossyBench) -> None:
+@pytest.mark.parametrize("say", [SAY, NATIVE], ids=["st2.action", "native"])
+def test_rescheduled_execution_equals_one_that_the_action_creates(lossy: LossyBench, say: str) -> None:
     parent = lossy.parent()
-    sent = lossy.run(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent)
-    found = lossy.wait(lossy.lost(lossy.workbook(SAY, inputs="[cmd]"), CMD, parent=parent))
+    sent = lossy.run(lossy.workbook(say, inputs="[cmd]"), CMD, parent=parent)
+    found = lossy.wait(lossy.lost(lossy.workbook(say, inputs="[cmd]"), CMD, parent=parent))
     assert found.execution["state"] == "SUCCESS"
     assert found.result("say")["stdout"] == sent.result("say")["stdout"] == "{{ 1 + 1 }} {% raw %} é"
     (by_action,) = children(lossy, sent.execution["id"])
@@ -218,6 +224,15 @@ def test_rescheduled_execution_equals_one_that_the_action_creates(lossy: LossyBe
     assert by_relay["context"]["parent"]["execution_id"] == parent["id"]
     for key in ("parameters", "context", "parent", "action", "notify"):
         assert by_relay.get(key) == by_action.get(key), key
+
+
+def test_lost_native_action_of_a_sub_workflow_keeps_the_parent(lossy: LossyBench) -> None:
+    parent = lossy.parent()
+    book = lossy.workbook("call: {workflow: sub}", more="sub: {tasks: {one: {action: core.noop}}}")
+    run = lossy.wait(lossy.lost(book, parent=parent))
+    assert run.execution["state"] == "SUCCESS", run.execution["state_info"]
+    [child] = [e for e in lossy.stackstorm.executions.all() if e.get("parent") == parent["id"]]
+    assert child["action"]["ref"] == "core.noop"
 
 
 def test_rejected_lost_action_is_an_error_and_on_error_runs(lossy: LossyBench) -> None:

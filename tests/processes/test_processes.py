@@ -13,6 +13,7 @@ import pytest
 from support.breaking_servers import BreakingServer, Exchange, answer
 from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
 from support.mistral_bench import Bench, Run
+from support.native_examples import NATIVE
 from support.st2_action_tests import (  # noqa: F401 - pytest collects them here
     test_action_execution_without_a_workflow,
     test_ad_hoc_action,
@@ -82,6 +83,36 @@ def test_example_runs(cluster: Cluster, name: str) -> None:
     }
     if name in expected:
         assert outcome.parent["result"]["output"] == expected[name]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_with_native_actions_runs(cluster: Cluster, name: str) -> None:
+    example = cluster.native_examples[f"examples.{NATIVE}{name}"]
+    given = EXAMPLES[name]
+    if name == "mongodb-rolling-upgrade":
+        # The same upgrade without native actions has changed it.
+        given = {**given, "primary": cluster.stackstorm.replica_set.primary}
+    outcome = example_run.run_in(cluster, example, given, timeout=TIMEOUT, progress=NoProgress())
+    assert outcome.parent["status"] == "succeeded", outcome.parent["result"]
+    workflow = outcome.parent["result"]["mistral"]
+    assert workflow["workflow_name"] == f"{example.ref}.main"
+    tasks = cluster.mistral.tasks(workflow["workflow_execution_id"])
+    names = {a["name"] for task in tasks for a in cluster.mistral.attempts(task["id"])}
+    assert "st2.action" not in names
+    refs = {child["action"]["ref"] for child in outcome.children}
+    # That of the sub-workflow is not in the outermost one.
+    assert refs <= names | ({"core.local"} if name == "sub-workflow" else set())
+
+
+def test_only_api_and_engine_list_the_actions(cluster: Cluster) -> None:
+    line = "actions of StackStorm."
+    eventually(lambda: line in cluster.processes["engine"].log, "the engine has listed them")
+    eventually(
+        lambda: cluster.mistral.action("core.local") and line in cluster.processes["api"].log,
+        "the API has listed them",
+    )
+    for name in ("notifier", *EXECUTORS):
+        assert line not in cluster.processes[name].log
 
 
 def test_many_executions_are_spread_over_both_executors(cluster: Cluster, bench: Bench) -> None:

@@ -29,6 +29,7 @@ class Catalogue:
             "std.echo": {},
         }
         self.mistral = {"std.echo", "std.noop", "st2.action", "st2.callback", "other.shell"}
+        self.native: set[str] = set()
         self.disabled = {"examples.off"}
         self.workflows = {"other.flow"}
         self.yaql = True
@@ -42,6 +43,9 @@ class Catalogue:
 
     def in_mistral(self, name: str) -> bool:
         return name in self.mistral
+
+    def is_native(self, name: str) -> bool:
+        return name in self.native
 
     def workflow_in_mistral(self, name: str) -> bool:
         return name in self.workflows

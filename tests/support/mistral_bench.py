@@ -16,6 +16,7 @@ from st2_mistral_sandbox.sandbox import Sandbox
 from st2_mistral_sandbox.stackstorm import RunResult
 from st2actions_mistral.model import states
 from st2actions_mistral.model.context import sign
+from st2actions_mistral.runner.catalogue import ActionCatalogue
 from st2actions_mistral.runner.environment import environment as environment_of
 from st2actions_mistral.runner.request import WorkflowRequest
 from support.waiting import TIMEOUT, eventually
@@ -222,6 +223,13 @@ def new_bench(folder: Path, **given: Any) -> Iterator[Bench]:
         )
         sandbox.stackstorm.register_action(JOB)
         yield Bench(sandbox)
+
+
+class WithoutNative(ActionCatalogue):
+    """The catalogue of a Mistral without native actions."""
+
+    def is_native(self, name: str) -> bool:
+        return False
 
 
 def put_key(bench: Bench, name: str, value: str, **more: Any) -> None:

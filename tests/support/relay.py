@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from st2actions_mistral.bridge import native
 from st2actions_mistral.config import RelaySettings
 from st2actions_mistral.errors import Answered
 from st2actions_mistral.model import states
@@ -193,7 +194,9 @@ class Mistral(Recorded):
         self.actions_by_task: dict[str, list[dict[str, Any]]] = {}
         """By task."""
         self.definitions: dict[str, str] = {}
-        """Of workflows and ad-hoc actions."""
+        """Of workflows, and of ad-hoc and native actions."""
+        self.native: set[str] = set()
+        """The names of the native actions."""
         self.actions: dict[str, dict[str, Any]] = {}
         """Action executions."""
         self.task_executions: dict[str, dict[str, Any]] = {}
@@ -217,6 +220,11 @@ class Mistral(Recorded):
 
     def get_execution(self, execution_id: str) -> dict[str, Any] | None:
         self.asked("get_execution", execution_id)
+        found = self.workflows.get(execution_id)
+        return dict(found) if found else None
+
+    def execution_summary(self, execution_id: str) -> dict[str, Any] | None:
+        self.asked("execution_summary", execution_id)
         found = self.workflows.get(execution_id)
         return dict(found) if found else None
 
@@ -267,6 +275,10 @@ class Mistral(Recorded):
         rows = [row for row in self.actions.values() if row["task_execution_id"] == task_id]
         rows = [*self.actions_by_task.get(task_id, []), *rows]
         return [dict(row) for row in rows if state in (None, row["state"])]
+
+    def add_native(self, name: str) -> None:
+        self.native.add(name)
+        self.definitions[name] = native.definition(name)
 
     def add_action(self, *actions: dict[str, Any]) -> None:
         self.actions.update((action["id"], action) for action in actions)
@@ -319,6 +331,12 @@ class Mistral(Recorded):
     def action_definition(self, name: str) -> str | None:
         self.asked("action_definition", name)
         return self.definitions.get(name)
+
+    def action(self, name: str) -> dict[str, Any] | None:
+        self.asked("action", name)
+        text = self.definitions.get(name)
+        is_native = name in self.native
+        return {"id": name if is_native else "uuid", "name": name, "definition": text} if text else None
 
     def knows_action(self, name: str) -> bool:
         """Know the actions of Mistral itself, and the ad-hoc actions."""

@@ -67,6 +67,7 @@ def test_page_has_a_section_for_every_command() -> None:
 @pytest.mark.parametrize(
     ("command", "keys"),
     [
+        ("actions", {"name", "pack", "signature", "input", "description"}),
         ("check", {field.name for field in fields(Finding)}),
         ("functions", {field.name for field in fields(Function)}),
         ("status", {field.name for field in fields(Pending)}),
@@ -85,7 +86,9 @@ def options() -> Iterator[str]:
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
 def test_options_named_in_prose_exist(path: Path) -> None:
-    named = re.findall(r"\[(?:st2|st2_relay|mistral)\] [a-z][a-z0-9_]+(?=`)", path.read_text("utf-8"))
+    named = re.findall(
+        r"\[(?:st2|st2_provider|st2_relay|mistral)\] [a-z][a-z0-9_]+(?=`)", path.read_text("utf-8")
+    )
     assert set(named) <= set(options())
 
 

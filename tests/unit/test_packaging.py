@@ -94,6 +94,7 @@ def entry_points(distribution: str) -> dict[str, list[str]]:
 def test_entry_points() -> None:
     assert entry_points(DISTRIBUTION) == {
         "console_scripts": ["st2-mistral = st2actions_mistral.cli.main:main"],
+        "mistral.action.providers": ["st2 = st2actions_mistral.provider.provider:St2ActionProvider"],
         "mistral.actions": [
             "st2.action = st2actions_mistral.actions.action:St2Action",
             "st2.callback = st2actions_mistral.actions.callback:St2Callback",
@@ -201,6 +202,12 @@ def test_options_and_their_defaults() -> None:
             "context_key": [],
             "render_jinja": False,
             "result_layout": "output",
+        },
+        "st2_provider": {
+            "enabled": False,
+            "packs": [],
+            "refresh_interval": 60,
+            "max_actions": 5000,
         },
         "st2_relay": {
             "mistral_url": "http://127.0.0.1:8989/v2",

@@ -80,8 +80,19 @@ class ContentApi:
         return no_content()
 
     def overview(self, request: ApiRequest, ref_or_id: str) -> Response:
-        action = self._action(ref_or_id)
-        return json_response({**action, "parameters": self._state.catalog.parameters(action["ref"])})
+        return json_response(self._overview(self._action(ref_or_id)))
+
+    def overviews(self, request: ApiRequest) -> Response:
+        """Return a page of all actions: of this view, StackStorm 3.9 ignores the filters."""
+        wanted = [name for name in request.query.get("include_attributes", "").split(",") if name]
+        found = [self._overview(action) for action in self._state.catalog.actions()]
+        if wanted:
+            kept = {"id", "pack", "name", "parameters", "runner_type", *wanted}
+            found = [{name: row[name] for name in row if name in kept} for row in found]
+        return self._page(request, found)
+
+    def _overview(self, action: Document) -> Document:
+        return {**action, "parameters": self._state.catalog.parameters(action["ref"])}
 
     def parameters(self, request: ApiRequest, ref_or_id: str) -> Response:
         action = self._action(ref_or_id)

@@ -126,7 +126,7 @@ def services(state: State) -> dict[str, Service]:
         ("GET", "/actions/<ref_or_id>", content.action),
         ("PUT", "/actions/<ref_or_id>", content.update_action),
         ("DELETE", "/actions/<ref_or_id>", content.delete_action),
-        ("GET", "/actions/views/overview", content.actions),
+        ("GET", "/actions/views/overview", content.overviews),
         ("GET", "/actions/views/overview/<ref_or_id>", content.overview),
         ("GET", "/actions/views/parameters/<ref_or_id>", content.parameters),
         ("GET", "/runnertypes", content.runner_types),

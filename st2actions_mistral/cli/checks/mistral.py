@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from st2actions_mistral.bridge.definitions import base_of
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
@@ -74,5 +75,12 @@ def _accesses(clients: ProjectClients) -> list[Access]:
 
 
 def _pending(clients: ProjectClients) -> list[dict[str, Any]]:
-    running = clients.lister.running_actions()
-    return [action for action in running if action["name"] == ACTION_NAME]
+    bases = {ACTION_NAME: ACTION_NAME}
+    pending = []
+    for action in clients.lister.running_actions():
+        name = action["name"]
+        if name not in bases:
+            bases[name] = base_of(clients.lister, name)
+        if bases[name] == ACTION_NAME:
+            pending.append(action)
+    return pending

@@ -19,8 +19,10 @@ from st2actions_mistral.config.values import read_group
 _PROVIDERS: Final = "action_providers"
 _ACTIONS: Final = "legacy_action_provider"
 
-# The provider of Mistral that loads the actions of the entry point group mistral.actions.
+# The entry points of Mistral's own provider, which loads the actions of the entry point group
+# mistral.actions, and of the one of this package.
 _PROVIDER: Final = "legacy"
+_OWN_PROVIDER: Final = "st2"
 
 _LISTS: Final = (cfg.ListOpt("allowlist", default=[]), cfg.ListOpt("denylist", default=[]))
 _LOAD_ACTIONS: Final = cfg.BoolOpt("load_action_plugins", default=True)
@@ -60,6 +62,12 @@ def action_filter(conf: cfg.ConfigOpts) -> str:
             " Mistral's API, engines and executors."
         )
     return f"[{_PROVIDERS}] and [{_ACTIONS}] hide neither action"
+
+
+def provider_problems(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield what to correct in the options that hide StackStorm's actions."""
+    conf.register_opts(_LISTS, group=_PROVIDERS)
+    yield from _hidden(_PROVIDERS, read_group(conf, _PROVIDERS, _LISTS), [_OWN_PROVIDER])
 
 
 def database(conf: cfg.ConfigOpts, version: str | None = None) -> str:

@@ -14,6 +14,7 @@ from st2actions_mistral.cli.checks import (
     host,
     mistral,
     mistral_options,
+    provider,
     stackstorm,
 )
 from st2actions_mistral.cli.checks.finding import OK, Finding, find, skip
@@ -67,6 +68,10 @@ def run_checks(
             yield skip("project", "Mistral")
             yield skip("policy", "Mistral")
         yield find("action filter", partial(mistral_options.action_filter, conf))
+        if second.result == OK:
+            yield find("provider", partial(provider.native_actions, conf, mistral_client))
+        else:
+            yield skip("provider", "Mistral")
         yield find("database", partial(mistral_options.database, conf))
         yield find("size limit", partial(host.size_limit, conf, settings))
         for check, look in (

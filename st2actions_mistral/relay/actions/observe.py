@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Optional
 
+from st2actions_mistral.bridge import native
 from st2actions_mistral.bridge.definitions import base_of
 from st2actions_mistral.bridge.hints import Hints
 from st2actions_mistral.bridge.request import ExecutionRequest
@@ -260,7 +261,8 @@ class ActionObserver:
         try:
             if action is None:
                 raise InputError("input", "is not in Mistral any more.")
-            return Inputs(self._parse_request(inputs_of(action), self._ids(action, seen.client)))
+            ids = self._ids(action, seen.client)
+            return Inputs(self._parse_request(inputs_of(action, ids, seen.client), ids))
         except InputError as error:
             return Inputs(error=error)
 
@@ -303,14 +305,22 @@ def _ask_base(key: tuple[MistralClient, str]) -> str:
     return base_of(*key)
 
 
-def inputs_of(action: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the inputs of an ``st2.action`` as Mistral recorded them.
+def inputs_of(action: Mapping[str, Any], ids: MistralIds, mistral: MistralClient) -> Mapping[str, Any]:
+    """Return the inputs of an ``st2.action``, or of a native action, as Mistral recorded them.
 
     :raises InputError: they are unknown. Of an ad-hoc action Mistral records the inputs of the ad-hoc
         action itself, and computes those of its base when it hands it to an executor.
     """
-    if action["name"] != ACTION_NAME:
-        raise InputError("input", f"of {action['name']} cannot be read back: it is an ad-hoc action.")
+    name = action["name"]
+    if name == ACTION_NAME:
+        return _recorded(action)
+    if not native.is_native(mistral.action(name)):
+        raise InputError("input", f"of {name} cannot be read back: it is an ad-hoc action.")
+    environment = native.environment_of(mistral, ids.workflow_execution_id)
+    return native.inputs_of(name, _recorded(action), environment)
+
+
+def _recorded(action: Mapping[str, Any]) -> Mapping[str, Any]:
     inputs = action.get("input")
     if isinstance(inputs, str):
         try:

@@ -17,6 +17,7 @@ from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
+from support import native_examples
 from support.cluster.guarded_process import GuardedProcess, ResourceGuard
 from support.cluster.local_servers import Broker, Database, LocalServer
 from support.cluster.venvs import Venv
@@ -83,6 +84,10 @@ api_key = {api_key}
 allowed_api_urls = {other_api_url}
 retry_deadline = 5
 {st2}
+
+[st2_provider]
+enabled = true
+refresh_interval = 5
 
 [st2_relay]
 mistral_url = http://127.0.0.1:{port}/v2
@@ -172,6 +177,8 @@ class Cluster:
         self.wait_until_ready()
 
     def _start_stand_in(self) -> None:
+        native = self.folder / "native" / "examples" / "actions"
+        self.native_examples = {example.ref: example for example in native_examples.write(native)}
         self.stackstorm = StackStorm(
             runners={
                 "mistral-v2": mistral_runner.runner(
@@ -179,7 +186,7 @@ class Cluster:
                 ),
                 "tests-async": lambda request: RunResult("running", {"note": "started"}),
             },
-            action_dirs=[examples.folder()],
+            action_dirs=[examples.folder(), native],
         )
         self.stackstorm.start()
         self._stack.callback(self.stackstorm.stop)

@@ -325,7 +325,7 @@ def test_execution_summary_asks_for_no_output() -> None:
     found = answer(200, {"id": "w", "state": "PAUSED", "description": "", "params": {}})
     with BreakingServer(found, answer(404)) as server, to_mistral(server.url) as mistral:
         assert mistral.execution_summary("../w")
-        path = "/v2/executions/..%2Fw?fields=id,state,description,params,project_id"
+        path = "/v2/executions/..%2Fw?fields=id,state,description,params,root_execution_id,project_id"
         assert server.requests[0].path == path
         assert mistral.execution_summary("w") is None
 

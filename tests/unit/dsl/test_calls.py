@@ -63,6 +63,13 @@ def test_target_of_an_action_call(line: str, target: Target) -> None:
     assert ActionCall.at(site({"action": line})).target(DEFINITION, Catalogue()) is target
 
 
+def test_native_action_is_one_of_stackstorm() -> None:
+    catalogue = Catalogue()
+    catalogue.native = {"core.local"}
+    target = ActionCall.at(site({"action": "core.local cmd='date'"})).target(DEFINITION, catalogue)
+    assert target is Target.STACKSTORM
+
+
 def test_stackstorm_is_asked_only_for_names_that_it_may_have() -> None:
     catalogue = Catalogue()
     for line in ("std.echo output='hello'", "nosuch", "<% $.a %>"):

@@ -161,6 +161,60 @@ def test_calls_that_are_not_rewritten(task: str) -> None:
     assert rewrite(definition, known, for_start=False) is definition
 
 
+def with_native() -> Catalogue:
+    known = Catalogue()
+    known.native = {"core.local"}
+    return known
+
+
+def test_native_actions_keep_their_names() -> None:
+    definition = workbook(
+        "say: {action: core.local cmd='date'}", "shell: {base: core.local, base-input: {cmd: date}}"
+    )
+    assert rewrite(definition, with_native(), for_start=False) is definition
+    made = rewrite(definition, with_native())
+    assert made.data["actions"] == definition.data["actions"]
+    assert made.data["workflows"]["main"]["tasks"] == {
+        "say": {"action": "core.local cmd='date'", "input": {"st2_context": {"task_name": "say"}}}
+    }
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{action: core.local, input: <% $.all %>}",
+        "{action: core.local, input: {st2_context: <% $.context %>}}",
+        "{action: core.local st2_context=<% $.context %>}",
+        "{action: core.local, input: {st2_context: {task_name: say}}}",
+    ],
+)
+def test_context_of_a_native_action_stays_as_it_is(task: str) -> None:
+    definition = workbook(f"say: {task}")
+    assert rewrite(definition, with_native()) is definition
+
+
+def test_actions_that_are_not_native_are_rewritten_beside_native_ones() -> None:
+    definition = workbook("say: {action: core.local cmd='date'}\nrest: {action: core.noop}")
+    made = rewrite(definition, with_native(), for_start=False)
+    tasks = made.data["workflows"]["main"]["tasks"]
+    assert tasks["say"] == {"action": "core.local cmd='date'"}
+    assert tasks["rest"]["action"] == "st2.action"
+
+
+def test_parameter_for_stackstorm_makes_an_st2_action_of_a_native_one() -> None:
+    definition = workbook(f"say: {{action: core.local, input: {{cmd: '{KEY}'}}}}")
+    made = rewrite(definition, with_native())
+    assert made.data == rewrite(definition, Catalogue()).data
+    assert made.data["workflows"]["main"]["tasks"]["say"]["action"] == "st2.action"
+    assert resolved_places(definition, with_native()) == resolved_places(definition, Catalogue())
+    given = f"{{cmd: '{KEY}', st2_context: {{task_name: x}}}}"
+    definition = workbook(f"say: {{action: core.local, input: {given}}}")
+    made = rewrite(definition, with_native(), for_start=False)
+    written = made.data["workflows"]["main"]["tasks"]["say"]["input"]
+    assert written["st2_context"] == {"task_name": "x"}
+    assert list(written["parameters"]) == ["cmd"]
+
+
 def test_rewrite_an_ad_hoc_action() -> None:
     definition = workbook(
         "say: {action: shell line='date'}",

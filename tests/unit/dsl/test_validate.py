@@ -88,6 +88,20 @@ def test_validate_returns_all_problems() -> None:
     assert "local" not in known.asked
 
 
+def test_native_actions_are_checked_as_well() -> None:
+    known = Catalogue()
+    known.native = set(known.st2)
+    for call in ("core.local", "examples.off", "core.noop, input: {a: 1}"):
+        definition = workbook(f"say: {{action: {call}}}")
+        problems = validate(definition, known)
+        assert problems == validate(definition, Catalogue())
+        assert problems
+    given = "{cmd: date, st2_context: {task_name: say}}"
+    definition = workbook(f"say: {{action: core.local, input: {given}}}")
+    assert not validate(definition, known)
+    assert validate(definition, Catalogue())
+
+
 def test_problem_has_its_path_in_the_file() -> None:
     problems = validate(workbook("say: {action: core.local}", "shell: {base: core.local}"), Catalogue())
     assert [problem.path for problem in problems] == [

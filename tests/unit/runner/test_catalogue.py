@@ -7,6 +7,7 @@ from contextlib import closing
 from support.breaking_servers import BreakingServer, answer
 
 from st2_mistral_sandbox.stackstorm import StackStorm
+from st2actions_mistral.bridge import native
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings, Timeouts
 from st2actions_mistral.client.st2 import St2Client
@@ -43,10 +44,12 @@ def test_parameters_include_those_of_the_runner() -> None:
 
 def test_each_name_is_looked_up_once() -> None:
     action = answer(200, {"ref": "a.b", "parameters": {}})
-    echo = answer(200, {"name": "std.echo"})
+    echo = answer(200, {"id": "std.echo", "name": "std.echo"})
+    definition = native.definition("core.local")
+    local = answer(200, {"id": "core.local", "name": "core.local", "definition": definition})
     with (
         BreakingServer(action, answer(404)) as st2_server,
-        BreakingServer(echo, answer(404), echo, answer(404)) as mistral_server,
+        BreakingServer(echo, answer(404), local, echo, answer(404)) as mistral_server,
         closing(St2Client(St2Settings(f"{st2_server.url}/v1", KEY, timeouts=ONE_TRY))) as st2,
         closing(
             MistralClient(MistralSettings(f"{mistral_server.url}/v2", timeouts=ONE_TRY))
@@ -57,12 +60,16 @@ def test_each_name_is_looked_up_once() -> None:
             assert catalogue.action("a.b") == St2Action({})
             assert catalogue.action("a.c") is None
             assert catalogue.in_mistral("std.echo")
+            assert not catalogue.is_native("std.echo")
             assert not catalogue.in_mistral("std.ekho")
+            assert not catalogue.is_native("std.ekho")
+            assert catalogue.is_native("core.local")
+            assert not catalogue.in_mistral("core.local")
             assert catalogue.workflow_in_mistral("there")
             assert not catalogue.workflow_in_mistral("gone")
             assert catalogue.workflow_in_mistral("soon")
         assert len(st2_server.requests) == 2
-        assert len(mistral_server.requests) == 4
+        assert len(mistral_server.requests) == 5
 
 
 def test_mistral_is_asked_once_whether_it_allows_yaql() -> None:

@@ -34,6 +34,9 @@ class Known:
     def in_mistral(self, name: str) -> bool:
         return name.startswith("std.")
 
+    def is_native(self, name: str) -> bool:
+        return False
+
     def workflow_in_mistral(self, name: str) -> bool:
         return False
 

@@ -62,6 +62,9 @@ class Catalogue:
     def in_mistral(self, name: str) -> bool:
         return True
 
+    def is_native(self, name: str) -> bool:
+        return False
+
     def workflow_in_mistral(self, name: str) -> bool:
         return True
 

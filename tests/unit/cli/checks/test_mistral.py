@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from support.breaking_servers import Behaviour, BreakingServer, answer
+from support.breaking_servers import Behaviour, BreakingServer, Exchange, answer
 
 from st2actions_mistral.cli.checks import mistral
 from st2actions_mistral.cli.checks.finding import CheckFailed
@@ -63,7 +63,14 @@ def running(*projects: str | None) -> Behaviour:
         for number, project in enumerate(projects)
     ]
     rows.append({**rows[0], "id": "other", "name": "std.async_noop", "project_id": "theirs"})
-    return answer(200, {"action_executions": rows})
+    listing = answer(200, {"action_executions": rows})
+
+    def act(exchange: Exchange) -> bool:
+        assert exchange.request is not None
+        is_listing = exchange.request.path.startswith("/v2/action_executions?")
+        return (listing if is_listing else UNKNOWN)(exchange)
+
+    return act
 
 
 def is_mistral() -> None:

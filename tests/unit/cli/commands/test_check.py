@@ -24,6 +24,7 @@ CHECKS = [
     "project",
     "policy",
     "action filter",
+    "provider",
     "database",
     "size limit",
     "clocks",
@@ -43,6 +44,7 @@ def test_checks_that_need_an_unreachable_system_are_skipped(run: Run) -> None:
         "event stream",
         "project",
         "policy",
+        "provider",
         "clocks",
         "relay",
     }

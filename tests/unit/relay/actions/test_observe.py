@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -495,6 +496,41 @@ def test_inputs_that_cannot_be_read_are_an_error(
     assert seen.inputs is not None
     assert seen.inputs.request is None
     assert reason in str(seen.inputs.error)
+
+
+@pytest.mark.parametrize("above", [{}, {"root_execution_id": "root", "params": "{}"}])
+def test_inputs_of_a_native_action_are_made_as_the_provider_makes_them(
+    bench: Bench, above: dict[str, Any]
+) -> None:
+    context = {"parent": {"execution_id": "6b03c160746e6986596007f7"}}
+    env = {"__actions": {"st2.action": {"st2_context": context}}}
+    workflow = {"state": "RUNNING", "params": json.dumps({"env": env})}
+    bench.mistral.add({"id": "root", **workflow}, {"id": TASK_WORKFLOW, **workflow, **above})
+    bench.mistral.add_native("core.local")
+    bench.mistral.add_action(action("a", name="core.local", input='{"cmd": "date"}'))
+    bench.mistral.add_task(task())
+    seen = bench.observer.observe("a")
+    assert seen.base == "st2.action"
+    seen = bench.observer.look(seen, Look.INPUTS)
+    assert seen.inputs is not None
+    assert seen.inputs.error is None
+    [(inputs, _)] = bench.parsed
+    assert inputs == {
+        "ref": "core.local",
+        "parameters": {"cmd": "date"},
+        "st2_context": context,
+        "render_jinja": None,
+    }
+
+
+def test_native_action_that_mistral_has_no_more_cannot_be_read_back(bench: Bench) -> None:
+    bench.mistral.add_native("core.local")
+    bench.mistral.add_action(action("a", name="core.local", task=None, input='{"cmd": "date"}'))
+    seen = bench.observer.observe("a")
+    del bench.mistral.definitions["core.local"]
+    seen = bench.observer.look(seen, Look.INPUTS)
+    assert seen.inputs is not None
+    assert "cannot be read back" in str(seen.inputs.error)
 
 
 def test_base_of_an_ad_hoc_action_is_remembered_for_a_while(bench: Bench) -> None:

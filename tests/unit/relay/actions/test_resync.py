@@ -211,10 +211,10 @@ def test_broken_row_does_not_hide_the_others(
 
 def test_actions_of_another_kind_are_left_out(bench: Bench) -> None:
     bench.mistral.definitions["book.shell"] = "version: '2.0'\nshell:\n  base: st2.action\n"
-    bench.mistral.add_action(
-        action("a"), action("b", name="std.async_noop"), action("c", name="book.shell")
-    )
-    assert set(bench.resync.pending()) == {"a", "c"}
+    bench.mistral.add_native("core.local")
+    names = ("st2.action", "std.async_noop", "book.shell", "core.local", "core.unknown")
+    bench.mistral.add_action(*(action(name, name=name) for name in names))
+    assert set(bench.resync.pending()) == {"st2.action", "book.shell", "core.local"}
 
 
 def test_actions_without_access_are_reported_and_left_out(

@@ -1,0 +1,1 @@
+"""Make StackStorm's actions actions of Mistral (``mistral.action.providers``)."""
