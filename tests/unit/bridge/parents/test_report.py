@@ -40,6 +40,7 @@ def tried_twice(*children: dict[str, Any], name: str = "st2.action", **given: An
         {"id": f"a-{number}", "name": name, "state": "RUNNING"} for number in (1, 2)
     ]
     systems.mistral.definitions["ours"] = AD_HOC
+    systems.mistral.add_native("core.local")
     return systems
 
 
@@ -86,7 +87,7 @@ def test_tasks_of_reverse_workflow_follow_what_they_require(params: str, names: 
     assert [entry["name"] for entry in report(systems, params=params)["tasks"]] == names
 
 
-@pytest.mark.parametrize("name", ["st2.action", "ours"])
+@pytest.mark.parametrize("name", ["st2.action", "ours", "core.local"])
 def test_child_of_task_without_result_is_named(name: str) -> None:
     children = [made_for(1, "a-1"), made_for(2, "a-2"), made_for(3, "a-2")]
     systems = tried_twice(*children, name=name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.breaking_servers import Behaviour, BreakingServer, Exchange, answer
 
+from st2actions_mistral.bridge import native
 from st2actions_mistral.cli.checks import mistral
 from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.client.mistral import MistralClient
@@ -63,12 +64,17 @@ def running(*projects: str | None) -> Behaviour:
         for number, project in enumerate(projects)
     ]
     rows.append({**rows[0], "id": "other", "name": "std.async_noop", "project_id": "theirs"})
+    rows[-2]["name"] = "core.local"
     listing = answer(200, {"action_executions": rows})
+    definition = native.definition("core.local")
+    local = answer(200, {"id": "core.local", "name": "core.local", "definition": definition})
 
     def act(exchange: Exchange) -> bool:
         assert exchange.request is not None
-        is_listing = exchange.request.path.startswith("/v2/action_executions?")
-        return (listing if is_listing else UNKNOWN)(exchange)
+        path = exchange.request.path
+        if path.startswith("/v2/action_executions?"):
+            return listing(exchange)
+        return (local if path == "/v2/actions/core.local" else UNKNOWN)(exchange)
 
     return act
 
