@@ -12,7 +12,7 @@ from st2actions_mistral.errors import Answered
 from st2actions_mistral.model.st2_action import St2Action
 
 # The views have the parameters of the runners too.
-_OVERVIEW: Final = Kind("/actions/views/overview", "ref,description,enabled", ("id", "ref"))
+_OVERVIEW: Final = Kind("/actions/views/overview", "ref,description,enabled,parameters", ("id", "ref"))
 
 
 class St2Actions(St2Records):

@@ -15,10 +15,28 @@ from st2_mistral_sandbox.stackstorm.api_request import (
 from st2_mistral_sandbox.stackstorm.auth import NO_CREDENTIAL
 from st2_mistral_sandbox.stackstorm.datastore import SYSTEM, USER, Item
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
-from st2_mistral_sandbox.stackstorm.query import DEFAULT_LIMIT, limit_of
+from st2_mistral_sandbox.stackstorm.query import DEFAULT_LIMIT, limit_of, projection
 from st2_mistral_sandbox.stackstorm.schema import KEY_PUT, allow_none, validate
 from st2_mistral_sandbox.stackstorm.state import State
 from st2_mistral_sandbox.stackstorm.store import Document, Execution
+
+# The attributes that a listing of actions may include or exclude.
+_OF_ACTIONS = (
+    "id",
+    "name",
+    "ref",
+    "uid",
+    "description",
+    "enabled",
+    "entry_point",
+    "metadata_file",
+    "pack",
+    "runner_type",
+    "parameters",
+    "output_schema",
+    "tags",
+    "notify",
+)
 
 
 class ContentApi:
@@ -83,13 +101,11 @@ class ContentApi:
         return json_response(self._overview(self._action(ref_or_id)))
 
     def overviews(self, request: ApiRequest) -> Response:
-        """Return a page of all actions: of this view, StackStorm 3.9 ignores the filters."""
-        wanted = [name for name in request.query.get("include_attributes", "").split(",") if name]
-        found = [self._overview(action) for action in self._state.catalog.actions()]
-        if wanted:
-            kept = {"id", "pack", "name", "parameters", "runner_type", *wanted}
-            found = [{name: row[name] for name in row if name in kept} for row in found]
-        return self._page(request, found)
+        """Return a page of all actions: of this view, StackStorm 3.9 filters by the name only."""
+        name = request.query.get("name")
+        reduced = projection(request.query, _OF_ACTIONS, _OF_ACTIONS, always=("id", "ref"))
+        found = [self._overview(row) for row in self._state.catalog.actions()]
+        return self._page(request, [reduced(row) for row in found if name in (None, row["name"])])
 
     def _overview(self, action: Document) -> Document:
         return {**action, "parameters": self._state.catalog.parameters(action["ref"])}

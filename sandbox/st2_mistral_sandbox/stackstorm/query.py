@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -192,9 +192,17 @@ def _value_of(execution: Execution, keys: list[str]) -> Any:
     return found
 
 
-def projection(query: Query) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def projection(
+    query: Query,
+    attributes: Collection[str] = _OBJECTS | _PLAIN,
+    excludable: Collection[str] = EXCLUDABLE,
+    always: Collection[str] = ("id",),
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return the function that reduces a document to the attributes that a query requests.
 
+    :param attributes: those that it may include; by default those of executions.
+    :param excludable: those that it may exclude.
+    :param always: those that are there beside the included ones.
     :raises Fault: 400, an unknown attribute, or both includes and excludes.
     """
     include = [name for name in (query.get("include_attributes") or "").split(",") if name]
@@ -205,13 +213,13 @@ def projection(query: Query) -> Callable[[dict[str, Any]], dict[str, Any]]:
             "You need to provide either one or another, but not both."
         )
     for name in include:
-        if name.split(".")[0] not in _OBJECTS | _PLAIN:
+        if name.split(".")[0] not in attributes:
             raise bad_request(f"Invalid or unsupported include attribute specified: {name}")
     for name in exclude:
-        if name not in EXCLUDABLE:
+        if name not in excludable:
             raise bad_request(f"Invalid or unsupported exclude attribute specified: {name}")
     if include:
-        return lambda document: _only(document, {"id", *include})
+        return lambda document: _only(document, {*always, *include})
     return lambda document: {key: value for key, value in document.items() if key not in exclude}
 
 

@@ -72,7 +72,7 @@ def test_all_pages_are_read_with_one_request_each() -> None:
         assert len(read(server).actions) == 250
         queries = [parse_qs(urlsplit(request.path).query) for request in server.requests]
     assert [query["offset"][0] for query in queries] == ["0", "100", "200"]
-    assert queries[0]["include_attributes"] == ["ref,description,enabled"]
+    assert queries[0]["include_attributes"] == ["ref,description,enabled,parameters"]
 
 
 def test_smaller_pages_of_a_stackstorm_are_accepted() -> None:
