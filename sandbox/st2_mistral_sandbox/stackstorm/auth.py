@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -80,6 +81,9 @@ class Credential:
     location: str
 
 
+_ADMINS = frozenset({"system_admin", "admin"})
+"""StackStorm's own roles that may do everything."""
+
 NO_CREDENTIAL = Credential("none", "", "")
 SYSTEM_USER = "stanley"
 """The user of every request if authentication is off."""
@@ -92,6 +96,8 @@ class Principal:
     user: str
     credential: Credential
     expiry: datetime | None = None
+    roles: tuple[str, ...] | None = None
+    """RBAC roles; None if RBAC is off."""
 
     def view(self) -> dict[str, Any]:
         """Return the user as ``/v1/user`` shows it."""
@@ -105,7 +111,11 @@ class Principal:
         return {
             "username": self.user,
             "authentication": authentication,
-            "rbac": {"enabled": False, "roles": [], "is_admin": True},
+            "rbac": {
+                "enabled": self.roles is not None,
+                "roles": list(self.roles or ()),
+                "is_admin": self.roles is None or not _ADMINS.isdisjoint(self.roles),
+            },
         }
 
 
@@ -121,6 +131,12 @@ class Authenticator:
         self._passwords = {username: password}
         self._tokens: dict[str, Token] = {}
         self._keys: dict[str, ApiKey] = {}
+        self._roles: dict[str, tuple[str, ...]] = {}
+
+    def set_roles(self, user: str, roles: Iterable[str]) -> None:
+        """Turn RBAC on, and give a user these roles. Nothing but ``/v1/user`` looks at them."""
+        with self._lock:
+            self._roles[user] = tuple(roles)
 
     def authenticate_password(self, authorization: str | None) -> str:
         """Return the user of a basic ``Authorization`` header.
@@ -180,14 +196,17 @@ class Authenticator:
                     raise Fault(401, "Unauthorized")
                 if token.expiry <= now():
                     raise Fault(401, "Unauthorized - Token has expired.")
-                return Principal(token.user, credential, token.expiry)
+                return Principal(token.user, credential, token.expiry, self._roles_of(token.user))
             digest = _hash(credential.value)
             key = next((key for key in self._keys.values() if key.hash == digest), None)
         if key is None:
             raise Fault(401, f"Unauthorized - ApiKey with key_hash={digest} not found.")
         if not key.enabled:
             raise Fault(401, "Unauthorized - API key is disabled.")
-        return Principal(key.user, credential)
+        return Principal(key.user, credential, roles=self._roles_of(key.user))
+
+    def _roles_of(self, user: str) -> tuple[str, ...] | None:
+        return self._roles.get(user, ()) if self._roles else None
 
     def create_key(
         self, user: str, metadata: dict[str, Any] | None = None, *, value: str | None = None

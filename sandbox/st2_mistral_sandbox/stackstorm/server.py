@@ -121,13 +121,21 @@ class StackStorm:
     ) -> None:
         self.stop()
 
-    def create_api_key(self, value: str | None = None) -> str:
-        """Create an API key of ``username`` and return it; ``value`` sets the key."""
-        return self._state.authenticator.create_key(self.username, value=value)[1]
+    def create_api_key(self, value: str | None = None, *, user: str | None = None) -> str:
+        """Create an API key of ``username``, or of another user, and return it; ``value`` sets it."""
+        return self._state.authenticator.create_key(user or self.username, value=value)[1]
 
     def create_token(self, ttl_seconds: float = 86_400, *, user: str | None = None) -> str:
         """Create a token of ``username``, or of another user, and return it."""
         return self._state.authenticator.create_token(user or self.username, ttl_seconds).value
+
+    def revoke_token(self, value: str) -> None:
+        """Delete a token, if it exists."""
+        self._state.authenticator.revoke_token(value)
+
+    def set_roles(self, user: str, roles: Iterable[str]) -> None:
+        """Give a user RBAC roles, which ``/v1/user`` shows. They allow and forbid nothing."""
+        self._state.authenticator.set_roles(user, roles)
 
     def register_runner(self, name: str, runner: Run | Runner) -> None:
         """Add a runner type, or replace a built-in one.

@@ -44,6 +44,8 @@ def test_public_names_of_stackstorm() -> None:
         "register_action",
         "register_runner",
         "replica_set",
+        "revoke_token",
+        "set_roles",
         "start",
         "stop",
         "stream_url",
