@@ -17,6 +17,9 @@ RELAY_GROUP: Final = cfg.OptGroup(
 PROVIDER_GROUP: Final = cfg.OptGroup(
     "st2_provider", title="Native actions: StackStorm's actions as actions of Mistral"
 )
+AUTH_GROUP: Final = cfg.OptGroup(
+    "st2_auth", title="Authentication of Mistral's users by StackStorm, with [DEFAULT] auth_type = st2"
+)
 
 # Seconds. A socket's timeout may have at most 2**31 milliseconds.
 _MAX_TIMEOUT: Final = 1_000_000
@@ -244,6 +247,51 @@ PROVIDER_OPTS: Final = (
     ),
 )
 
+AUTH_OPTS: Final = (
+    cfg.BoolOpt(
+        "project_per_user",
+        default=False,
+        help="Give each StackStorm user a project of their own in Mistral. If false, all users share"
+        " the project of a Mistral without authentication. Set the same value for all API processes.",
+    ),
+    cfg.ListOpt(
+        "admin_roles",
+        default=[],
+        help="StackStorm's RBAC roles whose users get the role admin in Mistral, such as system_admin."
+        " Without RBAC in StackStorm nobody has it. With project_per_user, an administrator sees all"
+        " projects, and workflows of an administrator find definitions of all projects.",
+    ),
+    cfg.ListOpt(
+        "relay_users",
+        default=[],
+        help="With project_per_user: the StackStorm users who may read the records of all projects and"
+        " act in each of them, which is the user of the relay's key. Unused without project_per_user.",
+    ),
+    cfg.FloatOpt(
+        "cache_seconds",
+        default=60,
+        min=0,
+        max=60,
+        help="Seconds for which a credential that StackStorm accepted is not checked again. A revoked"
+        " one may work that long.",
+    ),
+    cfg.FloatOpt(
+        "timeout",
+        default=5,
+        min=0.1,
+        max=60,
+        help="Seconds that a request to Mistral waits for StackStorm to check its credential. After"
+        " that Mistral answers 503.",
+    ),
+    cfg.IntOpt(
+        "checks_per_minute",
+        default=1200,
+        min=1,
+        help="How many unknown credentials each API process lets StackStorm check in a minute. Requests"
+        " with further ones get 429. Credentials that were accepted before do not count.",
+    ),
+)
+
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """Return all options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
@@ -251,6 +299,7 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
         (ST2_GROUP.name, ST2_OPTS),
         (RELAY_GROUP.name, [*RELAY_OPTS, *keystone_opts(RELAY_OPTS)]),
         (PROVIDER_GROUP.name, PROVIDER_OPTS),
+        (AUTH_GROUP.name, AUTH_OPTS),
     ]
 
 
@@ -272,6 +321,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
         (ST2_GROUP, ST2_OPTS),
         (RELAY_GROUP, RELAY_OPTS),
         (PROVIDER_GROUP, PROVIDER_OPTS),
+        (AUTH_GROUP, AUTH_OPTS),
     ):
         # A new object: configurations that share a group object share its values too.
         conf.register_group(cfg.OptGroup(group.name, title=group.title))

@@ -17,18 +17,28 @@ SERVICE: Final = "service"
 TRUST: Final = "trust"
 """The user of a workflow lets the relay act for them."""
 
-# Mistral's project for everything where it has no authentication.
-_WITHOUT_AUTHENTICATION: Final = "<default-project>"
+DEFAULT_PROJECT: Final = "<default-project>"
+"""Mistral's project for everything where it has no authentication, or that of StackStorm's users."""
+
+PROJECT_HEADER: Final = "St2-Mistral-Project"
+"""The header that names the project to act in, where StackStorm authenticates Mistral's users."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The project that a keystone token is for."""
+    """The project that a credential is for."""
 
     project_id: str | None
     """None for a token without a project."""
     is_admin: bool = False
     """True if Mistral lets the token see all projects. It looks names up in all of them then."""
+    is_named: bool = False
+    """Each request names its project, see ``client.st2_login``. Without one, ``project_id`` is None."""
+
+    @property
+    def default_id(self) -> str | None:
+        """The project to act in where none is given; None if there is none."""
+        return DEFAULT_PROJECT if self.is_named and self.project_id is None else self.project_id
 
 
 @dataclass(frozen=True)
@@ -78,5 +88,5 @@ def owner_of(row: Mapping[str, Any]) -> str | None:
 def project_of(row: Mapping[str, Any]) -> str | None:
     """Return the OpenStack project of a record; None without keystone, or where Mistral shows none."""
     project = row.get("project_id")
-    known = isinstance(project, str) and project not in ("", _WITHOUT_AUTHENTICATION)
+    known = isinstance(project, str) and project not in ("", DEFAULT_PROJECT)
     return project if known else None

@@ -64,10 +64,12 @@ def modules(*below: str) -> list[str]:
     )
 
 
-# On Python 3.10 mistral_lib imports eventlet, by way of oslo.utils, and hears that it should not.
+# On Python 3.10 mistral_lib imports eventlet, by way of oslo.utils, and hears that it should not. WebOb
+# imports cgi.
 NOT_OURS = r"""
 import warnings
-warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated|eventletutils module is deprecated")
+deprecated = r"\s*Eventlet is deprecated|eventletutils module is deprecated|'cgi' is deprecated"
+warnings.filterwarnings("ignore", deprecated)
 """
 
 
@@ -99,10 +101,12 @@ def test_entry_points() -> None:
             "st2.action = st2actions_mistral.actions.action:St2Action",
             "st2.callback = st2actions_mistral.actions.callback:St2Callback",
         ],
+        "mistral.auth": ["st2 = st2actions_mistral.auth.server:St2AuthHandler"],
         "mistral.expression.functions": [
             f"{name} = st2actions_mistral.functions.{module}:{name}"
             for name, module in sorted(FUNCTIONS.items())
         ],
+        "mistralclient.auth": ["st2 = st2actions_mistral.auth.client:St2AuthHandler"],
         "oslo.config.opts": [
             "st2actions_mistral = st2actions_mistral.config:list_opts",
             "st2actions_mistral.runner = st2actions_mistral.runner.options:list_opts",
@@ -217,6 +221,14 @@ def test_options_and_their_defaults() -> None:
             "workers": 16,
             "field_size_limit_kb": 1024,
         },
+        "st2_auth": {
+            "project_per_user": False,
+            "admin_roles": [],
+            "relay_users": [],
+            "cache_seconds": 60,
+            "timeout": 5,
+            "checks_per_minute": 1200,
+        },
     }
 
 
@@ -272,9 +284,9 @@ def test_import_registers_no_option_opens_no_socket_and_starts_no_thread() -> No
         # What the modules import may do as it likes; it goes first.
         foreign = set()
         events = []
-        names = {modules("actions", "client", "config", "errors", "model", "relay")!r}
+        names = {modules("actions", "auth", "client", "config", "errors", "model", "relay")!r}
 
-        import mistral_lib.actions, requests, tenacity, yaml
+        import mistral_lib.actions, requests, tenacity, webob, yaml
         before = set(cfg.CONF)
         sys.addaudithook(
             lambda event, args: events.append(event)
@@ -294,7 +306,7 @@ def test_import_registers_no_option_opens_no_socket_and_starts_no_thread() -> No
 def test_code_that_runs_in_mistral_needs_no_extra() -> None:
     names = [
         name
-        for name in modules("actions", "client", "config", "errors", "model")
+        for name in modules("actions", "auth", "client", "config", "errors", "model")
         if name not in ("st2actions_mistral.client.stream", "st2actions_mistral.client.mistral")
     ]
     imported = in_a_fresh_process(
@@ -308,6 +320,19 @@ def test_code_that_runs_in_mistral_needs_no_extra() -> None:
         """
     )
     assert imported == len(names) > 12
+
+
+def test_plugin_of_mistralclient_imports_neither_oslo_nor_mistral() -> None:
+    seen = in_a_fresh_process(
+        """
+        import json, sys
+        import st2actions_mistral.auth.client
+        roots = {name.split(".")[0] for name in sys.modules}
+        servers = ("oslo", "mistral", "keystone", "webob")
+        print(json.dumps(sorted(r for r in roots if r.startswith(servers))))
+        """
+    )
+    assert seen == []
 
 
 def test_clients_import_neither_oslo_nor_mistral() -> None:
