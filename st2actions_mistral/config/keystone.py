@@ -1,4 +1,7 @@
-"""Read keystoneauth's options of a group: the credential for a Mistral with authentication."""
+"""Read keystoneauth's options of a group: the credential for a Mistral with authentication.
+
+``auth_type = st2`` is no plugin of keystoneauth: see ``client.st2_login``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
-from st2actions_mistral.client.auth import MakePlugin, MistralCredential
+from st2actions_mistral.client.auth import HeaderSource, MakePlugin, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings
+from st2actions_mistral.client.st2_login import ST2, St2Login
 from st2actions_mistral.config.values import read_group
 from st2actions_mistral.errors import ConfigError
 from st2actions_mistral.model import project
@@ -34,6 +38,22 @@ _ONE_PROJECT: Final = frozenset(
         "v3tokenlessauth",
     }
 )
+
+
+def mistral_credential(
+    conf: cfg.ConfigOpts, group: str, settings: MistralSettings, st2: Callable[[], HeaderSource]
+) -> MistralCredential | None:
+    """Return the credential for Mistral that the options in a group describe.
+
+    :param settings: of the Mistral in question; keystone is reached in the same way.
+    :param st2: returns StackStorm's credential. It is called with ``auth_type = st2`` only.
+    :return: None if ``auth_type`` is not set.
+    :raises ConfigError: keystoneauth rejects the options.
+    :raises ImportError: keystoneauth is not installed, and is needed.
+    """
+    if _registered_auth_type(conf, group) == ST2:
+        return St2Login(st2())
+    return keystone_credential(conf, group, settings)
 
 
 def keystone_credential(
@@ -70,7 +90,7 @@ def checked_project_auth(conf: cfg.ConfigOpts, group: str, given: str | None) ->
     """Return how the relay may act in the project of an action: the option, or what follows from it.
 
     :param given: the option ``project_auth``; None: not set.
-    :raises ConfigError: it contradicts keystoneauth's options, which must have been read before.
+    :raises ConfigError: it contradicts the credential's options, which must have been read before.
     """
     auth_type = _auth_type(conf, group)
     if given is None:
@@ -88,6 +108,10 @@ def checked_project_auth(conf: cfg.ConfigOpts, group: str, given: str | None) ->
             f"{option}, but auth_type is not set. Set auth_type and its options, or remove project_auth"
             " if Mistral has no authentication."
         )
+    if auth_type == ST2:
+        if given == project.TRUST:
+            raise ConfigError(f"{option}, but auth_type is {ST2}: only keystone has trusts. Remove it.")
+        return given
     if not _scope_options(conf, group):
         raise ConfigError(
             f"{option}, but keystone gives a token for other projects to no auth_type"
@@ -95,6 +119,22 @@ def checked_project_auth(conf: cfg.ConfigOpts, group: str, given: str | None) ->
             " and run one relay for each project."
         )
     return given
+
+
+def _registered_auth_type(conf: cfg.ConfigOpts, group: str) -> str | None:
+    """Return the same as :func:`_auth_type`, also before the options are registered.
+
+    StackStorm does not install keystoneauth, which registers them.
+    """
+    try:
+        from keystoneauth1 import loading
+    except ImportError:
+        opt = cfg.StrOpt("auth_type")
+        conf.register_opt(opt, group=group)
+        found: str | None = read_group(conf, group, [opt])[opt.name]
+        return found
+    loading.register_auth_conf_options(conf, group)
+    return _auth_type(conf, group)
 
 
 def _auth_type(conf: cfg.ConfigOpts, group: str) -> str | None:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from oslo_config import cfg
 from oslo_config.iniparser import ParseError
 
-from st2actions_mistral.client.auth import MistralCredential
+from st2actions_mistral.client.auth import MistralCredential, St2Credential
+from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import (
     Credential,
     CredentialNames,
@@ -24,7 +25,7 @@ from st2actions_mistral.client.settings import (
     Tls,
     checked_url,
 )
-from st2actions_mistral.config.keystone import checked_project_auth, keystone_credential
+from st2actions_mistral.config.keystone import checked_project_auth, mistral_credential
 from st2actions_mistral.config.options import (
     PROJECT_AUTH,
     RELAY_GROUP,
@@ -163,7 +164,7 @@ def load_settings(conf: cfg.ConfigOpts) -> Settings:
     options = read_group(conf, group, RELAY_OPTS)
     bridge = _bridge(read_group(conf, ST2_GROUP.name, ST2_OPTS), options)
     mistral = mistral_settings(group, "mistral_url", options, bridge.st2.timeouts)
-    credential = keystone_credential(conf, group, mistral)
+    credential = mistral_credential(conf, group, mistral, lambda: _st2_credential(bridge.st2))
     project_auth = checked_project_auth(conf, group, options["project_auth"])
     return Settings(bridge, mistral, _relay(bridge, options, project_auth), credential)
 
@@ -254,6 +255,20 @@ def _st2(group: str, options: Mapping[str, Any]) -> St2Settings:
         tls=_tls(group, options),
         timeouts=timeouts_of(options),
     )
+
+
+def _st2_credential(st2: St2Settings) -> St2Credential:
+    """Return the credential of ``[st2]``, for Mistral.
+
+    :raises ConfigError: there is none.
+    """
+    given = st2.credential
+    if not (given.api_key or given.auth_token or given.username):
+        raise ConfigError(
+            f"[{RELAY_GROUP.name}] auth_type is st2, but [{ST2_GROUP.name}] has no credential: set"
+            f" {given.names.api_key}."
+        )
+    return St2Credential(st2, new_session(st2.tls))
 
 
 def _relay(bridge: BridgeSettings, options: Mapping[str, Any], project_auth: str) -> RelaySettings:

@@ -29,16 +29,16 @@ def policy(clients: ProjectClients, wanted: str | None = None) -> str:
         return "Mistral has no authentication"
     denied = clients.lister.denied_rules(LISTING)
     if denied:
-        raise CheckFailed(_denial(f"the relay's user in project {scope.project_id}", denied))
+        raise CheckFailed(_denial(f"the relay's user in project {scope.default_id}", denied))
     acting = _acting(clients, scope, [*named, *projects_of_pending(clients)])
     for project_id, client in acting.items():
         denied = client.denied_rules(ACTING)
         if denied:
             raise CheckFailed(_denial(f"the relay's user in project {project_id}", denied))
-    return (
-        f"has the rules that the relay needs (projects checked: {len(acting)}); {_seen(scope)}; its"
-        f" user has a role on {_named(_roles(clients))}"
-    )
+    found = f"has the rules that the relay needs (projects checked: {len(acting)})"
+    if scope.is_named:
+        return f"{found}; StackStorm authenticates its users"
+    return f"{found}; {_seen(scope)}; its user has a role on {_named(_roles(clients))}"
 
 
 def find_project(clients: ProjectClients, wanted: str) -> Project:
@@ -46,8 +46,12 @@ def find_project(clients: ProjectClients, wanted: str) -> Project:
 
     :raises CheckFailed: there is none, or several have the name.
     """
-    if clients.scope() is None:
+    scope = clients.scope()
+    if scope is None:
         raise CheckFailed("Mistral has no authentication, and so no projects: leave out --project.")
+    if scope.is_named:
+        # Mistral decides when it gets a request for it.
+        return Project(wanted, wanted)
     projects = _roles(clients)
     found = [project for project in projects if wanted in (project.id, project.name)]
     if not found:
@@ -75,7 +79,7 @@ def client_for_probe(clients: ProjectClients, wanted: str | None) -> tuple[Mistr
     if wanted is not None:
         project = find_project(clients, wanted)
     else:
-        own = (scope.project_id if scope else None) or ""
+        own = (scope.default_id if scope else None) or ""
         project = Project(own, own)
     access = clients.access(project.id)
     if isinstance(access, NoAccess):
@@ -90,7 +94,7 @@ def _acting(
     clients: ProjectClients, scope: Scope, projects: Collection[str]
 ) -> dict[str, MistralClient]:
     """Return the clients of the projects in which the relay may act, also of its own."""
-    wanted = dict.fromkeys([*([scope.project_id] if scope.project_id else []), *projects])
+    wanted = dict.fromkeys([*([scope.default_id] if scope.default_id else []), *projects])
     found = {project_id: clients.access(project_id) for project_id in wanted}
     return {id_: access for id_, access in found.items() if not isinstance(access, NoAccess)}
 

@@ -10,6 +10,7 @@ from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.cli.checks.host import ACTIONS
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.projects import Access, ProjectClients
+from st2actions_mistral.errors import Answered
 from st2actions_mistral.model.project import NoAccess, owner_of
 from st2actions_mistral.model.records import ACTION_NAME
 
@@ -37,17 +38,38 @@ def project(clients: ProjectClients) -> str:
     scope = clients.scope()
     if scope is None:
         return "Mistral has no authentication"
-    if scope.project_id is None:
+    if scope.default_id is None:
         raise CheckFailed("The token of [st2_relay] has no project: set project_name or project_id.")
+    if scope.is_named:
+        _check_may_act(clients, scope.default_id)
     # Whether an action has a trust is known in its execution only.
     closed = [] if clients.uses_trusts else [a for a in _accesses(clients) if isinstance(a, NoAccess)]
     if closed:
         raise CheckFailed(
             f"The relay does not complete {len(closed)} pending actions. One of them: {closed[0].text}"
         )
+    if scope.is_named:
+        return "the relay may act in the projects of all pending actions"
     if scope.is_admin:
         return "the relay sees all projects, and may act in those of all pending actions"
     return f"the relay completes actions of project {scope.project_id} only"
+
+
+def _check_may_act(clients: ProjectClients, project_id: str) -> None:
+    """Check that Mistral lets the relay's user name a project.
+
+    With a project for each user, only those in [st2_auth] relay_users may. Others see no pending action
+    of other users.
+    """
+    access = clients.access(project_id)
+    if isinstance(access, NoAccess):
+        raise CheckFailed(access.text)
+    try:
+        access.clock()
+    except Answered as error:
+        if error.status != 403:
+            raise
+        raise CheckFailed(error.message) from error
 
 
 def projects_of_pending(clients: ProjectClients) -> list[str]:

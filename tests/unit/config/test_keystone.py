@@ -72,3 +72,30 @@ def test_contradiction_names_option_and_remedy(tmp_path: Path, options: str, mes
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, options)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["", "project_auth = service"])
+def test_stackstorms_credential_is_mistrals_with_auth_type_st2(tmp_path: Path, option: str) -> None:
+    settings = load(tmp_path, f"auth_type = st2\n{option}\n[st2]\napi_key = hush")
+    assert settings.credential is not None
+    assert settings.credential.headers() == {"St2-Api-Key": "hush"}
+    assert settings.relay.project_auth == "service"
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", r"\[st2_relay\] auth_type is st2, but \[st2\] has no credential: set \[st2\] api_key"),
+        (
+            "project_auth = trust\n[st2]\napi_key = hush",
+            r"project_auth is trust.*only keystone has trusts",
+        ),
+        ("project_auth = none\n[st2]\napi_key = hush", r"project_auth is none, but auth_type is st2"),
+    ],
+)
+def test_options_that_contradict_auth_type_st2_are_named(
+    tmp_path: Path, options: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, f"auth_type = st2\n{options}")

@@ -148,3 +148,29 @@ def test_probe_runs_in_the_project_of_the_token_by_default() -> None:
 def test_probe_of_an_administrator_needs_a_project() -> None:
     with clients() as found, pytest.raises(CheckFailed, match="name it with --project"):
         access.client_for_probe(found, None)
+
+
+NAMED = Scope(None, is_named=True)
+
+
+def test_projects_are_not_known_where_stackstorm_authenticates() -> None:
+    with clients(scope=NAMED, projects=()) as found:
+        assert access.policy(found) == (
+            "has the rules that the relay needs (projects checked: 2); StackStorm authenticates its"
+            " users"
+        )
+        assert access.find_project(found, "ada") == Project("ada", "ada")
+
+
+def test_denied_rule_is_named_where_stackstorm_authenticates() -> None:
+    with (
+        clients(("<default-project>", "tasks:get"), scope=NAMED) as found,
+        pytest.raises(CheckFailed, match="in project <default-project>: tasks:get"),
+    ):
+        access.policy(found)
+
+
+def test_probe_runs_in_the_shared_project_where_stackstorm_authenticates() -> None:
+    with clients(scope=NAMED) as found:
+        assert access.client_for_probe(found, None)[1] == " in project <default-project>"
+        assert access.client_for_probe(found, "ada")[1] == " in project ada"

@@ -15,7 +15,7 @@ from st2actions_mistral.cli.checks.finding import CheckFailed
 from st2actions_mistral.client.mistral import MistralClient
 from st2actions_mistral.client.projects import ProjectClients
 from st2actions_mistral.client.settings import MistralSettings, Timeouts
-from st2actions_mistral.errors import ConfigError
+from st2actions_mistral.errors import Answered, ConfigError
 from st2actions_mistral.model.project import Scope
 
 UNKNOWN = answer(404, {"faultstring": "Action not found"})
@@ -139,3 +139,40 @@ def test_actions_of_the_own_project_pass() -> None:
 def test_pending_actions_are_those_that_the_relay_may_complete() -> None:
     with client(running("theirs", "ours", None), scope=Scope("ours")) as found:
         assert list(mistral.pending_actions(ProjectClients(found))) == ["a1"]
+
+
+class Login(Token):
+    """A credential that names the project of each request."""
+
+    def scoped(self, project_id: str | None, trust_id: str | None = None) -> Login:  # type: ignore[override]
+        return Login(Scope(project_id, is_named=True))
+
+
+@contextmanager
+def stackstorms_client(*script: Behaviour) -> Iterator[MistralClient]:
+    with BreakingServer(*script) as server:
+        settings = MistralSettings(f"{server.url}/v2", timeouts=Timeouts(5, 5, 0))
+        login = Login(Scope(None, is_named=True))
+        with closing(MistralClient(settings, credential=login)) as made:
+            yield made
+
+
+def test_user_whom_stackstorm_authenticates_may_act() -> None:
+    with stackstorms_client(running("a", "b")) as found:
+        assert mistral.project(ProjectClients(found)) == (
+            "the relay may act in the projects of all pending actions"
+        )
+
+
+def test_user_who_may_not_name_projects_fails_with_mistrals_words() -> None:
+    refusal = answer(403, {"faultstring": "The user may not. Add it to [st2_auth] relay_users."})
+    with (
+        stackstorms_client(refusal) as found,
+        pytest.raises(CheckFailed, match=r"^The user may not\. Add it to \[st2_auth\] relay_users"),
+    ):
+        mistral.project(ProjectClients(found))
+
+
+def test_other_error_of_the_check_is_raised() -> None:
+    with stackstorms_client(answer(401, {})) as found, pytest.raises(Answered):
+        mistral.project(ProjectClients(found))
