@@ -28,12 +28,13 @@ from st2common.models.api.notification import NotificationsHelper
 from st2common.persistence.execution import ActionExecution
 from st2common.persistence.liveaction import LiveAction
 from st2common.runners.base import AsyncActionRunner
+from st2common.services import access
 from st2common.services import action as action_service
 from st2common.util import action_db
 from st2common.util.api import get_full_public_api_url
 
 from st2actions_mistral.client.mistral import MistralClient
-from st2actions_mistral.errors import InputError, St2MistralError
+from st2actions_mistral.errors import ConfigError, InputError, St2MistralError
 from st2actions_mistral.model.links import RUNNER, workflow_of
 from st2actions_mistral.model.result import OUTPUT_LAYOUT
 from st2actions_mistral.model.st2_action import St2Action
@@ -45,11 +46,17 @@ from st2actions_mistral.runner.starting import Starter, failure
 
 LOG: Final = logging.getLogger(__name__)
 
+# Seconds that a token lives longer than the requests that it is for.
+_TOKEN_MARGIN: Final = 60
+
 Outcome = tuple[str, Optional[dict[str, Any]], Optional[dict[str, Any]]]
 
 
 class MistralRunner(AsyncActionRunner):  # type: ignore[misc]  # st2common has no types
     """Run one action."""
+
+    auth_token: Any
+    """The token that StackStorm makes for run(); None in the other methods."""
 
     def run(self, action_parameters: dict[str, Any]) -> Outcome:
         """Start the workflow. The relay, or ``st2.callback``, finishes the execution.
@@ -71,7 +78,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]  # st2common has n
                 notify=_notify(self.liveaction) or _notify(self.action),
                 rerun_of=workflow_of_execution(self.rerun_ex_ref),
             )
-            with contextlib.closing(_mistral(settings)) as mistral:
+            with contextlib.closing(self._mistral(settings)) as mistral:
                 starter = Starter(
                     mistral,
                     ActionCatalogue(action_of, mistral),
@@ -121,6 +128,27 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]  # st2common has n
         status = LIVEACTION_STATUS_RUNNING if found else LIVEACTION_STATUS_RESUMING
         return status, None, None
 
+    def _mistral(self, settings: options.RunnerSettings) -> MistralClient:
+        given = options.credential(cfg.CONF, settings.mistral, lambda: self._token(settings))
+        return MistralClient(settings.mistral, credential=given)
+
+    def _token(self, settings: options.RunnerSettings) -> str:
+        """Return a token of the user of the execution, for Mistral.
+
+        :raises ConfigError: the execution has no user.
+        """
+        if self.auth_token is None:
+            # StackStorm makes one for run() only.
+            user = (self.context or {}).get("user")
+            if not user:
+                raise ConfigError("[mistral] auth_type is st2, but the execution has no user.")
+            timeouts = settings.mistral.timeouts
+            seconds = timeouts.retry_deadline + timeouts.connect_timeout + timeouts.read_timeout
+            self.auth_token = access.create_token(
+                user, ttl=int(seconds) + _TOKEN_MARGIN, metadata={"service": RUNNER}, service=True
+            )
+        return str(self.auth_token.token)
+
     def _change(self, change: Callable[[MistralClient, str, object], set[str]]) -> set[str] | None:
         """Change the state of the workflow.
 
@@ -128,7 +156,7 @@ class MistralRunner(AsyncActionRunner):  # type: ignore[misc]  # st2common has n
         """
         try:
             settings = options.runner_settings(_configuration())
-            with contextlib.closing(_mistral(settings)) as mistral:
+            with contextlib.closing(self._mistral(settings)) as mistral:
                 return change(mistral, self.execution_id, self.context)
         except St2MistralError as error:
             LOG.warning(
@@ -183,11 +211,6 @@ def _workflow_runners() -> Any:
 def _configuration() -> cfg.ConfigOpts:
     options.register_opts(cfg.CONF)
     return cfg.CONF
-
-
-def _mistral(settings: options.RunnerSettings) -> MistralClient:
-    credential = options.credential(cfg.CONF, settings.mistral)
-    return MistralClient(settings.mistral, credential=credential)
 
 
 def _notify(model: Any) -> dict[str, Any]:

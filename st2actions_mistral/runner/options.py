@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +10,8 @@ from oslo_config import cfg
 
 from st2actions_mistral.client.auth import Anonymous, MistralCredential
 from st2actions_mistral.client.settings import MistralSettings, checked_url
-from st2actions_mistral.config.keystone import keystone_credential
+from st2actions_mistral.client.st2_login import ExecutionToken
+from st2actions_mistral.config.keystone import mistral_credential
 from st2actions_mistral.config.load import checked_keys, checked_site, mistral_settings, timeouts_of
 from st2actions_mistral.config.options import LAYOUT_CHOICES, TIMEOUT_OPTS, keystone_opts
 from st2actions_mistral.config.values import read_group
@@ -63,8 +64,9 @@ _OPTS: Final = (
 )
 
 _NO_CREDENTIAL: Final = (
-    "Set [mistral] auth_type and the options that belong to it in st2.conf, and install the package"
-    " keystoneauth1 in StackStorm's virtualenv."
+    "Set [mistral] auth_type in st2.conf: to st2 if StackStorm authenticates Mistral's users. For"
+    " keystone, set it and the options that belong to it, and install the package keystoneauth1 in"
+    " StackStorm's virtualenv."
 )
 
 
@@ -113,14 +115,18 @@ def runner_settings(conf: cfg.ConfigOpts) -> RunnerSettings:
     )
 
 
-def credential(conf: cfg.ConfigOpts, settings: MistralSettings) -> MistralCredential:
-    """Return the runner's credential for Mistral, from keystoneauth's options in ``[mistral]``.
+def credential(
+    conf: cfg.ConfigOpts, settings: MistralSettings, make_token: Callable[[], str]
+) -> MistralCredential:
+    """Return the runner's credential for Mistral, from the options ``auth_type`` … in ``[mistral]``.
 
-    :return: ``Anonymous`` if ``auth_type`` is not set or keystoneauth is not installed.
+    :param make_token: returns a token of StackStorm for the user of the execution. It is called with
+        ``auth_type = st2`` only.
+    :return: ``Anonymous`` if ``auth_type`` is not set, or keystoneauth is needed and not installed.
     :raises ConfigError: keystoneauth rejects the options.
     """
     try:
-        found = keystone_credential(conf, GROUP.name, settings)
+        found = mistral_credential(conf, GROUP.name, settings, lambda: ExecutionToken(make_token()))
     except ImportError:
         # StackStorm does not install keystoneauth, and only a Mistral with keystone needs it.
         found = None

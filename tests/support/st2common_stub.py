@@ -22,6 +22,7 @@ class AsyncActionRunner:
     entry_point: Any = None
     execution: Any = None
     rerun_ex_ref: Any = None
+    auth_token: Any = None
 
     def __init__(self, runner_id: str) -> None:
         self.runner_id = runner_id
@@ -43,12 +44,15 @@ class Model:
         return self._rows[query["id"]]
 
 
-def modules(action_db: Any, action_service: Any = None, rows: Any = None) -> dict[str, ModuleType]:
+def modules(
+    action_db: Any, action_service: Any = None, rows: Any = None, access: Any = None
+) -> dict[str, ModuleType]:
     """Return stub modules by name, for ``sys.modules``.
 
     :param action_db: takes the place of ``st2common.util.action_db``.
     :param action_service: takes the place of ``st2common.services.action``.
     :param rows: executions and live actions by id.
+    :param access: takes the place of ``st2common.services.access``.
     """
     constants = ModuleType("st2common.constants.action")
     constants.LIVEACTION_STATUS_RUNNING = "running"
@@ -75,6 +79,7 @@ def modules(action_db: Any, action_service: Any = None, rows: Any = None) -> dic
     package.action = constants
     services = ModuleType("st2common.services")
     services.action = action_service
+    services.access = access
     executions = ModuleType("st2common.persistence.execution")
     executions.ActionExecution = Model(rows)
     live_actions = ModuleType("st2common.persistence.liveaction")

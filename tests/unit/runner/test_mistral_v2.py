@@ -59,9 +59,29 @@ def requests() -> list[Any]:
     return []
 
 
+class Access:
+    """Stands in for ``st2common.services.access``."""
+
+    def __init__(self) -> None:
+        self.created: list[tuple[str, dict[str, Any]]] = []
+
+    def create_token(self, username: str, **given: Any) -> Any:
+        self.created.append((username, given))
+        return SimpleNamespace(token=f"canary-{len(self.created)}")
+
+
+@pytest.fixture
+def access() -> Access:
+    return Access()
+
+
 @pytest.fixture
 def adapter(
-    database: Database, rows: dict[str, Any], requests: list[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    rows: dict[str, Any],
+    requests: list[Any],
+    access: Access,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Any]:
     def request(verb: str, live_action: str, user: str) -> None:
         requests.append((verb, live_action, user))
@@ -71,7 +91,7 @@ def adapter(
     service = SimpleNamespace(
         request_pause=partial(request, "pause"), request_resume=partial(request, "resume")
     )
-    for name, module in st2common_stub.modules(database, service, rows).items():
+    for name, module in st2common_stub.modules(database, service, rows, access).items():
         monkeypatch.setitem(__import__("sys").modules, name, module)
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
     st2common_stub.forget()
@@ -302,3 +322,43 @@ def test_rerun_looks_up_the_workflow_of_the_first_run(adapter: Any, runner: Any)
 def test_an_action_without_parameters_is_known(adapter: Any) -> None:
     assert adapter.action_of("core.noop") == St2Action({})
     assert adapter.action_of("core.nope") is None
+
+
+@pytest.fixture
+def _authenticated(adapter: Any, tmp_path: Path) -> None:
+    """Configure auth_type = st2, in a file: keystoneauth registers the option."""
+    file = tmp_path / "st2.conf"
+    file.write_text("[mistral]\nauth_type = st2\n")
+    cfg.CONF([], default_config_files=[str(file)])
+
+
+@pytest.mark.usefixtures("_authenticated")
+def test_run_authenticates_with_the_token_that_stackstorm_made(runner: Any, access: Access) -> None:
+    runner.auth_token = SimpleNamespace(token="canary-run")
+    with BreakingServer(*STARTED) as server:
+        point_at(server)
+        status, result, _ = runner.run({"cmd": "date"})
+    assert status == "running", result
+    assert {request.headers["x-auth-token"] for request in server.requests} == {"canary-run"}
+    assert access.created == []
+    assert "canary" not in repr(result)
+
+
+@pytest.mark.usefixtures("_authenticated")
+def test_cancel_authenticates_with_a_token_of_the_executions_user(runner: Any, access: Access) -> None:
+    with BreakingServer(NO) as server:
+        point_at(server)
+        runner.cancel()
+    assert {request.headers["x-auth-token"] for request in server.requests} == {"canary-1"}
+    ((user, given),) = access.created
+    assert user == "stanley"
+    # The token outlives the requests: 0 s of retries, timeouts of 5 and 30 s, and a minute.
+    assert given == {"ttl": 95, "metadata": {"service": "mistral-v2"}, "service": True}
+
+
+@pytest.mark.usefixtures("_authenticated")
+def test_execution_without_a_user_is_an_error(runner: Any) -> None:
+    runner.context = {}
+    status, result, _ = runner.run({"cmd": "date"})
+    assert status == "failed"
+    assert result == {"error": "[mistral] auth_type is st2, but the execution has no user."}

@@ -29,6 +29,10 @@ def read(tmp_path: Path) -> Read:
     return conf
 
 
+def no_token() -> str:
+    raise AssertionError("no token is needed")
+
+
 def test_defaults_connect_two_systems_on_one_host(read: Read) -> None:
     settings = options.runner_settings(read(""))
     assert settings == options.RunnerSettings(
@@ -75,11 +79,12 @@ def test_error_names_an_invalid_option(read: Read, line: str, words: str) -> Non
 
 
 def test_credential_is_anonymous_without_keystone(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(options.credential(read(""), MistralSettings()), Anonymous)
+    assert isinstance(options.credential(read(""), MistralSettings(), no_token), Anonymous)
     for name in [name for name in sys.modules if name.partition(".")[0] == "keystoneauth1"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "keystoneauth1", None)
-    anonymous = options.credential(read("[mistral]\nauth_type = v3password\n"), MistralSettings())
+    conf = read("[mistral]\nauth_type = v3password\n")
+    anonymous = options.credential(conf, MistralSettings(), no_token)
     assert isinstance(anonymous, Anonymous)
     assert "keystoneauth1" in anonymous.hint()
 
@@ -91,10 +96,30 @@ def test_credential_uses_keystone(read: Read) -> None:
             "password = canary\nuser_domain_name = d\nproject_name = p\nproject_domain_name = d\n"
         ),
         MistralSettings(),
+        no_token,
     )
     assert isinstance(credential, KeystoneCredential)
     assert "canary" not in repr(credential)
     # Not [st2_relay], which is the group of the relay in mistral.conf.
     assert "[mistral]" in credential.hint()
     with pytest.raises(ConfigError, match=r"\[mistral\] auth_type"):
-        options.credential(read("[mistral]\nauth_type = nonsense\n"), MistralSettings())
+        options.credential(read("[mistral]\nauth_type = nonsense\n"), MistralSettings(), no_token)
+
+
+def test_credential_is_a_token_of_the_execution(read: Read) -> None:
+    conf = read("[mistral]\nauth_type = st2\n")
+    credential = options.credential(conf, MistralSettings(), lambda: "canary")
+    assert credential.headers() == {"X-Auth-Token": "canary"}
+    assert "canary" not in repr(credential)
+
+
+def test_token_of_the_execution_needs_no_keystoneauth(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keystoneauth1"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "keystoneauth1", None)
+    conf = read("[mistral]\nauth_type = st2\n")
+    for _ in range(2):
+        credential = options.credential(conf, MistralSettings(), lambda: "t")
+        assert credential.headers() == {"X-Auth-Token": "t"}
