@@ -20,9 +20,12 @@ from st2_mistral_sandbox.process import ChildProcess
 from st2_mistral_sandbox.stackstorm import StackStorm
 from st2_mistral_sandbox.stackstorm.catalog import RegistrationError
 from st2actions_mistral import config
+from st2actions_mistral.client.auth import St2Credential
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.client.st2_login import St2Login
 from st2actions_mistral.config.options import ST2_GROUP, ST2_OPTS
 from st2actions_mistral.config.values import read_group
 
@@ -32,6 +35,8 @@ _HOST: Final = "127.0.0.1"
 
 # A user of the sandbox creates an action, and wants to call it.
 PROVIDER_OPTIONS: Final = "enabled = true\nrefresh_interval = 5"
+_AUTH: Final = "[DEFAULT]\nauth_type = st2\n\n[pecan]\nauth_enable = true\n"
+_RELAY_AUTH: Final = "auth_type = st2\n"
 
 
 class Sandbox:
@@ -45,6 +50,7 @@ class Sandbox:
     :param st2_port: the port of the stand-in; 0 takes a free one.
     :param st2: the settings of a StackStorm to use instead of the stand-in.
     :param relay: False does not start the relay.
+    :param auth: let StackStorm authenticate Mistral's users.
     :param load_examples: publish all examples in Mistral at the start. Otherwise the runner publishes
         an example when it is run.
     :param register_examples: register the examples' actions in the stand-in. Their files are in its
@@ -67,6 +73,7 @@ class Sandbox:
         st2_port: int = 0,
         st2: St2Settings | None = None,
         relay: bool = True,
+        auth: bool = False,
         load_examples: bool = False,
         register_examples: bool = True,
         conf: cfg.ConfigOpts | None = None,
@@ -85,6 +92,8 @@ class Sandbox:
         self._st2_port = st2_port
         self._given_st2 = st2
         self._starts_relay = relay
+        self.auth = auth
+        """True if StackStorm authenticates Mistral's users."""
         self._load_examples = load_examples
         self._register_examples = register_examples
         conf = conf or _defaults()
@@ -172,13 +181,15 @@ class Sandbox:
         self.mistral_server = MistralServer(
             self.folder,
             port=self._mistral_port,
-            extra_config=f"{self.st2_options(self.st2_settings)}\n"
+            extra_config=f"{_AUTH if self.auth else ''}\n{self.st2_options(self.st2_settings)}\n"
             f"[st2_provider]\n{self._provider_options}",
         )
         self._stack.callback(self.mistral_server.close)
         self.mistral_server.start()
         self.mistral_settings = MistralSettings(url=self.mistral_server.url)
-        self.mistral = MistralClient(self.mistral_settings, stop=self._stopping)
+        self.mistral = MistralClient(
+            self.mistral_settings, credential=self._credential(), stop=self._stopping
+        )
         self._stack.callback(self.mistral.close)
         self.st2 = St2Client(self.st2_settings)
         self._stack.callback(self.st2.close)
@@ -225,12 +236,21 @@ class Sandbox:
             timeouts=self._timeouts,
         )
 
+    def _credential(self) -> St2Login | None:
+        """Return the credential for Mistral, which is that for StackStorm."""
+        if not self.auth:
+            return None
+        session = new_session(self.st2_settings.tls)
+        self._stack.callback(session.close)
+        return St2Login(St2Credential(self.st2_settings, session))
+
     def _relay_process(self) -> ChildProcess:
         config_path = self.folder / "relay.conf"
         config_path.touch(mode=0o600)
         config_path.write_text(
             f"{self.st2_options(self.st2_settings)}\n"
-            f"[st2_relay]\nmistral_url = {self.mistral_server.url}\n{self._relay_options}\n",
+            f"[st2_relay]\nmistral_url = {self.mistral_server.url}\n"
+            f"{_RELAY_AUTH if self.auth else ''}{self._relay_options}\n",
             encoding="utf-8",
         )
         # The relay must not outlive this process.

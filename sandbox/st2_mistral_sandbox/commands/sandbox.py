@@ -69,6 +69,12 @@ def add_to(commands: Any) -> None:
         help=f"port of the stand-in, 0 for a free one (default: {_ST2_PORT} if free, else 0)",
     )
     add_st2_options(parser)
+    parser.add_argument(
+        "--no-auth",
+        action="store_true",
+        help="let everybody on this machine use Mistral. Otherwise StackStorm authenticates Mistral's"
+        " users, if it has authentication.",
+    )
     parser.set_defaults(run=run)
 
 
@@ -111,9 +117,10 @@ def st2_settings(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> St2Se
     return replace(settings, credential=Credential(auth_token=token)) if token else settings
 
 
-def check_access(settings: St2Settings) -> None:
+def check_access(settings: St2Settings) -> bool:
     """Call StackStorm once, without retries.
 
+    :return: True if it authenticates its users.
     :raises ConfigError: it does not respond, or rejects the credential.
     """
     from st2actions_mistral.client.auth import sentence
@@ -122,10 +129,11 @@ def check_access(settings: St2Settings) -> None:
     try:
         with closing(St2Client(replace(settings, timeouts=_TIMEOUTS))) as st2:
             st2.whoami()
+            return True
     except RemoteError as error:
         # If authentication is off, StackStorm cannot tell the user and answers 500.
         if isinstance(error, OutcomeUnknown) and error.status == 500:
-            return
+            return False
         hint = (
             "Check that it is the URL of the API (with /api/v1, or port 9101 and /v1), and reachable."
         )
@@ -141,14 +149,14 @@ def run(args: argparse.Namespace) -> int:
     interrupt_on_signals()
     conf = load_options(args)
     st2 = st2_settings(args, conf)
-    if st2 is not None:
-        check_access(st2)
+    auth = (st2 is None or check_access(st2)) and not args.no_auth
     sandbox = Sandbox(
         args.folder,
         mistral_port=_port(args.mistral_port, _MISTRAL_PORT),
         st2_port=_port(args.st2_port, _ST2_PORT),
         st2=st2,
         conf=conf,
+        auth=auth,
         load_examples=True,
         on_step=lambda text: print(f"{text} …", file=sys.stderr, flush=True),
     )
@@ -170,6 +178,13 @@ def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path
     """
     own = bin_folder / "st2-mistral"
     options = sandbox.folder.absolute() / "relay.conf"
+    stackstorm = sandbox.stackstorm
+    login = ["  export MISTRAL_AUTH_TYPE=st2 OS_TARGET_AUTH_URL=st2"] if sandbox.auth else []
+    if sandbox.auth:
+        # The credential for a real StackStorm stays where it is.
+        key = sandbox.st2_settings.credential.api_key
+        theirs = "  # and ST2_API_KEY or ST2_AUTH_TOKEN, as for st2"
+        login.append(f"  export ST2_API_KEY={key}" if stackstorm is not None else theirs)
     lines = [
         "",
         f"Mistral      {sandbox.mistral_settings.url}",
@@ -177,8 +192,11 @@ def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path
         f"Logs         {sandbox.folder}",
         *([f"Packs        {sandbox.packs}"] if sandbox.packs else []),
         "",
-        *_command("In another terminal", "mistral", bin_folder, "python-mistralclient"),
+        *_command(
+            "In another terminal", "mistral", bin_folder, "python-mistralclient st2actions-mistral"
+        ),
         f"  export OS_MISTRAL_URL={sandbox.mistral_settings.url}",
+        *login,
         "  mistral workbook-list",
         "  mistral action-list --filter name=st2.action",
         '  mistral run-action --save-result st2.action \'{"ref": "core.noop"}\'',
@@ -189,7 +207,6 @@ def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path
         f"  {own if own.exists() else own.name} status --config-file {options}",
         "  check and validate FILE take the same option",
     ]
-    stackstorm = sandbox.stackstorm
     if stackstorm is not None:
         lines += [
             "",

@@ -15,14 +15,17 @@ from st2actions_mistral.client.settings import Credential, MistralSettings, St2S
 from st2actions_mistral.errors import ConfigError
 
 
-def instructions(folder: Path, *bin_folders: Path) -> str:
+def instructions(folder: Path, *bin_folders: Path, auth: bool = True, real: bool = False) -> str:
     url = "http://127.0.0.1:9"
     sandbox = SimpleNamespace(
         folder=folder,
+        auth=auth,
         packs=folder / "packs",
         mistral_settings=MistralSettings(),
         st2_settings=St2Settings(credential=Credential(api_key="k")),
-        stackstorm=SimpleNamespace(api_url=url, stream_url=f"{url}/stream", auth_url=url),
+        stackstorm=None
+        if real
+        else SimpleNamespace(api_url=url, stream_url=f"{url}/stream", auth_url=url),
     )
     return command.instructions(cast("Sandbox", sandbox), *bin_folders)
 
@@ -34,7 +37,7 @@ def test_instructions_name_the_configuration_file(tmp_path: Path) -> None:
 def test_instructions_say_how_to_install_or_find_the_clients(tmp_path: Path) -> None:
     here, st2 = tmp_path / "venv" / "bin", tmp_path / "venv-st2client" / "bin"
     text = instructions(tmp_path, here, st2)
-    assert "In another terminal (pip install python-mistralclient):\n" in text
+    assert "In another terminal (pip install python-mistralclient st2actions-mistral):\n" in text
     assert "(pip install st2client 'setuptools<81'):\n" in text
     assert "export PATH" not in text
     for folder, name in ((here, "mistral"), (st2, "st2")):
@@ -46,12 +49,23 @@ def test_instructions_say_how_to_install_or_find_the_clients(tmp_path: Path) -> 
     assert f"  export PATH={st2}:$PATH\n" in text
 
 
+def test_instructions_log_in_to_mistral(tmp_path: Path) -> None:
+    login = "  export MISTRAL_AUTH_TYPE=st2 OS_TARGET_AUTH_URL=st2\n"
+    _, found, after = instructions(tmp_path).partition(f"{login}  export ST2_API_KEY=k\n")
+    assert found
+    assert after.startswith("  mistral workbook-list\n")
+    assert "MISTRAL_AUTH_TYPE" not in instructions(tmp_path, auth=False)
+    text = instructions(tmp_path, real=True)
+    assert f"{login}  # and ST2_API_KEY or ST2_AUTH_TOKEN, as for st2\n" in text
+    assert "ST2_API_KEY=" not in text
+
+
 def test_access_check_accepts_a_valid_credential_and_disabled_authentication() -> None:
     with StackStorm() as st2:
         credential = Credential(api_key=st2.create_api_key())
-        command.check_access(St2Settings(api_url=st2.api_url, credential=credential))
+        assert command.check_access(St2Settings(api_url=st2.api_url, credential=credential))
     with StackStorm(auth=False) as st2:
-        command.check_access(St2Settings(api_url=st2.api_url))
+        assert not command.check_access(St2Settings(api_url=st2.api_url))
 
 
 @pytest.mark.parametrize("credential", [Credential(), Credential(api_key="wrong")])
