@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.auth_tests import test_stackstorm_authenticates_users  # noqa: F401 - collected here
 from support.breaking_servers import BreakingServer, Exchange, answer
 from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
 from support.mistral_bench import Bench, Run

@@ -180,7 +180,10 @@ class Bench:
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request to Mistral, and return the decoded answer."""
-        answer = requests.request(method, self.mistral_url + path, json=body, timeout=30)
+        login = self.mistral.credential
+        headers = login.headers() if login else {}
+        url = self.mistral_url + path
+        answer = requests.request(method, url, json=body, headers=headers, timeout=30)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

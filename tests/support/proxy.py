@@ -48,6 +48,17 @@ def pass_on(target: str) -> Behaviour:
     return lambda exchange: _stream(exchange, target)
 
 
+class Switch:
+    """A behaviour that passes requests on, until a test sets another one."""
+
+    def __init__(self, target: str) -> None:
+        self.passes = forward(target)
+        self.behaviour: Behaviour = self.passes
+
+    def __call__(self, exchange: Exchange) -> bool:
+        return self.behaviour(exchange)
+
+
 def trickle(target: str) -> Behaviour:
     """Pass a request on, and send the answer slowly."""
 

@@ -87,7 +87,8 @@ def options() -> Iterator[str]:
 @pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
 def test_options_named_in_prose_exist(path: Path) -> None:
     named = re.findall(
-        r"\[(?:st2|st2_provider|st2_relay|mistral)\] [a-z][a-z0-9_]+(?=`)", path.read_text("utf-8")
+        r"\[(?:st2|st2_auth|st2_provider|st2_relay|mistral)\] [a-z][a-z0-9_]+(?=`)",
+        path.read_text("utf-8"),
     )
     assert set(named) <= set(options())
 

@@ -6,7 +6,8 @@ import http.client
 import re
 import time
 import uuid
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -147,6 +148,24 @@ class Cluster:
         )
         return set(found)
 
+    @contextmanager
+    def second_api(self, options: str) -> Iterator[str]:
+        """Run another process of Mistral's API with more options, and yield its URL."""
+        port = own_port()
+        file = self.folder / "second-api.conf"
+        file.touch(mode=0o600)
+        # One file: mistral-server reverses the order of several.
+        text = (self.folder / "mistral.conf").read_text(encoding="utf-8")
+        file.write_text(f"{text}\n[api]\nport = {port}\n{options}\n", encoding="utf-8")
+        command = [self.venv.command("mistral-server"), "--config-file", str(file), "--server", "api"]
+        process = GuardedProcess("second-api", command, self.folder, self._guard)
+        process.start()
+        try:
+            process.wait_until(lambda: _answers(port), READY_TIMEOUT)
+            yield f"http://127.0.0.1:{port}/v2"
+        finally:
+            process.kill()
+
     def wait_until_ready(self) -> None:
         """Wait until all processes are ready, also those that were started again."""
         for name in ("engine", "notifier", *EXECUTORS):
@@ -266,12 +285,15 @@ class Cluster:
             process.kill()
 
     def _api_answers(self) -> bool:
-        port = int(self.mistral_settings.url.rpartition(":")[2].partition("/")[0])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/v2/")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return _answers(int(self.mistral_settings.url.rpartition(":")[2].partition("/")[0]))
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
