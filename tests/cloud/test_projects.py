@@ -177,7 +177,7 @@ def test_nothing_of_a_closed_project_is_changed(cloud: Cloud, relay: Relay, tena
     rows = {row["action_execution_id"]: row for row in json.loads(relay.run("status", "--json").stdout)}
     assert rows.keys() == set(actions)
     for row in rows.values():
-        assert (row["project_id"], row["foreign"]) == (tenant.id, True)
+        assert (row["project_id"], row["no_access"]) == (tenant.id, True)
         assert row["next"].startswith("nothing: it belongs to project")
         assert row["error"].endswith(REMEDY)
     check = check_of_projects(relay)

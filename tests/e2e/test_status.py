@@ -80,7 +80,7 @@ def test_status_shows_a_pending_action_and_repair_completes_it(quiet: Bench) -> 
         "error": None,
         "failures": 0,
         "project_id": None,
-        "foreign": False,
+        "no_access": False,
     }
     done = run(quiet, "repair", action)
     assert (done.returncode, done.stdout) == (0, f"{action}: nothing: it is running\n")
