@@ -29,6 +29,9 @@ _LARGE_ANSWERS: Final = 20
 # Tasks of which the workflow is remembered, in about 3 MB.
 _TASKS: Final = 20_000
 
+# Items that are remembered as taken from a listing, in about 2 MB.
+_TAKEN: Final = 20_000
+
 
 class Tasks:
     """The tasks of pending actions. Safe to share between threads.
@@ -42,6 +45,8 @@ class Tasks:
         self._clock = clock
         self._lock = threading.Lock()
         self._workflow_of: dict[str, str] = {}
+        # In the order in which they were taken; the values are not used.
+        self._taken: dict[str, None] = {}
         # By workflow: its unfinished tasks, or all of them. By task: its pending actions.
         self._unfinished = Coalesced(self._list_unfinished, clock=clock)
         self._all = Coalesced(self._list_all, limit=_LARGE_ANSWERS, clock=clock)
@@ -82,8 +87,7 @@ class Tasks:
         if task is None or task["state"] != states.RUNNING:
             return None
         if has_items(task):
-            # Each row is used once: after that, the item is probably complete.
-            found = self._items.get(task_id, _TASK_IS_FRESH).pop(id_, None)
+            found = self._take_item(id_, task_id)
             return (found, Place.of(found, task, states.RUNNING, ())) if found else None
         # What follows must be newer than this call: Mistral takes a late result for that of the newest
         # attempt.
@@ -133,6 +137,23 @@ class Tasks:
                 return task
         # The context named another workflow, or Mistral deleted the task.
         return self._single.get((client, task_id))
+
+    def _take_item(self, id_: str, task_id: str) -> dict[str, Any] | None:
+        """Return the row of a pending item, the first time only.
+
+        After that the item is probably complete. A listing that was made while Mistral stored its
+        result shows it as pending all the same.
+        """
+        with self._lock:
+            if id_ in self._taken:
+                return None
+        found = self._items.get(task_id, _TASK_IS_FRESH).pop(id_, None)
+        if found is not None:
+            with self._lock:
+                self._taken[id_] = None
+                if len(self._taken) > _TAKEN:
+                    del self._taken[next(iter(self._taken))]
+        return found
 
     def _list_unfinished(self, workflow_id: str) -> dict[str, dict[str, Any]]:
         return self._known({t["id"]: t for t in self._lister.tasks_of(workflow_id, unfinished=True)})

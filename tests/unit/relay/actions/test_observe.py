@@ -119,6 +119,20 @@ def test_item_is_taken_from_a_listing_once(bench: Bench) -> None:
     assert bench.mistral.requests == {"find_action": 1}
 
 
+def test_item_is_taken_once_also_if_a_later_listing_still_shows_it(bench: Bench) -> None:
+    """That listing was made while Mistral stored the result of the item."""
+    bench.mistral.add_action(action("a-1"), action("a-2"))
+    bench.mistral.add_task(task(items=True))
+    bench.deliver("a-1")
+    bench.clock.advance(1.1)
+    bench.deliver("a-2")
+    assert bench.mistral.requests["attempts"] == 1
+    bench.mistral.add_action(action("a-1", state="SUCCESS"))
+    [seen] = bench.deliver("a-1")
+    assert seen.action == action("a-1", state="SUCCESS")
+    assert bench.mistral.requests == {"find_action": 1}
+
+
 def test_item_that_is_newer_than_the_listing_is_asked_for(bench: Bench) -> None:
     bench.mistral.add_action(action("a-1"))
     bench.mistral.add_task(task(items=True))
