@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import requests
 from support.contract.client import Client, NewClient
 from support.contract.external_runner import Extern
 from support.contract.recordings import Fill, load
@@ -69,6 +70,48 @@ def test_api_key_is_created_used_disabled_and_deleted(client: Client, target: Ta
     client.same("apikey_delete", made["id"])
     client.same("apikey_deleted_use")
     client.same("apikey_in_query")
+
+
+def test_api_key_cannot_lose_its_user(target: Target) -> None:
+    made = target.ask("POST", "/apikeys", {}).json()
+    target.undo.append(lambda: target.ask("DELETE", f"/apikeys/{made['id']}"))
+    response = target.ask("PUT", f"/apikeys/{made['id']}", {"enabled": False})
+    reason = f"ValidationError (ApiKeyDB:{made['id']}) (Field is required: ['user'])"
+    assert (response.status_code, response.json()) == (400, {"faultstring": reason})
+
+
+@pytest.mark.needs("token")
+def test_user_shows_where_the_credential_was(target: Target) -> None:
+    url = target.url("/v1/user")
+    for name, secret, method in (
+        ("x-auth-token", target.token, "authentication token"),
+        ("st2-api-key", target.key, "API key"),
+    ):
+        for location, response in (
+            ("query", requests.get(url, params={name: secret}, timeout=30)),
+            ("header", requests.get(url, headers={name: secret}, timeout=30)),
+        ):
+            found = response.json()["authentication"]
+            assert (found["method"], found["location"]) == (method, location)
+
+
+@pytest.mark.needs("password")
+@pytest.mark.parametrize(
+    ("ttl", "reason"),
+    [
+        ("x", "'x' is not of type 'integer', 'null'"),
+        (1.5, "1.5 is not of type 'integer', 'null'"),
+        (0, "0 is less than the minimum of 1"),
+    ],
+)
+def test_lifetime_of_a_token_is_checked(target: Target, ttl: object, reason: str) -> None:
+    response = requests.post(
+        target.url("/auth/v1/tokens"),
+        json={"ttl": ttl},
+        auth=(target.user, target.password),
+        timeout=30,
+    )
+    assert (response.status_code, response.json()) == (400, {"faultstring": reason})
 
 
 @pytest.mark.needs("runner")

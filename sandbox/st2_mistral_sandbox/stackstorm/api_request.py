@@ -82,8 +82,8 @@ def credential_of(request: Request) -> Credential | None:
     for kind, location, value in (
         ("token", "header", request.headers.get("X-Auth-Token")),
         ("key", "header", request.headers.get("St2-Api-Key")),
-        ("token", "query_parameters", request.args.get("x-auth-token")),
-        ("key", "query_parameters", request.args.get("st2-api-key")),
+        ("token", "query", request.args.get("x-auth-token")),
+        ("key", "query", request.args.get("st2-api-key")),
         ("token", "cookie", request.cookies.get("auth-token")),
     ):
         if value:

@@ -73,7 +73,7 @@ class Credential:
     """The credential of a request.
 
     :ivar kind: ``token``, ``key`` or ``none``.
-    :ivar location: ``header``, ``cookie`` or ``query_parameters``.
+    :ivar location: ``header``, ``cookie`` or ``query``.
     """
 
     kind: str
@@ -237,13 +237,15 @@ class Authenticator:
     def change_key(self, key_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
         """Replace an API key but for its hash; what ``wanted`` omits is reset.
 
-        :raises Fault: 404 unknown key, 400 another hash.
+        :raises Fault: 404 unknown key, 400 another hash or no user.
         """
         key = self.key(key_id)
         given = wanted.get("key_hash")
         if given and given not in (MASK, key.hash):
             raise bad_request("Update of key_hash is not allowed.")
-        key.user = wanted.get("user") or key.user
+        if not wanted.get("user"):
+            raise bad_request(f"ValidationError (ApiKeyDB:{key_id}) (Field is required: ['user'])")
+        key.user = wanted["user"]
         key.enabled = bool(wanted.get("enabled", True))
         key.metadata = wanted.get("metadata") or {}
         key.created = now()

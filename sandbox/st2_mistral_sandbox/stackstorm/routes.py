@@ -19,6 +19,7 @@ from st2_mistral_sandbox.stackstorm.auth import Principal
 from st2_mistral_sandbox.stackstorm.content_api import ContentApi
 from st2_mistral_sandbox.stackstorm.executions_api import ExecutionsApi
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found
+from st2_mistral_sandbox.stackstorm.schema import TOKEN_CREATE, allow_none, validate
 from st2_mistral_sandbox.stackstorm.state import State
 from st2_mistral_sandbox.stackstorm.stream import DEFAULT_EVENTS, Subscription
 from st2_mistral_sandbox.stackstorm.timestamps import now
@@ -77,6 +78,7 @@ def services(state: State) -> dict[str, Service]:
     def create_token(request: ApiRequest) -> Response:
         user = state.authenticator.authenticate_password(request.http.headers.get("Authorization"))
         body: dict[str, Any] = request.object_body()
+        validate(body, allow_none(TOKEN_CREATE))
         if body.get("user") and body["user"] != user:
             raise bad_request("Current user is not a service and cannot request impersonated tokens")
         token = state.authenticator.create_token(user, body.get("ttl"))

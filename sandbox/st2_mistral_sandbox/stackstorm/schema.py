@@ -111,6 +111,11 @@ KEY_PUT: Schema = {
     },
 }
 
+TOKEN_CREATE: Schema = {
+    "type": "object",
+    "properties": {"ttl": {"type": "integer", "minimum": 1}},
+}
+
 
 def validate(instance: Any, schema: Schema) -> None:
     """Validate a value.
@@ -148,7 +153,7 @@ def _make_nullable(prop: Schema) -> None:
             return
     kind = prop.get("type", "string")
     if isinstance(kind, list):
-        prop["type"] = [*kind, "null"]
+        prop["type"] = kind if "null" in kind else [*kind, "null"]
     elif kind != "null":
         prop["type"] = [kind, "null"]
 
