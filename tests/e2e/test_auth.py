@@ -29,8 +29,8 @@ from st2actions_mistral.model.project import DEFAULT_PROJECT, PROJECT_HEADER
 
 RELAY = "resync_interval = 3"
 
-# Mistral's policy reserves these for administrators.
-FOR_ADMINS = "/code_sources"
+# Mistral's policy reserves this for administrators.
+FOR_ADMINS = "/executions?all_projects=true"
 
 
 @pytest.fixture(scope="module")
