@@ -1,24 +1,32 @@
 """Measure the time between the tasks of a workflow, and from its last result to the end of its parent.
 
-    python -m benchmarks.chain [--tasks 5] [--rounds 10] [--processes [VERSION]]
+    python -m benchmarks.chain [--tasks 5] [--rounds 10] [--wait SECONDS]
+                               [--notifier | --no-notifier] [--processes [VERSION]]
 
-A StackStorm execution runs a workflow of ``st2.action`` tasks in a row. Each gap is the difference of
-two timestamps of StackStorm: the end of one execution and the start of the next, and the end of the
-last one and the end of the parent.
+A StackStorm execution runs a workflow of ``st2.action`` tasks in a row, by turns with and without the
+notifier. Each gap is the difference of two timestamps of StackStorm: the end of one execution and the
+start of the next, and the end of the last one and the end of the parent. The end of the workflow is the
+time in the log of Mistral's engine, on the same machine. With ``--wait`` a last task of Mistral's own
+follows, for which the relay gets no event.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
-from datetime import datetime
+from collections import defaultdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from benchmarks.systems import Systems, add_arguments, systems
 from st2_mistral_sandbox.stackstorm import RunRequest, RunResult
 from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_execution_id
+from st2actions_mistral.model.notifications import PUBLISHER
 from st2actions_mistral.runner.environment import environment
 from st2actions_mistral.runner.request import WorkflowRequest
 
@@ -28,37 +36,53 @@ ACTION = {
     "name": "chain",
     "runner_type": "mistral-v2",
     "enabled": True,
-    "parameters": {},
+    "parameters": {"notified": {"type": "boolean"}},
 }
 
+BETWEEN = "execution's end to next POST"
+AFTER = "last end to parent's end"
+REPORTED = "workflow's end to parent's"
 
-def workflow(tasks: int) -> str:
-    """Return the definition of a workflow of that many tasks in a row."""
+NOTIFIED = {True: "with the notifier", False: "without"}
+
+
+def workflow(tasks: int, wait: float) -> str:
+    """Return the definition of a workflow of that many tasks in a row.
+
+    :param wait: seconds before a last task of Mistral's own; 0: without it.
+    """
     lines = ["version: '2.0'", f"{NAME}:", "  tasks:"]
     for number in range(tasks):
         following = f", on-success: [task{number + 1}]" if number + 1 < tasks else ""
         action = "action: st2.action, input: {ref: core.noop}"
         lines.append(f"    task{number}: {{{action}{following}}}")
+    if wait:
+        lines[-1] = lines[-1].replace("}}", "}, on-success: [last]}")
+        lines.append(f"    last: {{action: std.noop, wait-before: {wait:g}}}")
     return "\n".join(lines) + "\n"
 
 
-def register(running: Systems, tasks: int) -> None:
+def register(running: Systems, tasks: int, wait: float) -> None:
     """Save the workflow, and register the action that runs it."""
 
     def run(request: RunRequest) -> RunResult:
         id_ = workflow_execution_id(request.execution["id"])
         wanted = WorkflowRequest(request.execution["id"], request.action["ref"], Path())
-        running.mistral.start_workflow(
-            NAME,
-            {},
-            execution_id=id_,
-            env=environment(wanted, id_, api_url=request.api_url, context_key=None),
-            description=f"{DESCRIPTION}{request.execution['id']}",
-        )
+        env = environment(wanted, id_, api_url=request.api_url, context_key=None)
+        notify = [{"type": PUBLISHER}] if request.parameters.get("notified") else []
+        body = {
+            "id": id_,
+            "workflow_name": NAME,
+            "params": {"env": env, "evaluate_env": False, "notify": notify},
+            "description": f"{DESCRIPTION}{request.execution['id']}",
+        }
+        # MistralClient.start_workflow passes no notify: an operator turns the notifier on for all.
+        url = f"{running.mistral_url}/executions"
+        requests.post(url, json=body, timeout=30).raise_for_status()
         ref = WorkflowRef("mistral", id_, NAME)
         return RunResult("running", {"started": True}, ref.as_context(request.execution["context"]))
 
-    running.mistral.save_definition(workflow(tasks), "workflow")
+    running.mistral.save_definition(workflow(tasks, wait), "workflow")
     running.stackstorm.register_runner("mistral-v2", run)
     running.stackstorm.register_action(ACTION)
 
@@ -68,13 +92,24 @@ def seconds(execution: dict[str, Any], which: str) -> float:
     return datetime.fromisoformat(str(execution[which]).replace("Z", "+00:00")).timestamp()
 
 
-def gaps(running: Systems, timeout: float = 60) -> tuple[list[float], float]:
-    """Run the workflow once.
+def ended_at(running: Systems, parent_id: str) -> float:
+    """Return when the engine ended the workflow of a parent, in seconds since 1970."""
+    id_ = workflow_execution_id(parent_id)
+    log = running.engine_log.read_text(encoding="utf-8", errors="replace")
+    (line,) = (
+        line
+        for line in log.splitlines()
+        if "[RUNNING -> SUCCESS" in line and "Workflow" in line and id_ in line
+    )
+    found = re.match(r"[-\d]+ [\d:.]+", line)
+    assert found, line
+    # Mistral logs in local time, as Python reads it.
+    return datetime.fromisoformat(found[0]).astimezone(timezone.utc).timestamp()
 
-    :return: seconds from the end of each execution to the start of the next, and from the end of the
-        last one to the end of the parent.
-    """
-    parent_id = running.st2.create_execution(NAME, {})["id"]
+
+def gaps(running: Systems, notified: bool, timeout: float = 60) -> dict[str, list[float]]:
+    """Run the workflow once, and return the gaps by name, in seconds."""
+    parent_id = running.st2.create_execution(NAME, {"notified": notified})["id"]
     deadline = time.monotonic() + timeout
     while True:
         parent = running.st2.get_execution(parent_id)
@@ -89,13 +124,17 @@ def gaps(running: Systems, timeout: float = 60) -> tuple[list[float], float]:
     children.sort(key=lambda child: str(child["start_timestamp"]))
     starts = [seconds(child, "start_timestamp") for child in children]
     ends = [seconds(child, "end_timestamp") for child in children]
-    between = [start - end for end, start in zip(ends, starts[1:], strict=False)]
-    return between, seconds(parent, "end_timestamp") - ends[-1]
+    end = seconds(parent, "end_timestamp")
+    return {
+        BETWEEN: [start - end for end, start in zip(ends, starts[1:], strict=False)],
+        AFTER: [end - ends[-1]],
+        REPORTED: [end - ended_at(running, parent_id)],
+    }
 
 
 def row(name: str, values: list[float]) -> str:
     """Return one line of the table."""
-    return f"{name:28}{statistics.median(values):8.3f}{min(values):8.3f}{max(values):8.3f}"
+    return f"{name:32}{statistics.median(values):8.3f}{min(values):8.3f}{max(values):8.3f}"
 
 
 def main() -> None:
@@ -103,22 +142,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0,
+        help="seconds before a last task of std.noop (default: 0, no such task)",
+    )
+    parser.add_argument(
+        "--notifier",
+        action=argparse.BooleanOptionalAction,
+        help="run it only with, or only without the notifier (default: by turns)",
+    )
     add_arguments(parser)
     args = parser.parse_args()
-    between: list[float] = []
-    after: list[float] = []
+    modes = [True, False] if args.notifier is None else [bool(args.notifier)]
+    found: dict[bool, dict[str, list[float]]] = {mode: defaultdict(list) for mode in modes}
     with systems(args) as running:
-        register(running, args.tasks)
-        # The first run fills caches and connections.
-        gaps(running)
+        register(running, args.tasks, args.wait)
+        for mode in modes:
+            # The first run fills caches and connections.
+            gaps(running, mode)
         for _ in range(args.rounds):
-            some, last = gaps(running)
-            between += some
-            after.append(last)
+            # By turns, so that whatever else the machine does meets both alike.
+            for mode in modes:
+                for name, values in gaps(running, mode).items():
+                    found[mode][name] += values
     print(f"{args.tasks} tasks in a row, {args.rounds} rounds, seconds:")
-    print(f"{'':28}{'median':>8}{'min':>8}{'max':>8}")
-    print(row("execution's end to next POST", between))
-    print(row("last end to parent's end", after))
+    for mode in modes:
+        print(f"{NOTIFIED[mode]:32}{'median':>8}{'min':>8}{'max':>8}")
+        for name, values in found[mode].items():
+            print(row(name, values))
+    if len(modes) == 2:
+        both = [statistics.median(found[mode][REPORTED]) for mode in modes]
+        print(f"{REPORTED}, with / without: {both[0] / both[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -33,10 +33,13 @@ class Systems:
     """Mistral, the stand-in and the relay, running."""
 
     mistral: MistralClient
+    mistral_url: str
     st2: St2Client
     stackstorm: StackStorm
     pids: Mapping[str, tuple[int, ...]]
     """Process ids of ``mistral`` and ``relay``; those of their children count with them."""
+    engine_log: Path
+    """The log of the engine, which has the time of each change of a workflow's state."""
 
     def processor_seconds(self) -> dict[str, float]:
         """Return the processor time that each system has used, in seconds.
@@ -61,21 +64,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def systems(args: argparse.Namespace) -> Iterator[Systems]:
-    """Run the systems that the options choose."""
+    """Run the systems that the options choose.
+
+    Mistral publishes events to the notifier only for workflows that name it in ``notify``.
+    """
     with _cluster(args.processes) if args.processes else _sandbox() as running:
         yield running
 
 
 @contextmanager
 def _sandbox() -> Iterator[Systems]:
-    with Sandbox(on_step=lambda text: print(f"{text} …", file=sys.stderr)) as sandbox:
+    with Sandbox(notifier=False, on_step=lambda text: print(f"{text} …", file=sys.stderr)) as sandbox:
         assert sandbox.stackstorm is not None
         assert sandbox.mistral_server.pid is not None
         assert sandbox.relay.pid is not None
         pids = {"mistral": (sandbox.mistral_server.pid,), "relay": (sandbox.relay.pid,)}
         while "Following" not in "\n".join(sandbox.relay.tail()):
             time.sleep(0.1)
-        yield Systems(sandbox.mistral, sandbox.st2, sandbox.stackstorm, pids)
+        yield Systems(
+            sandbox.mistral,
+            sandbox.mistral_settings.url,
+            sandbox.st2,
+            sandbox.stackstorm,
+            pids,
+            sandbox.mistral_server.log_path,
+        )
 
 
 @contextmanager
@@ -90,16 +103,18 @@ def _cluster(version: str) -> Iterator[Systems]:
         distribution = venvs.distribution(folder)
         venv = venvs.base(version).copy(folder / f"benchmark-{version}")
         venv.pip("install", "--quiet", f"{distribution.wheel}[relay]")
-        with Cluster(version, venv, Path(logs)) as cluster:
+        with Cluster(version, venv, Path(logs), notifier=False) as cluster:
             pids = {name: process.pid for name, process in cluster.processes.items()}
             services = tuple(pid for name, pid in pids.items() if name != "relay" and pid)
             relay = cluster.relay.pid
             assert relay is not None
             yield Systems(
                 cluster.mistral,
+                cluster.mistral_settings.url,
                 cluster.st2,
                 cluster.stackstorm,
                 {"mistral": services, "relay": (relay,)},
+                cluster.processes["engine"].log_path,
             )
 
 

@@ -76,6 +76,13 @@ def copy_to(packs: Path) -> Path:
     return actions
 
 
+def trigger() -> dict[str, Any]:
+    """Return the metadata of the trigger type ``examples.mistral_event``."""
+    path = folder().parent / "triggers" / "mistral_event.yaml"
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
 def find(name: str) -> Example:
     """Return an example by name, with or without ``examples.``.
 

@@ -50,6 +50,10 @@ type = remote
 [notifier]
 type = local
 
+[st2_relay]
+# Where the notifier reads workflows.
+mistral_url = {url}
+
 [cron_trigger]
 enabled = false
 
@@ -178,7 +182,7 @@ class MistralServer:
 
     def _write_config(self) -> None:
         database = self._folder / "mistral.sqlite"
-        text = _CONFIG.format(host=self._host, port=self._port, database=database)
+        text = _CONFIG.format(host=self._host, port=self._port, database=database, url=self.url)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # It may contain credentials.
         self.config_path.touch(mode=0o600)

@@ -62,6 +62,9 @@ class Sandbox:
     :param relay_options: more lines for the relay's group ``[st2_relay]``.
     :param provider_options: the lines of Mistral's group ``[st2_provider]``; by default Mistral has
         StackStorm's actions.
+    :param notifier: False leaves the ends, pauses and resumes of workflows to the relay.
+    :param notifier_options: more lines for Mistral's group ``[st2_notifier]``. The stand-in has the
+        trigger ``examples.mistral_event``.
     :param on_step: called with a text before each step of the start.
     """
 
@@ -81,6 +84,8 @@ class Sandbox:
         options: str = "",
         relay_options: str = "",
         provider_options: str = PROVIDER_OPTIONS,
+        notifier: bool = True,
+        notifier_options: str = "",
         on_step: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Read the options of ``conf``.
@@ -106,6 +111,8 @@ class Sandbox:
         self._options = options
         self._relay_options = relay_options
         self._provider_options = provider_options
+        self._notifier = '[notifier]\nnotify = [{"type": "st2"}]' if notifier else ""
+        self._notifier_options = notifier_options
         self._on_step = on_step
         self._stack = ExitStack()
         self._stopping = threading.Event()
@@ -178,11 +185,15 @@ class Sandbox:
             self.st2_settings = self._given_st2
 
         self._on_step("Starting Mistral")
-        self.mistral_server = MistralServer(
-            self.folder,
-            port=self._mistral_port,
-            extra_config=f"{_AUTH if self.auth else ''}\n{self.st2_options(self.st2_settings)}\n"
+        options = (
+            _AUTH if self.auth else "",
+            self.st2_options(self.st2_settings),
             f"[st2_provider]\n{self._provider_options}",
+            self._notifier,
+            f"[st2_notifier]\n{self._notifier_options}",
+        )
+        self.mistral_server = MistralServer(
+            self.folder, port=self._mistral_port, extra_config="\n".join(options)
         )
         self._stack.callback(self.mistral_server.close)
         self.mistral_server.start()
@@ -227,6 +238,7 @@ class Sandbox:
                 packs=self.packs,
             )
         stackstorm.register_action(call_runner.ACTION)
+        stackstorm.register_trigger(examples.trigger())
         stackstorm.start()
         self._stack.callback(stackstorm.stop)
         self.stackstorm = stackstorm

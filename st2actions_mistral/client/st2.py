@@ -11,6 +11,7 @@ from st2actions_mistral.client import st2_messages
 from st2actions_mistral.client.address import segment
 from st2actions_mistral.client.st2_actions import St2Actions
 from st2actions_mistral.client.st2_records import DEFAULT_PAGE_SIZE
+from st2actions_mistral.client.st2_triggers import St2Triggers
 from st2actions_mistral.errors import Answered, OutcomeUnknown, TooLarge
 from st2actions_mistral.model import states
 from st2actions_mistral.model.ids import is_execution_id
@@ -35,8 +36,8 @@ _COMPARISONS: Final = 3
 _OF_ACTION: Final = "context.mistral.action_execution_id"
 
 
-class St2Client(St2Actions):
-    """The executions and actions of one StackStorm.
+class St2Client(St2Actions, St2Triggers):
+    """The executions, actions and triggers of one StackStorm.
 
     Threads may share it; connections are kept. Executions are dicts as StackStorm's API shows them.
     """

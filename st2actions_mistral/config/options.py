@@ -20,6 +20,9 @@ PROVIDER_GROUP: Final = cfg.OptGroup(
 AUTH_GROUP: Final = cfg.OptGroup(
     "st2_auth", title="Authentication of Mistral's users by StackStorm, with [DEFAULT] auth_type = st2"
 )
+NOTIFIER_GROUP: Final = cfg.OptGroup(
+    "st2_notifier", title="The notifier, which tells StackStorm of Mistral's events at once"
+)
 
 # Seconds. A socket's timeout may have at most 2**31 milliseconds.
 _MAX_TIMEOUT: Final = 1_000_000
@@ -292,6 +295,28 @@ AUTH_OPTS: Final = (
     ),
 )
 
+NOTIFIER_OPTS: Final = (
+    cfg.StrOpt(
+        "trigger",
+        help="The reference of a trigger in StackStorm, as pack.name, of which the notifier creates an"
+        " instance for each event of a workflow or a task. It must have no parameters. If not set, the"
+        " notifier only finishes, pauses and resumes the executions of workflows.",
+    ),
+    cfg.IntOpt(
+        "workers",
+        default=4,
+        min=1,
+        help="How many workflows the notifier works on at once; as many again for the trigger.",
+    ),
+    cfg.IntOpt(
+        "queue_size",
+        default=1000,
+        min=1,
+        help="How many workflows, and how many events for the trigger, may wait for a worker. More are"
+        " dropped: the relay finishes the executions of such workflows, and no trigger is created.",
+    ),
+)
+
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """Return all options by group, for ``oslo-config-generator --namespace st2actions_mistral``."""
@@ -300,6 +325,7 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
         (RELAY_GROUP.name, [*RELAY_OPTS, *keystone_opts(RELAY_OPTS)]),
         (PROVIDER_GROUP.name, PROVIDER_OPTS),
         (AUTH_GROUP.name, AUTH_OPTS),
+        (NOTIFIER_GROUP.name, NOTIFIER_OPTS),
     ]
 
 
@@ -322,6 +348,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
         (RELAY_GROUP, RELAY_OPTS),
         (PROVIDER_GROUP, PROVIDER_OPTS),
         (AUTH_GROUP, AUTH_OPTS),
+        (NOTIFIER_GROUP, NOTIFIER_OPTS),
     ):
         # A new object: configurations that share a group object share its values too.
         conf.register_group(cfg.OptGroup(group.name, title=group.title))

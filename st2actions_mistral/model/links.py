@@ -61,10 +61,21 @@ def reports_to(workflow: Mapping[str, Any]) -> str | None:
     :param workflow: as Mistral's API shows it, with ``params`` (JSON in a string). Whoever starts a
         workflow chooses its environment, so it may have any shape.
     """
-    found = decoded(workflow.get("params"))
-    for key in ("env", "__actions", "st2.callback", "st2_context", "parent", "execution_id"):
+    found = context_of(workflow)
+    for key in ("parent", "execution_id"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if is_execution_id(found) else started_for(workflow)
+
+
+def context_of(workflow: Mapping[str, Any]) -> Any:
+    """Return the ``st2_context`` in the environment of a workflow execution, of any shape.
+
+    :param workflow: see :func:`reports_to`.
+    """
+    found = decoded(workflow.get("params"))
+    for key in ("env", "__actions", "st2.callback", "st2_context"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 @dataclass(frozen=True)

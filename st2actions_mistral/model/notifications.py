@@ -48,10 +48,14 @@ def announces_end(workflow: Mapping[str, Any]) -> bool:
     params = decoded(workflow.get("params"))
     publishers = params.get("notify") if isinstance(params, Mapping) else None
     event = _END[workflow["state"]]
-    return isinstance(publishers, list) and any(_wants(publisher, event) for publisher in publishers)
+    return isinstance(publishers, list) and any(wants(publisher, event) for publisher in publishers)
 
 
-def _wants(publisher: object, event: str) -> bool:
+def wants(publisher: object, event: str) -> bool:
+    """Return True if an entry of ``notify`` tells the notifier of an event.
+
+    :param publisher: of any shape.
+    """
     if not isinstance(publisher, Mapping) or publisher.get("type") != PUBLISHER:
         return False
     # Without a list Mistral publishes every event. It looks for the event with "in".

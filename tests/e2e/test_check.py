@@ -62,6 +62,7 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
             "StackStorm",
             "permissions",
             "event stream",
+            "notifier",
             "Mistral",
             "project",
             "policy",

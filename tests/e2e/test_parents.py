@@ -30,9 +30,13 @@ FAIL = "{ref: core.local, parameters: {cmd: exit 3}}"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Start a sandbox without resyncs after the first one: nothing here waits for one."""
+    """Start a sandbox without resyncs after the first one: nothing here waits for one.
+
+    Without the notifier: the relay does it.
+    """
     options = "resync_interval = 3600\nreschedule_after = 0\nlost_after = 2"
-    for made in new_bench(tmp_path_factory.mktemp("parents"), relay_options=options):
+    folder = tmp_path_factory.mktemp("parents")
+    for made in new_bench(folder, relay_options=options, notifier=False):
         made.stackstorm.register_runner("mistral-v2", starting(made))
         made.stackstorm.register_action(WORKFLOW)
         yield made

@@ -31,10 +31,10 @@ LOST_AFTER = 2
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, ResyncWatch]]:
-    """Start a sandbox that often resyncs."""
+    """Start a sandbox that often resyncs, without the notifier."""
     options = f"resync_interval = 0.5\nreschedule_after = 0\nlost_after = {LOST_AFTER}"
     folder = tmp_path_factory.mktemp("resyncs")
-    for made in new_bench(folder, relay=False, relay_options=options):
+    for made in new_bench(folder, relay=False, relay_options=options, notifier=False):
         made.stackstorm.register_action(WORKFLOW)
         with ResyncWatch(made.sandbox) as resyncs:
             yield made, resyncs

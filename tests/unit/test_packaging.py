@@ -107,6 +107,7 @@ def test_entry_points() -> None:
             for name, module in sorted(FUNCTIONS.items())
         ],
         "mistralclient.auth": ["st2 = st2actions_mistral.auth.client:St2AuthHandler"],
+        "mistral.notification.publishers": ["st2 = st2actions_mistral.notifier.publisher:St2Publisher"],
         "oslo.config.opts": [
             "st2actions_mistral = st2actions_mistral.config:list_opts",
             "st2actions_mistral.runner = st2actions_mistral.runner.options:list_opts",
@@ -229,6 +230,7 @@ def test_options_and_their_defaults() -> None:
             "timeout": 5,
             "checks_per_minute": 1200,
         },
+        "st2_notifier": {"trigger": None, "workers": 4, "queue_size": 1000},
     }
 
 

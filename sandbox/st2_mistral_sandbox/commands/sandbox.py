@@ -158,6 +158,8 @@ def run(args: argparse.Namespace) -> int:
         conf=conf,
         auth=auth,
         load_examples=True,
+        # Yours need not have this trigger.
+        notifier_options="" if st2 else "trigger = examples.mistral_event",
         on_step=lambda text: print(f"{text} …", file=sys.stderr, flush=True),
     )
     with sandbox:
@@ -220,6 +222,7 @@ def instructions(sandbox: Sandbox, bin_folder: Path = _BIN, st2_bin_folder: Path
             "  st2 execution cancel ID",
             "  st2 execution re-run ID",
             "  st2 execution list --showall",
+            "  st2 trigger-instance list --trigger examples.mistral_event",
         ]
     return "\n".join([*lines, "", "Ctrl-C stops everything."])
 

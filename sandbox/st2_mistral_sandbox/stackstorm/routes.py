@@ -23,6 +23,7 @@ from st2_mistral_sandbox.stackstorm.schema import TOKEN_CREATE, allow_none, vali
 from st2_mistral_sandbox.stackstorm.state import State
 from st2_mistral_sandbox.stackstorm.stream import DEFAULT_EVENTS, Subscription
 from st2_mistral_sandbox.stackstorm.timestamps import now
+from st2_mistral_sandbox.stackstorm.triggers_api import TriggersApi
 
 Handler = Callable[..., Response]
 Route = tuple[str, str, Handler]
@@ -73,7 +74,7 @@ class Service:
 
 def services(state: State) -> dict[str, Service]:
     """Return the services by prefix; ``""`` is the API."""
-    executions, content = ExecutionsApi(state), ContentApi(state)
+    executions, content, triggers = ExecutionsApi(state), ContentApi(state), TriggersApi(state)
 
     def create_token(request: ApiRequest) -> Response:
         user = state.authenticator.authenticate_password(request.http.headers.get("Authorization"))
@@ -144,6 +145,12 @@ def services(state: State) -> dict[str, Service]:
         ("DELETE", "/apikeys/<key_id>", content.delete_api_key),
         ("GET", "/traces", content.traces),
         ("GET", "/traces/<trace_id>", content.trace),
+        ("GET", "/triggertypes", triggers.types),
+        ("POST", "/triggertypes", triggers.create_type),
+        ("GET", "/triggertypes/<ref_or_id>", triggers.type),
+        ("GET", "/triggerinstances", triggers.instances),
+        ("GET", "/triggerinstances/<instance_id>", triggers.instance),
+        ("POST", "/webhooks/<path:hook>", triggers.webhook),
     ]
     return {
         "": Service(state, api),

@@ -99,6 +99,23 @@ ACTION_CREATE: Schema = {
     },
 }
 
+TRIGGER_TYPE_CREATE: Schema = {
+    "type": "object",
+    "properties": {
+        "id": {"type": ["string", "null"]},
+        "ref": {"type": "string"},
+        "uid": {"type": "string"},
+        "name": {"type": "string", "required": True},
+        "pack": {"type": "string"},
+        "description": {"type": ["string", "null"]},
+        "payload_schema": {"type": "object"},
+        "parameters_schema": {"type": "object"},
+        "tags": {"type": "array", "items": {"type": "object"}},
+        "metadata_file": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+
 KEY_PUT: Schema = {
     "type": "object",
     "properties": {
@@ -125,6 +142,12 @@ def validate(instance: Any, schema: Schema) -> None:
     error = best_match(_Validator(schema).iter_errors(instance))
     if error is not None:
         raise bad_request(str(error.message))
+
+
+def mismatch(instance: Any, schema: Schema) -> str:
+    """Return the validator's whole text for a value that does not match, otherwise an empty string."""
+    error = best_match(_Validator(schema).iter_errors(instance))
+    return str(error) if error is not None else ""
 
 
 def allow_none(schema: Schema) -> Schema:

@@ -160,6 +160,20 @@ class StackStorm:
         """
         return self._state.catalog.add_action(metadata)
 
+    def register_trigger(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Register a trigger type, or replace the one with the same ref.
+
+        :param metadata: ``pack``, ``name``; optional ``payload_schema``, ``parameters_schema``,
+            ``description``.
+        :return: the trigger type as ``/v1/triggertypes`` shows it.
+        :raises Fault: 400, invalid metadata.
+        """
+        return self._state.triggers.register(metadata)
+
+    def trigger_instances(self, trigger: str | None = None) -> list[dict[str, Any]]:
+        """Return the instances of all triggers or of one, the newest first."""
+        return self._state.triggers.instances(trigger)
+
     def put_key(self, name: str, value: str, *, secret: bool = False) -> None:
         """Set a value of the datastore (``st2kv.system.NAME``)."""
         self._state.datastore.put(name, value, user=self.username, secret=secret)

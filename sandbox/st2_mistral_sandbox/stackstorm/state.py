@@ -21,6 +21,7 @@ from st2_mistral_sandbox.stackstorm.shell import local_shell
 from st2_mistral_sandbox.stackstorm.store import ExecutionStore
 from st2_mistral_sandbox.stackstorm.stream import Broadcaster
 from st2_mistral_sandbox.stackstorm.traces import Traces
+from st2_mistral_sandbox.stackstorm.triggers import Triggers
 from st2_mistral_sandbox.stackstorm.worker import Worker
 
 
@@ -33,6 +34,7 @@ class State:
     catalog: Catalog = field(default_factory=Catalog)
     datastore: Datastore = field(default_factory=Datastore)
     traces: Traces = field(default_factory=Traces)
+    triggers: Triggers = field(default_factory=Triggers)
     replica_set: ReplicaSet = field(default_factory=ReplicaSet)
     base_url: str = ""
 

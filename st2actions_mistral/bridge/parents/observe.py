@@ -88,6 +88,21 @@ class ParentObserver:
             return Seen(parent, workflow, no_access=access, hidden=hidden)
         return Seen(parent, workflow, client=access, hidden=hidden)
 
+    def observe_workflow(self, workflow_id: str) -> Seen:
+        """Return one workflow and its parent, to which it must report.
+
+        :return: without a parent if the workflow names none, or if that names another workflow.
+        """
+        workflow, access, hidden = self._look_up(workflow_id, None)
+        parent_id = reports_to(workflow) if workflow else None
+        parent = self._st2.get_execution(parent_id) if parent_id else None
+        ref = ref_of(parent, self._site) if parent else None
+        if ref is not None and ref.execution_id != workflow_id:
+            parent = None
+        if isinstance(access, NoAccess):
+            return Seen(parent, workflow, no_access=access, hidden=hidden)
+        return Seen(parent, workflow, client=access, hidden=hidden)
+
     def sub_workflow(self, workflow_id: str) -> SubWorkflowSeen:
         """Return a workflow and its outermost workflow."""
         workflow, access, _ = self._look_up(workflow_id, None)

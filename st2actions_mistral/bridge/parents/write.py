@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from st2actions_mistral.bridge.complete_parent import complete_parent
 from st2actions_mistral.bridge.parents.decide import ChangeStatus, Finish, Seen, ref_of
@@ -43,24 +43,30 @@ class ParentWriter:
         self._reporter = Reporter(st2, site, keys)
         self._layout = layout
 
-    def finish(self, effect: Finish, seen: Seen) -> str | None:
-        """Give a parent its final status, and the report on its workflow as the result.
+    def report(self, effect: Finish, seen: Seen) -> dict[str, Any]:
+        """Return the result that a parent is to get, see ``model.report``.
 
-        :return: its status now; None if it was deleted. It has another status if it was final already,
-            and is "canceling" until its runner has cancelled it.
         :raises RemoteError: one of the systems did not answer.
         """
-        execution_id = effect.execution_id
         if effect.lost:
             assert seen.parent is not None
             ref = ref_of(seen.parent, self._site)
-            ref = ref or WorkflowRef(self._site, workflow_execution_id(execution_id), "")
-            report, state = lost_report(ref, effect.lost), "is lost"
-        else:
-            assert seen.workflow is not None
-            # Without access to its project an administrator may still read it.
-            report = self._reporter.report(seen.workflow, seen.client or self._lister)
-            state = seen.workflow["state"]
+            ref = ref or WorkflowRef(self._site, workflow_execution_id(effect.execution_id), "")
+            return lost_report(ref, effect.lost)
+        assert seen.workflow is not None
+        # Without access to its project an administrator may still read it.
+        return self._reporter.report(seen.workflow, seen.client or self._lister)
+
+    def finish(self, effect: Finish, report: Mapping[str, Any]) -> str | None:
+        """Give a parent its final status and its result.
+
+        :param report: see :meth:`report`.
+        :return: its status now; None if it was deleted. It has another status if it was final already,
+            and is "canceling" until its runner has cancelled it.
+        :raises RemoteError: StackStorm did not answer.
+        """
+        execution_id = effect.execution_id
+        state = "is lost" if effect.lost else report["state"]
         try:
             finished = complete_parent(
                 self._st2,

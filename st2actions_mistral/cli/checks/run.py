@@ -14,6 +14,7 @@ from st2actions_mistral.cli.checks import (
     host,
     mistral,
     mistral_options,
+    notifier,
     provider,
     stackstorm,
 )
@@ -57,6 +58,8 @@ def run_checks(
             ("event stream", partial(stackstorm.event_stream, st2_settings)),
         ):
             yield find(check, look) if first.result == OK else skip(check, "StackStorm")
+        look = partial(notifier.notifier, conf, st2)
+        yield find("notifier", look) if first.result == OK else skip("notifier", "StackStorm")
         is_mistral = partial(require_mistral, mistral_settings, settings.credential)
         second = find("Mistral", partial(mistral.actions, mistral_client, is_mistral))
         yield second

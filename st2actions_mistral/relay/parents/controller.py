@@ -287,7 +287,7 @@ class ParentController:
 
     def _finish(self, effect: Finish, seen: Seen) -> None:
         execution_id = effect.execution_id
-        status = self._writer.finish(effect, seen)
+        status = self._writer.finish(effect, self._writer.report(effect, seen))
         if status != states.ST2_CANCELING:
             self._forget(execution_id)
             if status == effect.status:

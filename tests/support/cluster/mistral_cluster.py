@@ -75,6 +75,7 @@ topic = {topics}mistral_executor
 type = remote
 host = notifier
 topic = {topics}mistral_notifier
+notify = {notify}
 
 [event_engine]
 topic = {topics}mistral_event_engine
@@ -90,6 +91,9 @@ retry_deadline = 5
 enabled = true
 refresh_interval = 5
 
+[st2_notifier]
+trigger = examples.mistral_event
+
 [st2_relay]
 mistral_url = http://127.0.0.1:{port}/v2
 resync_interval = 5
@@ -101,11 +105,24 @@ reschedule_after = 15
 class Cluster:
     """One Mistral, the relay and the stand-in. It has those attributes of a Sandbox that tests use."""
 
-    def __init__(self, version: str, venv: Venv, folder: Path, *, own: bool = False) -> None:
-        """:param own: use a separate broker and database, :attr:`servers`, which tests may kill."""
+    def __init__(
+        self,
+        version: str,
+        venv: Venv,
+        folder: Path,
+        *,
+        own: bool = False,
+        notifier: bool = True,
+    ) -> None:
+        """Start nothing yet.
+
+        :param own: use a separate broker and database, :attr:`servers`, which tests may kill.
+        :param notifier: False publishes events only to whom a workflow names.
+        """
         self.version = version
         self.servers: dict[str, LocalServer] = {}
         self._with_own = own
+        self._notify = '[{"type": "st2"}]' if notifier else "[]"
         self.venv = venv
         self.folder = folder
         self.context_key: str | None = None
@@ -207,6 +224,7 @@ class Cluster:
             },
             action_dirs=[examples.folder(), native],
         )
+        self.stackstorm.register_trigger(examples.trigger())
         self.stackstorm.start()
         self._stack.callback(self.stackstorm.stop)
         key = self.stackstorm.create_api_key()
@@ -231,6 +249,7 @@ class Cluster:
             "topics": f"{given['topics']}." if given["topics"] else "",
             "port": port,
             "host": "none",
+            "notify": self._notify,
             "api_url": self.st2_settings.api_url,
             "api_key": self.st2_settings.credential.api_key,
             "other_api_url": self.other_api_url,

@@ -43,12 +43,14 @@ def test_public_names_of_stackstorm() -> None:
         "put_key",
         "register_action",
         "register_runner",
+        "register_trigger",
         "replica_set",
         "revoke_token",
         "set_roles",
         "start",
         "stop",
         "stream_url",
+        "trigger_instances",
     }
     parameters = list(inspect.signature(StackStorm).parameters)
     assert parameters == [

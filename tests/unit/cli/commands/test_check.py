@@ -20,6 +20,7 @@ CHECKS = [
     "StackStorm",
     "permissions",
     "event stream",
+    "notifier",
     "Mistral",
     "project",
     "policy",
@@ -42,6 +43,7 @@ def test_checks_that_need_an_unreachable_system_are_skipped(run: Run) -> None:
     assert {check for check, result in found.items() if result == "skipped"} == {
         "permissions",
         "event stream",
+        "notifier",
         "project",
         "policy",
         "provider",
