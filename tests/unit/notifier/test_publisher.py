@@ -172,6 +172,8 @@ def test_threads_end_with_the_publisher(mistral: Mistral, st2: StackStorm, tmp_p
     eventually(lambda: not own(), "the threads end")
 
 
+# eventlet, which other tests import, and Python 3.12 warn of each fork.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_fork_starts_threads_of_its_own(mistral: Mistral, st2: StackStorm, tmp_path: Path) -> None:
     publisher = St2Publisher(conf_of(tmp_path, options(mistral, st2, f"trigger = {TRIGGER}")))
     publish(publisher, "WORKFLOW_LAUNCHED")
