@@ -186,7 +186,7 @@ class Sandbox:
 
         self._on_step("Starting Mistral")
         options = (
-            _AUTH if self.auth else "",
+            f"{_AUTH}\n[st2_relay]\n{_RELAY_AUTH}" if self.auth else "",
             self.st2_options(self.st2_settings),
             f"[st2_provider]\n{self._provider_options}",
             self._notifier,
