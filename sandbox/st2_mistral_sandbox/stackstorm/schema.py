@@ -99,23 +99,6 @@ ACTION_CREATE: Schema = {
     },
 }
 
-TRIGGER_TYPE_CREATE: Schema = {
-    "type": "object",
-    "properties": {
-        "id": {"type": ["string", "null"]},
-        "ref": {"type": "string"},
-        "uid": {"type": "string"},
-        "name": {"type": "string", "required": True},
-        "pack": {"type": "string"},
-        "description": {"type": ["string", "null"]},
-        "payload_schema": {"type": "object"},
-        "parameters_schema": {"type": "object"},
-        "tags": {"type": "array", "items": {"type": "object"}},
-        "metadata_file": {"type": "string"},
-    },
-    "additionalProperties": False,
-}
-
 KEY_PUT: Schema = {
     "type": "object",
     "properties": {

@@ -11,10 +11,8 @@ from typing import Any
 from st2_mistral_sandbox.stackstorm.fault import Fault, bad_request, not_found, unknown_id
 from st2_mistral_sandbox.stackstorm.object_id import new_id
 from st2_mistral_sandbox.stackstorm.schema import (
-    TRIGGER_TYPE_CREATE,
     allow_none,
     mismatch,
-    validate,
     with_defaults,
 )
 from st2_mistral_sandbox.stackstorm.timestamps import iso, now
@@ -37,22 +35,32 @@ class Triggers:
         """Register a trigger type.
 
         :param replace: replace one with the same reference; otherwise that is an error.
-        :raises Fault: 400 invalid metadata, 409 it exists.
+        :raises Fault: 400 or 500 invalid metadata, 409 it exists.
         """
-        validate(dict(metadata), TRIGGER_TYPE_CREATE)
-        pack, name = str(metadata.get("pack") or "default"), str(metadata["name"])
+        pack, name = metadata.get("pack"), metadata.get("name")
+        if "pack" not in metadata or not isinstance(name or "", str):
+            raise Fault(500, "Internal Server Error")
+        if not pack or not name:
+            raise bad_request(f"Both pack and name needed for building ref. pack={pack}, name={name}")
         ref = f"{pack}.{name}"
         found: Document = {
+            "tags": list(metadata.get("tags") or []),
             "uid": f"trigger_type:{pack}:{name}",
-            "metadata_file": metadata.get("metadata_file", ""),
             "name": name,
             "ref": ref,
-            "description": metadata.get("description"),
             "pack": pack,
-            "payload_schema": copy.deepcopy(dict(metadata.get("payload_schema") or {})),
-            "parameters_schema": copy.deepcopy(dict(metadata.get("parameters_schema") or {})),
-            "tags": list(metadata.get("tags") or []),
         }
+        for key in ("payload_schema", "parameters_schema"):
+            schema = metadata.get(key) or {}
+            if not isinstance(schema, Mapping):
+                raise bad_request(
+                    "ValidationError (TriggerTypeDB:None) (Only dictionaries may be used in a"
+                    f" DictField: ['{key}'])"
+                )
+            found[key] = copy.deepcopy(dict(schema))
+        for key in ("description", "metadata_file"):
+            if metadata.get(key) is not None:
+                found[key] = metadata[key]
         with self._lock:
             known = self._types.get(ref)
             if known is not None and not replace:
@@ -89,6 +97,8 @@ class Triggers:
         with self._lock:
             known = self._types.get(ref) if isinstance(ref, str) else None
         reason = f'Trigger type with reference "{ref}" doesn\'t exist in the database'
+        if isinstance(ref, str) and "." not in ref:
+            reason = f"Invalid resource reference: {ref}"
         if known is not None:
             schema = known["payload_schema"]
             filled = with_defaults(payload, schema) if schema else payload

@@ -143,14 +143,31 @@ def test_trigger_with_parameters_has_no_instance_without_a_rule(st2: StackStorm)
 
 
 def test_trigger_types_are_created_and_shown(st2: StackStorm) -> None:
-    created = ask(st2, "POST", "/triggertypes", {"name": "new", "description": "d"})
+    created = ask(st2, "POST", "/triggertypes", {"pack": "default", "name": "new", "description": "d"})
     assert created.status_code == 201
     shown = created.json()
     assert (shown["ref"], shown["uid"]) == ("default.new", "trigger_type:default:new")
     for name in ("default.new", shown["id"]):
         assert ask(st2, "GET", f"/triggertypes/{name}").json() == shown
     assert ask(st2, "GET", "/triggertypes?pack=default").json() == [shown]
-    assert ask(st2, "POST", "/triggertypes", {"name": "new"}).status_code == 409
+    assert "metadata_file" not in shown
+    again = ask(st2, "POST", "/triggertypes", {"pack": "default", "name": "new"})
+    assert again.status_code == 409
     assert ask(st2, "GET", "/triggertypes/default.none").status_code == 404
-    for body in ({}, {"name": 5}, {"name": "x", "unknown": 1}):
-        assert ask(st2, "POST", "/triggertypes", body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [
+        ({}, 500),
+        ({"name": "x"}, 500),
+        ({"pack": "default", "name": 5}, 500),
+        ({"pack": "default"}, 400),
+        ({"pack": "default", "name": "x", "payload_schema": 5}, 400),
+        ({"pack": "none", "name": "x", "unknown": 1}, 201),
+    ],
+)
+def test_metadata_of_a_trigger_type_is_checked(
+    st2: StackStorm, metadata: dict[str, Any], status: int
+) -> None:
+    assert ask(st2, "POST", "/triggertypes", metadata).status_code == status
