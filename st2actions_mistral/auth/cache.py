@@ -23,7 +23,7 @@ _LIMIT: Final = 5000
 
 @dataclass(frozen=True)
 class Answer:
-    """What StackStorm said about a credential."""
+    """StackStorm's answer about a credential."""
 
     user: User | None
     """None: it was rejected."""

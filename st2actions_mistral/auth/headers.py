@@ -47,7 +47,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Given:
-    """What a client has sent."""
+    """The credential and the project of a request."""
 
     credential: Credential
     project_id: str | None
@@ -56,7 +56,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Identity:
-    """What Mistral gets to know of a user."""
+    """A user as Mistral sees one."""
 
     user: str
     project_id: str

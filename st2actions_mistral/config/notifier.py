@@ -22,7 +22,7 @@ class NotifierSettings:
     """Settings of the notifier."""
 
     shared: Settings
-    """How to reach both systems: as the relay does."""
+    """The settings with which the relay reaches both systems."""
     trigger: str | None = None
     """``pack.name`` of the trigger in StackStorm; None: no trigger."""
     workers: int = 4

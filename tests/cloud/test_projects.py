@@ -48,7 +48,7 @@ class Tenant:
         self.mistral: MistralClient = cloud.client(self.name, self.name)
         self.mistral.save_definition(WORKFLOWS, "workflow", validate=False)
         self.shown = f"project {self.id!r}"
-        """As the relay names the project."""
+        """The name of the project in reports of the relay."""
 
     def start(self, workflow: str = "three") -> str:
         return str(self.mistral.start_workflow(workflow, {})["id"])

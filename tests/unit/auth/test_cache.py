@@ -1,4 +1,4 @@
-"""What is kept of a credential, and how long."""
+"""The record of a credential, and its end."""
 
 from __future__ import annotations
 

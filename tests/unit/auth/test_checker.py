@@ -1,4 +1,4 @@
-"""How often StackStorm is asked, and what a request gets when it does not answer."""
+"""The number of questions to StackStorm, and the responses while it does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the notifier share."""
+"""Fixtures of the tests of the notifier."""
 
 from __future__ import annotations
 

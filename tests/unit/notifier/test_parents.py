@@ -113,7 +113,7 @@ def test_final_parent_is_not_changed(bench: Bench, status: str) -> None:
 def test_late_event_changes_only_what_differs_now(
     bench: Bench, name: str, state: str, status: str, expected: str
 ) -> None:
-    """What both systems have now decides, whatever the event was."""
+    """The present state of both systems decides, whatever the event was."""
     bench.workflow["state"] = state
     bench.parent["status"] = status
     bench.notify(event(name))

@@ -1,4 +1,4 @@
-"""What Mistral sees of a native action, and the st2.action that it becomes."""
+"""A native action as Mistral sees it, and the st2.action that it becomes."""
 
 from __future__ import annotations
 
