@@ -224,14 +224,15 @@ class ExecutionsApi:
             wanted = status = execution.status
         if len(request.http.get_data()) > MAX_DOCUMENT:
             raise Fault(500, "'update' command document too large")
-        if wanted != status:
-            if not self._store.set_status(
-                execution.id, wanted, only_from={status}, result=body.get("result")
-            ):
-                return self.put(request, execution_id)
-            if wanted == "requested":
-                self._state.worker.schedule(execution.id)
-        return json_response(self._store.get(execution.id, show_secrets=request.flag("show_secrets")))
+        if wanted != status and not self._store.set_status(
+            execution.id, wanted, only_from={status}, result=body.get("result")
+        ):
+            return self.put(request, execution_id)
+        shown = self._store.get(execution.id, show_secrets=request.flag("show_secrets"))
+        if wanted == "requested" and wanted != status:
+            # After the response is made, which shows this status: the worker may be quick.
+            self._state.worker.schedule(execution.id)
+        return json_response(shown)
 
     def delete(self, request: ApiRequest, execution_id: str) -> Response:
         execution = self._store.find(execution_id)
