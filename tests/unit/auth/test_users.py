@@ -30,7 +30,7 @@ from st2actions_mistral.config.auth import AuthSettings
 from st2actions_mistral.errors import NotSent, RemoteError
 
 SECRET = Credential(TOKEN, "canary-secret")
-BODY = {
+BODY: dict[str, Any] = {
     "username": "ada",
     "authentication": {
         "method": "authentication token",
@@ -139,9 +139,9 @@ def test_stackstorm_without_authentication_authenticates_nobody() -> None:
         without("authentication", "method"),
         without("authentication", "token_expire"),
         changed(authentication={"method": "API key", "location": "header"}),
-        changed(authentication={**BODY["authentication"], "location": "cookie"}),  # type: ignore[dict-item]
-        changed(authentication={**BODY["authentication"], "token_expire": "soon"}),  # type: ignore[dict-item]
-        changed(authentication={**BODY["authentication"], "token_expire": 5}),  # type: ignore[dict-item]
+        changed(authentication={**BODY["authentication"], "location": "cookie"}),
+        changed(authentication={**BODY["authentication"], "token_expire": "soon"}),
+        changed(authentication={**BODY["authentication"], "token_expire": 5}),
     ],
 )
 def test_answer_that_does_not_show_the_user_is_no_answer(body: Any) -> None:
@@ -198,7 +198,9 @@ def test_missing_server_is_told_from_a_rejection() -> None:
 def test_kept_connection_that_was_closed_is_opened_again() -> None:
     with BreakingServer(answer(200, BODY), hang_up(), answer(200, BODY)) as server:
         ask = users(server.url)
-        assert ask(SECRET) == ask(SECRET) != None  # noqa: E711
+        first = ask(SECRET)
+        assert first is not None
+        assert ask(SECRET) == first
     assert len(server.requests) == 3
 
 
