@@ -35,13 +35,13 @@ def stackstorm() -> Iterator[StackStorm]:
 class Root:
     """Answers each request that is let through with who sends it."""
 
-    @pecan.expose("json")  # type: ignore[untyped-decorator]  # pecan has no types
+    @pecan.expose("json")
     def index(self) -> dict[str, Any]:
         environ = pecan.request.environ
         return {name: environ.get(f"HTTP_X_{name}") for name in ("USER_ID", "PROJECT_ID", "ROLES")}
 
 
-class Hook(PecanHook):  # type: ignore[misc]  # pecan has no types
+class Hook(PecanHook):
     """Does the same as the hook of Mistral 20 to 23."""
 
     def __init__(self, handler: St2AuthHandler) -> None:
