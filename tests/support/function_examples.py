@@ -1,4 +1,4 @@
-"""Read the examples of docs/reference/functions.md."""
+"""Read the examples of docs/reference/functions/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-_PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "functions.md"
+_FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference" / "functions"
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ KEYS: Final = ({"name": "marco", "value": "polo"},)
 """The keys of the datastore that the examples read."""
 
 
-def _sections() -> dict[str, str]:
-    sections = re.split(r"^## (.+)$", _PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
-    named = zip(sections[::2], sections[1::2])
-    return {name: text for name, text in named if re.fullmatch(r"[a-z0-9_]+", name)}
+def _pages() -> dict[str, str]:
+    pages = {page.stem: page.read_text("utf-8") for page in _FOLDER.glob("*.md")}
+    del pages["index"]
+    return pages
 
 
 def _examples() -> list[Example]:
     return [
         Example(function, number, **yaml.safe_load(block))
-        for function, text in _sections().items()
+        for function, text in _pages().items()
         for number, block in enumerate(re.findall(r"^```yaml\n(yaql: .+?)^```", text, re.M | re.S), 1)
     ]
 
 
 SIGNATURES: Final = {
     name: match[1]
-    for name, text in _sections().items()
+    for name, text in _pages().items()
     if (match := re.search(rf"^`({name}\(.*?\))`", text, re.MULTILINE))
 }
-"""Each function as its section writes it: ``name(argument, argument=default)``."""
+"""Each function as its page writes it: ``name(argument, argument=default)``."""
 
 EXAMPLES: Final = _examples()

@@ -29,7 +29,7 @@ def _with_keys(
         put(**kept)
 
 
-def test_page_has_a_section_for_every_function() -> None:
+def test_every_function_has_a_page() -> None:
     assert sorted(SIGNATURES) == sorted(OWN)
     assert sorted(SIGNATURES.values()) == sorted(
         signature_of(name, function) for name, function in OWN.items()
