@@ -25,6 +25,7 @@ from support.mistral_bench import JOB
 from support.ports import own_port
 from support.resync_watch import wait_for_resync
 from support.waiting import TIMEOUT, eventually
+from support.workflow_children import children_of, running_child_of
 
 
 def _starts(request: RunRequest) -> RunResult:
@@ -163,18 +164,8 @@ class Cloud:
 
     def children_of(self, workflow_execution_id: str) -> list[dict[str, Any]]:
         """Return the executions of a workflow."""
-        return [
-            execution
-            for execution in self.stackstorm.executions.all()
-            if execution["context"].get("mistral", {}).get("workflow_execution_id")
-            == workflow_execution_id
-        ]
+        return children_of(self.stackstorm, workflow_execution_id)
 
     def child_of(self, workflow_execution_id: str) -> dict[str, Any]:
         """Wait for a running execution of a workflow, and return it."""
-
-        def look() -> dict[str, Any] | None:
-            found = self.children_of(workflow_execution_id)
-            return next((child for child in found if child["status"] == "running"), None)
-
-        return eventually(look, f"an execution of workflow {workflow_execution_id} runs")
+        return running_child_of(self.stackstorm, workflow_execution_id)

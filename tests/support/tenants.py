@@ -13,6 +13,7 @@ from st2actions_mistral.model import states
 from support.cluster.keystone_cluster import KeystoneCluster
 from support.mistral_bench import environment
 from support.waiting import eventually
+from support.workflow_children import children_of, running_child_of
 
 PROJECTS: Final = ("a", "b")
 
@@ -122,22 +123,12 @@ class Tenant:
 
     def child_of(self, workflow_execution_id: str) -> dict[str, Any]:
         """Wait for a running execution of a workflow, and return it."""
-
-        def look() -> dict[str, Any] | None:
-            for execution in self.cluster.stackstorm.executions.all():
-                ids = execution["context"].get("mistral", {})
-                own = ids.get("workflow_execution_id") == workflow_execution_id
-                if own and execution["status"] == "running":
-                    return execution
-            return None
-
-        return eventually(look, f"an execution of workflow {workflow_execution_id} runs")
+        return running_child_of(self.cluster.stackstorm, workflow_execution_id)
 
     def ids_of_children(self, workflow_execution_id: str) -> list[dict[str, Any]]:
         """Return the ids that the executions of a workflow carry."""
-        everything = self.cluster.stackstorm.executions.all()
-        found = [execution["context"].get("mistral", {}) for execution in everything]
-        return [ids for ids in found if ids.get("workflow_execution_id") == workflow_execution_id]
+        children = children_of(self.cluster.stackstorm, workflow_execution_id)
+        return [child["context"]["mistral"] for child in children]
 
     def output(self, workflow_execution: dict[str, Any]) -> Any:
         """Return the output of a workflow execution."""

@@ -38,9 +38,9 @@ def st2() -> Iterator[StackStorm]:
         yield running
 
 
-def settings(url: str, **credential: str) -> St2Settings:
+def settings(url: str, timeouts: Timeouts = FAST, **credential: str) -> St2Settings:
     return St2Settings(
-        f"{url}/v1", Credential(**credential), stream_url=f"{url}/v1/stream", timeouts=FAST
+        f"{url}/v1", Credential(**credential), stream_url=f"{url}/v1/stream", timeouts=timeouts
     )
 
 
@@ -344,7 +344,7 @@ def test_stream_401_renews_the_token_of_a_password() -> None:
     token = answer(201, {"token": "t"})
     script = [token, answer(401), token, raw(HEAD, b"\n", then=hang_up())]
     with BreakingServer(*script) as server:
-        given = settings(server.url, username="u", password="p", auth_url=server.url)
+        given = settings(server.url, Timeouts(), username="u", password="p", auth_url=server.url)
         with EventStream(given) as stream:
             assert list(stream.events()) == [None]
         assert server.calls() == ["POST /tokens", "GET /v1/stream"] * 2
