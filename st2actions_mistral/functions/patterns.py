@@ -109,7 +109,8 @@ def _compile(name: str, pattern: Any, ignorecase: bool) -> _Pattern:
         raise InputError(name, f"the pattern is invalid: {error}.") from None
 
 
-@functools.lru_cache(maxsize=128)
+# A compiled pattern may take some megabytes.
+@functools.lru_cache(maxsize=32)
 def _compiled(pattern: str, ignorecase: bool) -> _Pattern:
     """Compile a pattern.
 
@@ -123,8 +124,11 @@ def _compiled(pattern: str, ignorecase: bool) -> _Pattern:
             warnings.simplefilter("ignore", FutureWarning)
             known = re.compile(pattern, re.IGNORECASE if ignorecase else 0)
         flags = regex.VERSION0 | (regex.IGNORECASE if ignorecase else 0)
-        compiled = regex.compile(translate(pattern, verbose=bool(known.flags & re.VERBOSE)), flags)
-    except (re.error, regex.error, OverflowError) as error:
+        written = translate(pattern, verbose=bool(known.flags & re.VERBOSE))
+        # regex itself would keep 500 patterns.
+        compiled = regex.compile(written, flags, cache_pattern=False)
+    except (re.error, regex.error, OverflowError, ValueError) as error:
+        # A ValueError: a repetition of more than 4,300 digits.
         raise InvalidPatternError(str(error)) from None
     except RecursionError:
         raise InvalidPatternError("it is nested too deeply") from None

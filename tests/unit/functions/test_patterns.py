@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 import warnings
 from typing import Any
@@ -13,6 +15,20 @@ from hypothesis import strategies as st
 
 from st2actions_mistral.errors import InputError
 from st2actions_mistral.functions import patterns
+
+MANY_PATTERNS = """
+from st2actions_mistral.functions import patterns
+
+def used():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096 / 1e6
+
+patterns.regex_match({}, "", "a")
+before = used()
+for number in range(100):
+    patterns.regex_match({}, "", f"(?:a{{100}}){{90}}{number}")
+print(used() - before)
+"""
 
 ADDRESSES = "Your address is 567 Elsewhere Dr. My address is 123 Somewhere Ave."
 ADDRESS = r"([0-9]{3} \w+ (?:Ave|St|Dr))"
@@ -84,7 +100,8 @@ def test_substring_returns_the_group_or_the_groups() -> None:
             ("a", "(" * 900 + ")" * 900),
             "the pattern is invalid: it is nested too deeply",
         ),
-        ("regex_match", ("a", r"(?:(?:a{1000}){1000}){1000}"), "more than 100000 parts"),
+        ("regex_match", ("a", r"(?:(?:a{1000}){1000}){1000}"), "more than 10000 parts"),
+        ("regex_match", ("a", f"a{{{'1' * 5000}}}"), "the pattern is invalid: Exceeds the limit"),
         ("regex_match", ("a", "a" * 10_001), "may have 10000"),
         ("regex_match", ("a" * 5_000_000, "a"), "may have 4194304"),
         ("regex_replace", ("a", "a", r"\1"), "the replacement is invalid: invalid group reference 1"),
@@ -106,3 +123,11 @@ def test_pattern_that_backtracks_without_end_is_stopped(call: str, pattern: str)
         getattr(patterns, call)({}, "a" * 2000 + "c", pattern)
     # The limit is a second of a processor; a busy machine takes longer.
     assert time.monotonic() - start < 30
+
+
+def test_memory_for_compiled_patterns_is_bounded() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", MANY_PATTERNS], capture_output=True, text=True, check=True
+    )
+    # MB. All of them take 120.
+    assert float(result.stdout) < 80
