@@ -35,7 +35,6 @@ class Notifier:
             credential=shared.credential,
             stop=self._stop,
         )
-        # The relay finds trusts in the contexts of child executions, which are not read here.
         clients = ProjectClients(self._mistral, trusts=shared.relay.project_auth == project.TRUST)
         workers, limit = settings.workers, settings.queue_size
         self._parents = ParentNotifier(self._st2, clients, shared.relay, workers=workers, limit=limit)

@@ -16,8 +16,9 @@ import pytest
 from support import tenants
 from support.cluster import services, venvs
 from support.cluster.keystone_cluster import KeystoneCluster
-from support.keystone.api import Keystone
+from support.keystone.api import Keystone, password_of
 from support.mistral_bench import JOB
+from support.notified import Notified
 from support.tenants import Tenant
 from support.waiting import eventually
 
@@ -56,6 +57,12 @@ def cluster(
 def both(cluster: KeystoneCluster) -> list[Tenant]:
     """Return a user of each project, with definitions of the same names."""
     return [Tenant(cluster, project) for project in tenants.PROJECTS]
+
+
+@pytest.fixture(scope="module")
+def everybody(both: list[Tenant]) -> list[Tenant]:
+    """Return all users so far. A test adds one."""
+    return list(both)
 
 
 @dataclass(frozen=True)
@@ -152,32 +159,89 @@ def test_cancelled_workflow_stays_in_its_project(
     check_rows(cluster, both)
 
 
+def test_notifier_finishes_the_parents_of_all_projects(
+    cluster: KeystoneCluster, everybody: list[Tenant], outage: Outage
+) -> None:
+    if cluster.project_auth == TRUST:
+        # The relay's user has no role on this one, and in Mistral 20 an administrator cannot read it.
+        cluster.keystone.create_project("c")
+        cluster.keystone.create_user("user-of-c")
+        cluster.keystone.grant("member", "user-of-c", "c")
+        everybody.append(Tenant(cluster, "c"))
+    notified = Notified(cluster, everybody)
+    parents = {notified.run(tenant, "tests_ending"): tenant for tenant in everybody for _ in range(3)}
+    for parent, tenant in parents.items():
+        done = cluster.stackstorm.executions.wait(parent, timeout=TIMEOUT)
+        assert (done["status"], done["result"]["state"]) == ("succeeded", "SUCCESS"), done
+        assert done["result"]["output"] == {"private": f"action of {tenant.project}"}
+        assert {task["name"] for task in done["result"]["tasks"]} == {"private", "last"}
+        events = notified.events(parent, 6)
+        assert {event["project_id"] for event in events} == {tenant.project_id}
+        assert {event["parent_execution_id"] for event in events} == {parent}
+    for parent in parents:
+        eventually(lambda p=parent: notified.finished_by(p), "it is logged")
+        assert notified.finished_by(parent) == ["notifier"]
+    check_rows(cluster, everybody)
+
+
+def test_end_in_one_project_does_not_finish_a_parent_of_another(
+    cluster: KeystoneCluster, both: list[Tenant], everybody: list[Tenant], outage: Outage
+) -> None:
+    a, b = both
+    notified = Notified(cluster, both)
+    parent = notified.run(b, "tests_waiting")
+    theirs = notified.workflow_of(parent)
+    # They copy the environment that names it, with its signature.
+    forged = notified.start(a, "tests_quick", cluster.stackstorm.executions.get(parent), parent_of=b)
+    assert a.ended(forged, TIMEOUT)["state"] == "SUCCESS"
+    events = notified.events_of(forged, 4)
+    assert {event["parent_execution_id"] for event in events} == {None}
+    assert cluster.stackstorm.executions.status(parent) == "running"
+    cluster.st2.finish(b.child_of(theirs)["id"], "succeeded", {"output": "done"})
+    done = cluster.stackstorm.executions.wait(parent, timeout=TIMEOUT)
+    assert done["result"]["mistral"]["workflow_execution_id"] == theirs
+    eventually(lambda: notified.finished_by(parent), "it is logged")
+    assert notified.finished_by(parent) == ["notifier"]
+    check_rows(cluster, everybody)
+
+
+def test_notifier_tells_no_credential(cluster: KeystoneCluster, everybody: list[Tenant]) -> None:
+    key = cluster.st2_settings.credential.api_key
+    assert key is not None
+    users = ["relay", "mistral", *(tenant.user for tenant in everybody)]
+    told = cluster.processes["notifier"].log + str(cluster.stackstorm.trigger_instances())
+    assert "WORKFLOW_SUCCEEDED" in told
+    # All tokens of this keystone begin so.
+    for secret in (key, KEY, "gAAAAA", *map(password_of, users)):
+        assert secret not in told
+
+
 def test_workflow_of_the_runner_stays_in_the_project_of_its_user(
-    cluster: KeystoneCluster, both: list[Tenant]
+    cluster: KeystoneCluster, both: list[Tenant], everybody: list[Tenant]
 ) -> None:
     """The runner of this StackStorm is a user of project a."""
     created = cluster.st2.create_execution("examples.mistral-basic", {"cmd": "echo here"})
     final: dict[str, Any] = cluster.stackstorm.executions.wait(created["id"], timeout=TIMEOUT)
     assert final["status"] == "succeeded", final["result"]
     both[0].started.append(final["context"]["mistral_workflow"]["execution_id"])
-    check_rows(cluster, both)
+    check_rows(cluster, everybody)
 
 
 def test_users_see_the_records_of_their_own_projects(
-    cluster: KeystoneCluster, both: list[Tenant]
+    cluster: KeystoneCluster, everybody: list[Tenant]
 ) -> None:
     rows = cluster.rows()
     assert len(rows) > 2 * sum(NUMBERS.values())
-    for tenant in both:
+    for tenant in everybody:
         own = {row.id for row in rows if row.project_id == tenant.project_id}
         assert cluster.ids_seen_by(tenant.user, tenant.project) == own
     assert cluster.ids_seen_by("user-of-service", "service") == set()
     print(f"Mistral {cluster.version}: {sorted(cluster.rows_by_project().items())}")
 
 
-def check_rows(cluster: KeystoneCluster, both: list[Tenant]) -> None:
+def check_rows(cluster: KeystoneCluster, everybody: list[Tenant]) -> None:
     """Check that every row is in the project of the user who started its workflow."""
-    owners = {workflow: tenant.project_id for tenant in both for workflow in tenant.started}
+    owners = {workflow: tenant.project_id for tenant in everybody for workflow in tenant.started}
     rows = cluster.rows()
     assert {row.root for row in rows} == owners.keys()
     assert [row for row in rows if row.project_id != owners[row.root]] == []

@@ -80,6 +80,20 @@ tests_waiting:
     below: {workflow: tests_sub}
 """
 
+# Its last task is Mistral's own: no event of StackStorm's tells the relay of its end.
+ENDING: Final = """\
+version: '2.0'
+tests_ending:
+  output: {private: <% task(private).result.result.value %>}
+  tasks:
+    private: {action: tests_private, on-success: last}
+    last: {action: std.noop}
+
+tests_quick:
+  tasks:
+    only: {action: std.noop}
+"""
+
 WAITING_ROWS: Final = {"workflow": 2, "task": 5, "action": 4}
 
 
@@ -95,13 +109,21 @@ class Tenant:
         self.started: list[str] = []
         for text, kind in ((AD_HOC, "action"), (WORKFLOW, "workflow")):
             self.mistral.save_definition(text.format(project=project), kind, validate=False)
-        self.mistral.save_definition(WAITING, "workflow", validate=False)
+        for text in (WAITING, ENDING):
+            self.mistral.save_definition(text, "workflow", validate=False)
 
     def start(
-        self, workflow: str, given: dict[str, Any], env: dict[str, Any], id_: str | None = None
+        self,
+        workflow: str,
+        given: dict[str, Any],
+        env: dict[str, Any],
+        id_: str | None = None,
+        description: str = "",
     ) -> str:
         """Start a workflow, and return its id."""
-        started = self.mistral.start_workflow(workflow, given, env=env, execution_id=id_)
+        started = self.mistral.start_workflow(
+            workflow, given, env=env, execution_id=id_, description=description
+        )
         self.started.append(str(started["id"]))
         return self.started[-1]
 

@@ -64,7 +64,10 @@ class KeystoneCluster(Cluster):
         self.project_auth = SERVICE
 
     def use(self, project_auth: str) -> None:
-        """Let executors and relay use another value of ``project_auth``, which takes a restart."""
+        """Let the executors, the notifier and the relay use another value of ``project_auth``.
+
+        That takes a restart.
+        """
         if project_auth == self.project_auth:
             return
         old, new = (f"project_auth = {value}\n" for value in (self.project_auth, project_auth))
@@ -74,7 +77,7 @@ class KeystoneCluster(Cluster):
             assert old in text
             file.write_text(text.replace(old, new), encoding="utf-8")
         self.project_auth = project_auth
-        restarted = [self.processes[name] for name in (*EXECUTORS, "relay")]
+        restarted = [self.processes[name] for name in (*EXECUTORS, "notifier", "relay")]
         for process in restarted:
             process.ask_to_end()
         for process in restarted:
