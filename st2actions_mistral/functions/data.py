@@ -94,6 +94,9 @@ def from_yaml_string(context: Any, value: Any) -> Any:
     except ValueError as error:
         # A date such as 2026-02-30.
         raise InputError(name, f"the text has an invalid value: {error}.") from None
+    except (LookupError, AttributeError):
+        # PyYAML's own ones, for a text such as "!!bool maybe" or "!!timestamp today".
+        raise InputError(name, "the text has a value that does not fit its tag.") from None
 
 
 @pass_context
@@ -129,14 +132,10 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def _json(name: str, value: Any, **options: Any) -> str:
     try:
-        written = json.dumps(plain(name, value), **options)
+        return json.dumps(plain(name, value), **options)
     except TypeError:
         # Keys of different types cannot be sorted.
         raise InputError(name, "the keys cannot be sorted: they have different types.") from None
-    except ValueError as error:
-        # An integer of more than 4,300 digits.
-        raise InputError(name, f"the value cannot be written: {error}.") from None
-    return written
 
 
 def _indent(name: str, indent: Any) -> int | None:

@@ -138,6 +138,8 @@ class _Search:
     def _slice(self, node: Any, at: _Found) -> Iterator[_Found]:
         if not isinstance(at.value, list):
             at = _Found([at.value], at.above)
+        if node.step == 0:
+            raise InputError(_NAME, "the step of a slice must not be 0.")
         for item in at.value[node.start : node.end : node.step]:
             self._step()
             yield _Found(item, at)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from jinja2 import pass_context
 
 from st2actions_mistral.errors import InputError
+from st2actions_mistral.functions.values import text
 
 _START: Final = datetime.datetime(1, 1, 1)
 _UNITS: Final = ("y", "d", "h", "m", "s")
@@ -26,7 +27,7 @@ def to_human_time_from_seconds(context: Any, seconds: Any) -> str:
         return "0s"
     if seconds < 1:
         # As StackStorm writes it.
-        return f"{seconds}\u03bcs"
+        return f"{text(name, seconds)}\u03bcs"
     try:
         end = _START + datetime.timedelta(seconds=round(seconds))
     except OverflowError:

@@ -21,14 +21,18 @@ MAX_VALUES: Final = 1_000_000
 """Values, with all those inside them. A text of this many characters can hold no more."""
 
 
+# Python writes integers of up to 4,300 digits.
+_MAX_BITS: Final = 14_000
+
+
 def plain(name: str, value: Any) -> Any:
     """Return a value of YAQL or Jinja as dicts, lists and scalars.
 
     YAQL passes frozen dictionaries, tuples and iterators, which JSON and YAML cannot write.
 
     :param name: the function, for the error.
-    :raises InputError: it has more than :data:`MAX_VALUES` values, or more than ``MAX_DEPTH`` levels,
-        for example because it contains itself.
+    :raises InputError: it has more than :data:`MAX_VALUES` values, a number of more than 4,200 digits,
+        or more than ``MAX_DEPTH`` levels, for example because it contains itself.
     """
     return _plain(name, value, MAX_DEPTH, iter(range(MAX_VALUES)))
 
@@ -53,6 +57,8 @@ def _plain(name: str, value: Any, levels: int, budget: Iterator[int]) -> Any:
     if next(budget, None) is None:
         raise InputError(name, f"the value has more than {MAX_VALUES} values in it.")
     if value is None or isinstance(value, (str, int, float)):
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise InputError(name, "the value has a number of more than 4200 digits.")
         # Also what only behaves as a text, such as Jinja's Markup.
         return value if type(value) in _EXACT else _exact(value)
     if isinstance(value, (bytes, bytearray)):

@@ -129,6 +129,10 @@ def bomb() -> str:
         ("[" * 150 + "]" * 150, "nested deeper than 100 levels"),
         (bomb(), "stands for more than 1000000 values"),
         ("a: *b", "undefined alias"),
+        ("!!bool maybe", "does not fit its tag"),
+        ("!!timestamp today", "does not fit its tag"),
+        ("!!int ''", "does not fit its tag"),
+        ("0x" + "f" * 4000, "a number of more than 4200 digits"),
     ],
 )
 def test_from_yaml_string_rejects(text: str, reason: str) -> None:
@@ -156,7 +160,8 @@ def test_yaml_reads_the_same_without_libyaml(monkeypatch: pytest.MonkeyPatch) ->
         (lambda: data.to_json_string({}, {1: 2, "a": 3}, sort_keys=True), "different types"),
         (lambda: data.to_yaml_string({}, 1, indent=1000), "indent must be null or a number"),
         (lambda: data.to_complex({}, object()), "a object is not a JSON value"),
-        (lambda: data.to_complex({}, 10**5000), "cannot be written"),
+        (lambda: data.to_complex({}, 10**5000), "a number of more than 4200 digits"),
+        (lambda: data.to_yaml_string({}, [10**5000]), "a number of more than 4200 digits"),
     ],
 )
 def test_invalid_arguments(call: Callable[[], Any], reason: str) -> None:

@@ -91,6 +91,7 @@ def test_lists_of_yaql_can_be_queried() -> None:
         ("", "'' is not a query"),
         ("a b", "'a b' is not a query"),
         ("a & b", "StackStorm's JSONPath has no Intersect"),
+        ("a[::0]", "the step of a slice must not be 0"),
         ("a." * 400 + "a" + "." * 300, "has 1101 characters. It may have 1000"),
         ("(" * 500, "is not a query|nested too deeply"),
     ],

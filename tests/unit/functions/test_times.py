@@ -57,6 +57,7 @@ def test_no_second_is_lost_within_a_year(seconds: int) -> None:
         (float("inf"), "a finite number"),
         (10**12, "longer than 9998 years"),
         (10**400, "longer than 9998 years"),
+        pytest.param(-(10**5000), "a number of more than 4200 digits", id="negative"),
     ],
 )
 def test_invalid_durations(value: Any, reason: str) -> None:

@@ -48,6 +48,8 @@ def test_text_of_a_value() -> None:
     assert text("f", {"a": (1,)}) == "{'a': [1]}"
     with pytest.raises(InputError, match=r"f: the text has 4 characters. It may have 3"):
         text("f", "abcd", 3)
+    with pytest.raises(InputError, match=r"f: the value has a number of more than 4200 digits"):
+        text("f", 10**5000)
 
 
 def test_missing_library_names_the_extra() -> None:
