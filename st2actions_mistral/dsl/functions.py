@@ -135,7 +135,8 @@ def _unknown_in_jinja(text: str, plugins: Collection[str]) -> Iterator[UnknownFu
                 yield from _unknown(JINJA_FILTER, name, plugins)
         for name in tests:
             yield from _unknown(JINJA_TEST, name, ())
-        for name in _JINJA_CALL.findall(_JINJA_TEST.sub("", _JINJA_FILTER.sub("", code))):
+        # The dot keeps the word before a filter from being a call: "x | default('')".
+        for name in _JINJA_CALL.findall(_JINJA_TEST.sub(".", _JINJA_FILTER.sub(".", code))):
             if name not in own and name not in names.JINJA_WORDS:
                 yield from _unknown(JINJA_FUNCTION, name, plugins)
 

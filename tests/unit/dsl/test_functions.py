@@ -95,6 +95,7 @@ def test_plugin_makes_a_name_known_that_looks_like_another() -> None:
         "{% for x in range(3) recursive %}{{ loop(x) if x is odd else loop.cycle('a') }}{% endfor %}",
         "{% macro hello(name) %}{{ name }}{% endmacro %}{{ hello('a') }}",
         "{% set ns = namespace(a=1) %}{% set f = cycler('a') %}{{ ns.a }}{{ f.next() }}",
+        "{% macro f(a=1, item=2) %}{{ item | default('x') }}{{ item is divisibleby(2) }}{% endmacro %}",
         "{% raw %}{{ st2kv.system.x | decrypt_kv }}{% endraw %}",
         "{# regex_mach(1) #}",
         "{{ '}} {{ regex_mach(1) }}' }}",
