@@ -48,12 +48,15 @@ class _Query(NamedTuple):
 @pass_context
 def st2kv(context: Any, key: Any, decrypt: bool = False) -> str:
     """Return the value of a key in StackStorm's datastore."""
+    if not isinstance(decrypt, bool):
+        # A text such as "false" must not show a secret.
+        raise InputError(_NAME, "decrypt must be true or false.")
     settings = load_bridge_settings(cfg.CONF)
     scope, name = _scope_of(key)
     given = _given(context)
     parsed = St2Context.parse(given)
     user = _user(settings, parsed, given, context) if scope == "user" else None
-    query = _Query(_in_short(trust.st2_for(settings, parsed)), scope, user, name, bool(decrypt))
+    query = _Query(_in_short(trust.st2_for(settings, parsed)), scope, user, name, decrypt)
     return CACHE.get(query, lambda: _read(query))
 
 

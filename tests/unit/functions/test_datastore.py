@@ -57,6 +57,13 @@ def test_secret_is_decrypted_on_request_only(put: Callable[..., None]) -> None:
     assert st2kv(context(), "system.sec").startswith("30303030")
 
 
+@pytest.mark.parametrize("decrypt", ["false", 1, None])
+def test_decrypt_is_true_or_false(configure: Configure, decrypt: Any) -> None:
+    configure(api_url="http://127.0.0.1:1")
+    with pytest.raises(InputError, match="st2kv: decrypt must be true or false"):
+        st2kv(context(), "system.sec", decrypt)
+
+
 @pytest.mark.usefixtures("_connected")
 @pytest.mark.parametrize("name", ["a.b.c", "a:b", "ä/ö", "..", "a b?c=d&user=x", "%41"])
 def test_name_reaches_stackstorm_unchanged(st2: StackStorm, name: str) -> None:
