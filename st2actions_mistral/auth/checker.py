@@ -111,10 +111,20 @@ class Checker:
             if not self._cache.was_accepted(digest):
                 self._count()
             check = self._checks[digest] = _Check()
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(digest, credential, check), name="st2-auth", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system has no thread left, or the process ends.
+            self._finish(digest, check)
         return check
+
+    def _finish(self, digest: bytes, check: _Check) -> None:
+        with self._lock:
+            del self._checks[digest]
+        check.done.set()
 
     def _run(self, digest: bytes, credential: Credential, check: _Check) -> None:
         try:
@@ -140,9 +150,7 @@ class Checker:
                     error.hint,
                 )
         finally:
-            with self._lock:
-                del self._checks[digest]
-            check.done.set()
+            self._finish(digest, check)
 
     def _count(self) -> None:
         seconds = self._limit.take()

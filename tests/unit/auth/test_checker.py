@@ -285,6 +285,18 @@ def test_guessing_is_limited_and_known_users_are_not(caplog: pytest.LogCaptureFi
     assert "canary" not in caplog.text
 
 
+def test_system_without_threads_is_503_until_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    checker = Checker(SETTINGS, StackStormUsers(ADA))
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert isinstance(refused(checker, token()), Unavailable)
+    assert checker.user(token()) == ADA
+
+
 def test_failure_nobody_expected_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
