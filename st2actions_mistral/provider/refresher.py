@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 LOG: Final = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ class Refresher:
                 self._thread = threading.Thread(
                     target=self._run, args=(self._stop,), name="st2-provider", daemon=True
                 )
-                self._thread.start()
+                # Without a thread left, or at the end of the process. The next call tries again.
+                with suppress(RuntimeError):
+                    self._thread.start()
 
     def stop(self) -> None:
         """End the thread after the call that it makes. Idempotent."""

@@ -64,6 +64,23 @@ def test_first_call_is_at_once_and_in_one_thread(make: Make, calls: Calls) -> No
     assert len(calls.times) == 1
 
 
+def test_system_without_threads_is_no_error_and_is_asked_again(
+    make: Make, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine asks in a transaction, which an error would end."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    refresher = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        refresher.ensure_running()
+    assert calls.times == []
+    refresher.ensure_running()
+    eventually(lambda: calls.times, "the first call")
+
+
 def test_calls_are_repeated(make: Make, calls: Calls) -> None:
     make(0.01).ensure_running()
     eventually(lambda: len(calls.times) > 3, "more calls")
