@@ -79,7 +79,7 @@ def regex_substring(
 def regex_replace(
     context: Any, value: Any = "", pattern: Any = "", replacement: Any = "", ignorecase: bool = False
 ) -> str:
-    r"""Replace all matches of a pattern; ``\1`` in the replacement is the first group."""
+    """Replace all matches of a pattern; the replacement may use groups."""
     name = "regex_replace"
     compiled, searched = _compile(name, pattern, ignorecase), text(name, value)
     template = text(name, replacement, _MAX_REPLACEMENT)
