@@ -159,6 +159,14 @@ def test_other_statuses_tell_nothing_about_the_credential(status: int) -> None:
         users(server.url)(SECRET)
 
 
+@pytest.mark.parametrize("behaviour", [answer(500), answer(429), stall()])
+def test_busy_server_is_asked_once(behaviour: Behaviour) -> None:
+    with BreakingServer(behaviour) as server:
+        with pytest.raises(RemoteError):
+            users(server.url, timeout=0.2)(SECRET)
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
