@@ -22,6 +22,11 @@ executor_thread_pool_size = 64
 # It starts a job when it is due; the other scheduler polls every second.
 scheduler_type = default
 
+[engine]
+# With this scheduler, joins would wait forever after a task of a sub-workflow was re-run: Mistral keeps
+# the job of this check in memory, and cannot read it. The check is for messages that a broker lost.
+execution_integrity_check_delay = -1
+
 [database]
 # Mistral runs one transaction at a time on SQLite. None waits for the disk: the database need not
 # survive a power failure.

@@ -22,7 +22,7 @@ def read_group(conf: cfg.ConfigOpts, group: str, opts: Sequence[cfg.Opt]) -> dic
     :param opts: the options to read; they must be registered.
     :raises ConfigError: an option does not take its value.
     """
-    section = conf[group]
+    section = conf if group == "DEFAULT" else conf[group]
     values = {}
     for opt in opts:
         try:

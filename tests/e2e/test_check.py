@@ -69,6 +69,7 @@ def test_a_working_installation_passes_all_checks(check: Check) -> None:
             "action filter",
             "provider",
             "database",
+            "scheduler",
             "size limit",
             "clocks",
             "relay",

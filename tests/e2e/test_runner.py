@@ -469,6 +469,27 @@ def test_rerun_of_a_task_in_a_sub_workflow(
     assert parents.count(second.execution_id) == (3 if reset else 1) + 1 + len(others)
 
 
+def test_joins_run_after_a_rerun_in_a_sub_workflow(
+    bench: Bench, starter: Starter, wanted: WorkflowRequest, tmp_path: Path
+) -> None:
+    rewrite(wanted, SUB.format(name=wanted.ref))
+    first = replace(wanted, inputs={"folder": str(tmp_path)}, workflow="main")
+    id_ = starter.start(first).workflow.execution_id
+    assert bench.wait(id_).execution["state"] == "ERROR"
+    (tmp_path / "ok").touch()
+    rerun = Rerun(id_, wanted.execution_id, ["call.flaky", "alone"])
+    starter.start(replace(first, execution_id=bench.parent()["id"], rerun=rerun))
+    assert bench.wait(id_).execution["state"] == "SUCCESS"
+
+    tasks = """
+      left: {action: std.noop, on-success: [both]}
+      right: {action: std.noop, on-success: [both]}
+      both: {join: all, action: std.noop}
+    """
+    run = bench.run(bench.workbook(tasks))
+    assert run.execution["state"] == "SUCCESS", run.tasks
+
+
 LIST = """
 version: '2.0'
 name: {name}

@@ -33,6 +33,9 @@ _DATABASE: Final = (
     cfg.StrOpt("connection_parameters", default=""),
 )
 
+_SCHEDULER: Final = cfg.StrOpt("scheduler_type", default="legacy")
+_INTEGRITY: Final = cfg.IntOpt("execution_integrity_check_delay", default=20)
+
 # Versions of Mistral that leave the isolation level to the database, each with the first one that does
 # not any more. The development versions are snapshots of the stable branches, by their source.
 _DEFAULT_ISOLATION: Final = (
@@ -95,6 +98,26 @@ def database(conf: cfg.ConfigOpts, version: str | None = None) -> str:
             " engine."
         )
     return f"Mistral {version} uses READ COMMITTED"
+
+
+def scheduler(conf: cfg.ConfigOpts) -> str:
+    """Check that a re-run of a task in a sub-workflow leaves the engine able to run joins.
+
+    Mistral 20 to 23 then keep the job of an integrity check in memory, without its database session.
+    Every later look for the job of a join fails on it, until the engine is restarted.
+    """
+    conf.register_opt(_SCHEDULER)
+    conf.register_opt(_INTEGRITY, group="engine")
+    kind = read_group(conf, "DEFAULT", [_SCHEDULER])[_SCHEDULER.name]
+    delay = read_group(conf, "engine", [_INTEGRITY])[_INTEGRITY.name]
+    if kind == "default" and delay >= 0:
+        raise CheckWarning(
+            "After a re-run of a task in a sub-workflow, joins stay RUNNING until the engine is"
+            " restarted: Mistral's scheduler of the type default fails on the job of its integrity"
+            " check. Set [DEFAULT] scheduler_type = legacy, which is Mistral's default, or [engine]"
+            " execution_integrity_check_delay = -1."
+        )
+    return f"[DEFAULT] scheduler_type is {kind}"
 
 
 def _hidden(group: str, options: dict[str, Any], names: Collection[str]) -> Iterator[str]:

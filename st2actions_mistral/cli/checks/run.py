@@ -76,6 +76,7 @@ def run_checks(
         else:
             yield skip("provider", "Mistral")
         yield find("database", partial(mistral_options.database, conf))
+        yield find("scheduler", partial(mistral_options.scheduler, conf))
         yield find("size limit", partial(host.size_limit, conf, settings))
         for check, look in (
             ("clocks", partial(delivery.clocks, st2, mistral_client)),

@@ -14,8 +14,8 @@ Check an installation and say how to repair it.
 
 The checks: entry points, options, StackStorm (credential, permissions,
 event stream), notifier, Mistral (actions, project of the relay's token,
-options that hide actions, the provider of native actions, policy, database),
-size limit, clocks, and results that no relay delivers.
+policy, options that hide actions, the provider of native actions, database,
+scheduler), size limit, clocks, and results that no relay delivers.
 
 Run it in Mistral's virtualenv, on the hosts of the executors and of the
 relay. It changes nothing and runs nothing in StackStorm, except that --probe

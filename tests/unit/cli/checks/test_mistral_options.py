@@ -134,6 +134,25 @@ def test_databases_that_need_no_warning(tmp_path: Path, text: str) -> None:
     mistral_options.database(conf_of(tmp_path, f"[database]\n{text}"), "22.0.0")
 
 
+@pytest.mark.parametrize(
+    ("text", "warns"),
+    [
+        ("", False),
+        ("[DEFAULT]\nscheduler_type = legacy", False),
+        ("[DEFAULT]\nscheduler_type = default", True),
+        ("[DEFAULT]\nscheduler_type = default\n[engine]\nexecution_integrity_check_delay = 0", True),
+        ("[DEFAULT]\nscheduler_type = default\n[engine]\nexecution_integrity_check_delay = -1", False),
+    ],
+)
+def test_scheduler_that_fails_after_reruns(tmp_path: Path, text: str, warns: bool) -> None:
+    conf = conf_of(tmp_path, text)
+    if not warns:
+        assert "scheduler_type" in mistral_options.scheduler(conf)
+        return
+    with pytest.raises(CheckWarning, match="execution_integrity_check_delay = -1"):
+        mistral_options.scheduler(conf)
+
+
 def test_database_of_the_installed_mistral(tmp_path: Path) -> None:
     installed = metadata.version("mistral")
     assert installed in mistral_options.database(conf_of(tmp_path, f"[database]\nconnection = {MYSQL}"))

@@ -27,6 +27,7 @@ CHECKS = [
     "action filter",
     "provider",
     "database",
+    "scheduler",
     "size limit",
     "clocks",
     "relay",
