@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.waiting import eventually
@@ -62,6 +63,27 @@ def test_first_call_is_at_once_and_in_one_thread(make: Make, calls: Calls) -> No
     (ours,) = set(threading.enumerate()) - before
     assert (ours.name, ours.daemon) == ("st2-provider", True)
     assert len(calls.times) == 1
+
+
+def test_threads_that_ask_at_the_same_moment_start_one(make: Make) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(50):
+                refresher, start = make(), threading.Barrier(8)
+
+                def ask(refresher: Refresher = refresher, start: threading.Barrier = start) -> None:
+                    start.wait(30)
+                    refresher.ensure_running()
+
+                before = set(threading.enumerate())
+                for asking in [pool.submit(ask) for _ in range(8)]:
+                    asking.result()
+                started = [thread.name for thread in set(threading.enumerate()) - before]
+                assert started.count("st2-provider") == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_system_without_threads_is_no_error_and_is_asked_again(
