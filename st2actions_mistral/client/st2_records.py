@@ -48,6 +48,7 @@ class St2Records:
         bounds: limits.Limits = limits.DEFAULT,
     ) -> None:
         self._page_size = DEFAULT_PAGE_SIZE
+        self._bounds = bounds
         session = new_session(settings.tls)
         self._api = Api(
             settings.api_url,
@@ -74,7 +75,7 @@ class St2Records:
 
         :param call: ``Api.call`` or ``Api.once``.
         """
-        progress = limits.Progress(self._api.url + kind.path)
+        progress = limits.Progress(self._api.url + kind.path, self._bounds)
         offset = 0
         while True:
             page = self._page(call, {**query, "offset": offset}, kind)

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from st2actions_mistral.bridge import trust
 from st2actions_mistral.bridge.clients import client_for
 from st2actions_mistral.client.limits import Limits
-from st2actions_mistral.client.settings import St2Settings, without_retries
+from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.config import BridgeSettings, load_bridge_settings
 from st2actions_mistral.errors import Answered, InputError, RemoteError
 from st2actions_mistral.functions.key_cache import KeyCache
@@ -107,7 +107,7 @@ def _in_short(st2: St2Settings) -> St2Settings:
         connect_timeout=min(timeouts.connect_timeout, _TIMEOUT),
         read_timeout=min(timeouts.read_timeout, _TIMEOUT),
     )
-    return without_retries(replace(st2, timeouts=short))
+    return replace(st2, timeouts=short)
 
 
 def _read(query: _Query) -> str:

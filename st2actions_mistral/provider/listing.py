@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from st2actions_mistral.client.limits import Limits
-from st2actions_mistral.client.settings import St2Settings, without_retries
+from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.config.provider import ProviderSettings
 from st2actions_mistral.model.signature import Signature, signature_of
 
-# A page has the metadata of a hundred actions: about 300 KB, by a pack of StackStorm's own.
-BOUNDS: Final = Limits(response_bytes=16 * 1024 * 1024)
-
-# Rows that are read, offered or not.
-_MOST_ROWS: Final = 200_000
+# A page has the metadata of a hundred actions: about 300 KB, by a pack of StackStorm's own. Rows count
+# whether they are offered or not.
+BOUNDS: Final = Limits(response_bytes=16 * 1024 * 1024, listing_rows=200_000)
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,12 @@ def list_actions(client: St2Client, settings: ProviderSettings) -> Listing:
 
 def read_actions(st2: St2Settings, settings: ProviderSettings) -> Listing:
     """Do the same as :func:`list_actions`, with a connection of its own."""
-    with closing(St2Client(without_retries(st2), bounds=BOUNDS)) as client:
+    with closing(St2Client(st2, bounds=BOUNDS)) as client:
         return list_actions(client, settings)
 
 
 def _offered(client: St2Client, settings: ProviderSettings) -> Iterator[Signature]:
-    for row in islice(client.actions(), _MOST_ROWS):
+    for row in client.actions():
         action = signature_of(row)
         if action is not None and settings.has_pack(action.pack):
             yield action

@@ -10,7 +10,7 @@ import threading
 from typing import Final
 
 from st2actions_mistral.bridge.clients import client_for
-from st2actions_mistral.client.settings import St2Settings, without_retries
+from st2actions_mistral.client.settings import St2Settings
 from st2actions_mistral.config.provider import ProviderSettings
 from st2actions_mistral.provider.catalogue import Catalogue
 from st2actions_mistral.provider.listing import BOUNDS, list_actions
@@ -21,11 +21,11 @@ _catalogues: Final[dict[tuple[St2Settings, ProviderSettings], Catalogue]] = {}
 
 def catalogue_for(st2: St2Settings, settings: ProviderSettings) -> Catalogue:
     """Return this process's catalogue for these settings."""
-    key = (without_retries(st2), settings)
+    key = (st2, settings)
     with _lock:
         if key not in _catalogues:
             _catalogues[key] = Catalogue(
-                lambda: list_actions(client_for(key[0], BOUNDS), settings), settings
+                lambda: list_actions(client_for(st2, BOUNDS), settings), settings
             )
         return _catalogues[key]
 

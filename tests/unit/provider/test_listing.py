@@ -103,6 +103,25 @@ def test_listing_without_end_stops() -> None:
         assert len(server.requests) == 51
 
 
+def test_listing_without_end_and_without_a_chosen_pack_is_an_error() -> None:
+    numbers = count()
+
+    def page(exchange: Exchange) -> bool:
+        return answer(200, [row(next(numbers)) for _ in range(100)])(exchange)
+
+    settings = ProviderSettings(enabled=True, packs=frozenset({"none"}))
+    with (
+        BreakingServer(page) as server,
+        closing(
+            St2Client(
+                St2Settings(f"{server.url}/v1", KEY, timeouts=SLOW), bounds=Limits(listing_rows=1000)
+            )
+        ) as client,
+        pytest.raises(OutcomeUnknown, match="more than 1000 rows"),
+    ):
+        list_actions(client, settings)
+
+
 def test_listing_that_does_not_advance_is_an_error() -> None:
     same = answer(200, [row(number) for number in range(100)])
     with BreakingServer(same) as server, pytest.raises(OutcomeUnknown, match="without a new row"):
