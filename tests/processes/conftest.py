@@ -76,10 +76,14 @@ def cluster(
     working_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
-    """Start the processes of one version, with the built wheel. The folder keeps their logs."""
+    """Start the processes of one version, with the built wheel. The folder keeps their logs.
+
+    Native actions and the notifier are on, and StackStorm authenticates Mistral's users.
+    """
     venv = venvs.base(version).copy(working_folder / f"cluster-{version}")
     venv.pip("install", "--quiet", f"{distribution.wheel}[functions,relay]")
-    with Cluster(version, venv, tmp_path_factory.mktemp(f"mistral-{version}-")) as running:
+    folder = tmp_path_factory.mktemp(f"mistral-{version}-")
+    with Cluster(version, venv, folder, auth=True) as running:
         running.stackstorm.register_action(JOB)
         yield running
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from support.auth_tests import test_stackstorm_authenticates_users  # noqa: F401 - collected here
 from support.breaking_servers import BreakingServer, Exchange, answer
 from support.cluster.mistral_cluster import EXECUTORS, NO_DATABASE, WITHOUT_DATABASE, Cluster
@@ -103,6 +104,18 @@ def test_example_with_native_actions_runs(cluster: Cluster, name: str) -> None:
     refs = {child["action"]["ref"] for child in outcome.children}
     # That of the sub-workflow is not in the outermost one.
     assert refs <= names | ({"core.local"} if name == "sub-workflow" else set())
+    parent = outcome.parent["id"]
+    eventually(lambda: "WORKFLOW_SUCCEEDED" in events_of(cluster, parent), "the notifier tells the end")
+    if name == "without-callback":
+        finished = f"Finished: StackStorm execution {parent}"
+        eventually(lambda: finished in cluster.processes["notifier"].log, "the notifier logs it")
+        assert finished not in cluster.relay.log
+
+
+def test_mistral_refuses_unknown_users(cluster: Cluster) -> None:
+    for headers in ({}, {"X-Auth-Token": "unknown"}):
+        url = f"{cluster.mistral_settings.url}/workflows"
+        assert requests.get(url, headers=headers, timeout=30).status_code == 401
 
 
 def test_only_api_and_engine_list_the_actions(cluster: Cluster) -> None:
@@ -332,6 +345,13 @@ def test_logs_have_no_traceback_and_no_credential(cluster: Cluster) -> None:
         key = cluster.st2_settings.credential.api_key
         assert key is not None
         assert key not in process.log
+
+
+def events_of(cluster: Cluster, parent: str) -> set[str]:
+    """Return the events of a parent's workflow that have reached the trigger."""
+    instances = cluster.stackstorm.trigger_instances("examples.mistral_event")
+    payloads = [instance["payload"] for instance in instances]
+    return {found["event"] for found in payloads if found["parent_execution_id"] == parent}
 
 
 def children(bench: Bench, run: Run | str) -> list[dict[str, Any]]:

@@ -15,9 +15,12 @@ from typing import Any
 from st2_mistral_sandbox import examples, mistral_runner
 from st2_mistral_sandbox.process import POLL_INTERVAL, STOP_TIMEOUT
 from st2_mistral_sandbox.stackstorm import RunResult, StackStorm
+from st2actions_mistral.client.auth import St2Credential
 from st2actions_mistral.client.mistral import MistralClient
+from st2actions_mistral.client.session import new_session
 from st2actions_mistral.client.settings import Credential, MistralSettings, St2Settings
 from st2actions_mistral.client.st2 import St2Client
+from st2actions_mistral.client.st2_login import St2Login
 from support import native_examples
 from support.cluster.guarded_process import GuardedProcess, ResourceGuard
 from support.cluster.local_servers import Broker, Database, LocalServer
@@ -32,6 +35,14 @@ READY_TIMEOUT = 120.0
 
 # Port 1 refuses connections: a service that uses this database fails, and logs it.
 NO_DATABASE = "mysql+pymysql://nobody:nothing@127.0.0.1:1/none"
+
+WITH_AUTH = """\
+[DEFAULT]
+auth_type = st2
+
+[pecan]
+auth_enable = true
+"""
 
 CONFIG = """\
 [DEFAULT]
@@ -112,16 +123,19 @@ class Cluster:
         folder: Path,
         *,
         own: bool = False,
+        auth: bool = False,
         notifier: bool = True,
     ) -> None:
         """Start nothing yet.
 
         :param own: use a separate broker and database, :attr:`servers`, which tests may kill.
+        :param auth: let StackStorm authenticate Mistral's users.
         :param notifier: False publishes events only to whom a workflow names.
         """
         self.version = version
         self.servers: dict[str, LocalServer] = {}
         self._with_own = own
+        self._auth = auth
         self._notify = '[{"type": "st2"}]' if notifier else "[]"
         self.venv = venv
         self.folder = folder
@@ -263,10 +277,17 @@ class Cluster:
             self._write(f"{executor}.conf", values | own)
 
     def _client(self) -> MistralClient:
-        return MistralClient(self.mistral_settings)
+        if not self._auth:
+            return MistralClient(self.mistral_settings)
+        session = new_session(self.st2_settings.tls)
+        self._stack.callback(session.close)
+        login = St2Login(St2Credential(self.st2_settings, session))
+        return MistralClient(self.mistral_settings, credential=login)
 
     def _options(self) -> dict[str, str]:
         """Return lines of mistral.conf: ``authentication``, and more lines of ``st2`` and ``relay``."""
+        if self._auth:
+            return {"authentication": WITH_AUTH, "st2": "", "relay": "auth_type = st2"}
         return {"authentication": "[pecan]\nauth_enable = false", "st2": "", "relay": ""}
 
     def _start_own(self) -> dict[str, str]:
