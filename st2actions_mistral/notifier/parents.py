@@ -33,7 +33,6 @@ from st2actions_mistral.errors import St2MistralError
 from st2actions_mistral.model import states
 from st2actions_mistral.model.notifications import GIVES_UP_AFTER
 from st2actions_mistral.notifier.events import Event
-from st2actions_mistral.notifier.trusts import TrustFinder
 from st2actions_mistral.notifier.workers import Drops, Workers
 from st2actions_mistral.workqueue import WorkQueue
 
@@ -66,14 +65,13 @@ class ParentNotifier:
         self._writer = ParentWriter(
             st2, clients.lister, settings.site, keys=keys, layout=settings.result_layout
         )
-        self._trusts = TrustFinder(st2, clients, settings.site, keys=keys, hints=self._hints)
         # No workflow counts as lost here: that is the relay's to find out.
         self._rules = Rules(settings.site, lost_after=0)
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
-        # By workflow: the last event that was not handled yet, and its time.
-        self._last: dict[str, tuple[Event, float]] = {}
+        # By workflow: the time of the last event that was not handled yet.
+        self._since: dict[str, float] = {}
         self._queue: WorkQueue[str] = WorkQueue(limit=limit, clock=clock)
         self.drops: Final = Drops(clock)
         self.workers: Final = Workers(
@@ -84,23 +82,21 @@ class ParentNotifier:
         """Look at the workflow of an event as soon as a worker is free. Never blocks."""
         id_ = event.workflow_execution_id
         with self._lock:
-            self._last[id_] = event, self._clock()
+            self._since[id_] = self._clock()
             if event.project_id is not None:
                 self._hints.learn_records([{"id": id_, "project_id": event.project_id}])
             added = self._queue.add(id_)
             if not added:
-                del self._last[id_]
+                del self._since[id_]
         if not added:
             self.drops.count("changes of workflows, which the relay finds", self._limit)
 
     def _handle(self, workflow_id: str) -> float | None:
         with self._lock:
-            event, since = self._last.pop(workflow_id, (None, 0.0))
-        if event is None or self._is_late(workflow_id, since):
+            since = self._since.pop(workflow_id, None)
+        if since is None or self._is_late(workflow_id, since):
             return None
         seen = self._observer.observe_workflow(workflow_id)
-        if seen.workflow is None and seen.hidden and self._trusts.find(event):
-            seen = self._observer.observe_workflow(workflow_id)
         if seen.workflow is None:
             why = seen.no_access.text if seen.no_access else "Mistral does not show it."
             LOG.info("Workflow execution %s is left to the relay: %s", workflow_id, why)
@@ -114,7 +110,7 @@ class ParentNotifier:
             return None
         with self._lock:
             # Unless a newer event has come.
-            self._last.setdefault(workflow_id, (event, since))
+            self._since.setdefault(workflow_id, since)
         return max(_FIRST_PAUSE, (self._clock() - since) / 2)
 
     def _apply(self, effect: Effect, seen: Seen, since: float) -> bool:

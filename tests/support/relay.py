@@ -392,15 +392,22 @@ class Lister(Project):
     """The stand-in with the configured token, or without authentication.
 
     With authentication it is an administrator's. That lists the records of all projects, and must
-    change nothing. Mistral 20 shows it the records of its own project only, by their ids.
+    change nothing. By their ids Mistral 20 shows it the tasks and actions of its own project only.
     """
 
     authenticated = False
     old = False
     """True: it is Mistral 20."""
+    admin = True
 
     def _is_shown(self, id_: str) -> bool:
-        return not self.old or super()._is_shown(id_)
+        if not self.admin:
+            return super()._is_shown(id_)
+        return not self.old or id_ in self._mistral.workflows or super()._is_shown(id_)
+
+    def get_task(self, task_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._mistral.get_task(task_id)
+        return None if self.old else found
 
     def action_definition(self, name: str) -> str | None:
         return None if self.old else self._mistral.action_definition(name)
@@ -434,18 +441,23 @@ class Clients(Recorded):
         self._by_project: dict[str, Project] = {}
 
     def authenticate(
-        self, *roles: str, trusts: Mapping[str, str] | None = None, old: bool = False
+        self,
+        *roles: str,
+        trusts: Mapping[str, str] | None = None,
+        old: bool = False,
+        admin: bool = True,
     ) -> None:
         """Let Mistral have authentication. The relay is an administrator in ``service``.
 
         :param roles: projects on which it has a role besides.
         :param old: Mistral 20.
+        :param admin: False: it is a plain member of ``service``.
         """
         self.roles |= set(roles)
         if trusts is not None:
             self.trusts, self.uses_trusts = dict(trusts), True
-        self._mistral.token = Scope("service", is_admin=True)
-        self.lister.authenticated, self.lister.old = True, old
+        self._mistral.token = Scope("service", is_admin=admin)
+        self.lister.authenticated, self.lister.old, self.lister.admin = True, old, admin
 
     def scope(self) -> Scope | None:
         return self._mistral.scope()
@@ -498,6 +510,7 @@ def workflow(
         "root_execution_id": None,
         "params": "{}",
         "output": "{}",
+        "created_at": "2026-11-23 04:16:07",
         **given,
     }
 

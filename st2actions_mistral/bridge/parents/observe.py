@@ -1,10 +1,11 @@
-"""Read parents and their workflows from both systems. Nothing is changed, nothing is remembered."""
+"""Read parents and their workflows from both systems. Nothing is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from st2actions_mistral.bridge.heartbeat import with_heartbeat
 from st2actions_mistral.bridge.hints import Hints
@@ -21,7 +22,11 @@ from st2actions_mistral.client.st2 import St2Client
 from st2actions_mistral.model import states
 from st2actions_mistral.model.links import reports_to, workflow_execution_id
 from st2actions_mistral.model.project import NoAccess, owner_of
-from st2actions_mistral.model.records import action_of
+from st2actions_mistral.model.records import action_of, claimed_trust, created_at
+
+# Executions of a workflow in which a trust is looked for: the first page of StackStorm's listing. All
+# actions of a user have the same trust, unless its lifetime has nearly ended.
+_MOST_CHILDREN: Final = 100
 
 
 class ParentObserver:
@@ -29,7 +34,7 @@ class ParentObserver:
 
     :param clients: read a workflow by its id with a token for its project. Listings show all projects.
     :param keys: the values of ``context_key``, see ``records.action_of``.
-    :param hints: where to look for the records of a project.
+    :param hints: the projects and trusts of records; more are added.
     :param heartbeat: called for each row of a listing, because a listing may have many pages.
     """
 
@@ -130,7 +135,7 @@ class ParentObserver:
             hidden = isinstance(access, NoAccess)
             client = self._lister if isinstance(access, NoAccess) else access
             workflow = client.get_execution(workflow_id)
-            return workflow, self.access(workflow) if workflow else access, hidden
+            return workflow, self._access_by_any(workflow) if workflow else access, hidden
         # A user who is no administrator sees the workflows of one project.
         workflow, access = self._lister.get_execution(workflow_id), self._lister
         if workflow is None and claimed is not None:
@@ -140,7 +145,33 @@ class ParentObserver:
         if workflow is None:
             return None, access, True
         self._hints.learn_records([workflow])
-        return workflow, self.access(workflow), False
+        return workflow, self._access_by_any(workflow), False
+
+    def _access_by_any(self, workflow: Mapping[str, Any]) -> Access:
+        """Return the client for a workflow, by a trust of its executions if there is no other.
+
+        An administrator could read the workflow, but not its tasks in Mistral 20.
+        """
+        access = self.access(workflow)
+        if isinstance(access, NoAccess) and self._learn_trust(workflow):
+            return self.access(workflow)
+        return access
+
+    def _learn_trust(self, workflow: Mapping[str, Any]) -> bool:
+        """Look for a trust that an execution of a workflow names, and remember it.
+
+        :return: True if there is one that was not known. It is unchecked, see ``ProjectClients``.
+        """
+        known = self._hints.trust_of_workflow(workflow["id"])
+        if not self._clients.uses_trusts or known is not None:
+            return False
+        children = self._st2.children_of(workflow["id"], since=created_at(workflow))
+        for child in islice(children, _MOST_CHILDREN):
+            action_id = action_of(child, self._site, self._keys)
+            if action_id is not None and claimed_trust(child) is not None:
+                self._hints.learn_child(action_id, child)
+                return True
+        return False
 
     def access(self, workflow: Mapping[str, Any]) -> Access:
         """Return the client for a workflow as Mistral shows it, or the reason why there is none.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from support.relay import (
     WORKFLOW,
     Systems,
     action,
-    child_of,
     parent,
     task,
     workflow,
@@ -30,13 +28,10 @@ from st2actions_mistral.notifier.events import Event
 from st2actions_mistral.notifier.parents import ParentNotifier
 
 OTHER = "6b03c160746e6986596007ff"
-CREATED = "2026-11-29 04:16:07"
 
 
-def event(
-    name: str = "WORKFLOW_SUCCEEDED", id_: str = WORKFLOW, project: str | None = None, **more: Any
-) -> Event:
-    found = Event.of(name, {"id": id_, "project_id": project, **more})
+def event(name: str = "WORKFLOW_SUCCEEDED", id_: str = WORKFLOW, project: str | None = None) -> Event:
+    found = Event.of(name, {"id": id_, "project_id": project})
     assert found is not None
     return found
 
@@ -44,19 +39,12 @@ def event(
 class Bench:
     """A notifier without threads, and a clock that a test advances."""
 
-    def __init__(
-        self, systems: Systems | None = None, *, limit: int = 100, keys: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, systems: Systems | None = None, *, limit: int = 100) -> None:
         self.systems = systems or Systems(parent(), workflows=[workflow()])
         self.st2, self.mistral = self.systems.st2, self.systems.mistral
         self.clock = Clock()
         self.notifier = ParentNotifier(
-            self.st2,
-            self.systems.clients,
-            replace(SETTINGS, context_keys=keys),
-            workers=1,
-            limit=limit,
-            clock=self.clock,
+            self.st2, self.systems.clients, SETTINGS, workers=1, limit=limit, clock=self.clock
         )
 
     @property
@@ -291,55 +279,11 @@ def test_workflow_is_read_with_a_token_for_its_project() -> None:
 def test_workflow_that_mistral_hides_is_left_to_the_relay(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     systems = Systems(parent(), workflows=[workflow(state="SUCCESS", project_id="a")])
-    systems.clients.authenticate(old=True)
+    systems.clients.authenticate(admin=False)
     bench = Bench(systems)
     bench.notify(event(project="a"))
     assert bench.parent["status"] == "running"
     assert f"{WORKFLOW} is left to the relay: it belongs to a. Give it a role." in caplog.text
-
-
-def trusting(*children: dict[str, Any], **given: Any) -> Bench:
-    """Return a notifier that may read a workflow of Mistral 20 with the trust "t" only."""
-    systems = Systems(
-        parent(), *children, workflows=[workflow(state="SUCCESS", project_id="a", created_at=CREATED)]
-    )
-    systems.clients.authenticate(trusts={"t": "a", "other": "b"}, old=True)
-    return Bench(systems, **given)
-
-
-def child(trust: str | None = "t", **given: Any) -> dict[str, Any]:
-    return child_of(f"action-{trust}", "succeeded", workflow=WORKFLOW, trust=trust, **given)
-
-
-def test_workflow_is_read_with_the_trust_of_its_executions() -> None:
-    bench = trusting(child(None), child())
-    bench.notify(event(project="a", created_at=CREATED))
-    assert bench.parent["status"] == "succeeded"
-    assert not bench.systems.clients.changes
-    bench.notify(event(project="a", created_at=CREATED))
-    assert bench.st2.requests["children_of"] == 1
-
-
-@pytest.mark.parametrize(
-    "children",
-    [[], [child(None, key="right")], [child("other", key="right")], [child()], [child(key="wrong")]],
-)
-def test_workflow_without_a_trust_is_left_to_the_relay(children: list[dict[str, Any]]) -> None:
-    """Another trust shows nothing: it is for another project, or not signed."""
-    bench = trusting(*children, keys=("right",))
-    bench.notify(event(project="a", created_at=CREATED))
-    bench.after(1)
-    assert bench.parent["status"] == "running"
-    assert bench.st2.requests["children_of"] == 1
-
-
-def test_children_are_not_listed_for_a_trust_where_a_role_or_an_administrator_suffices() -> None:
-    for roles, old in ((("a",), True), ((), False)):
-        bench = trusting(child())
-        bench.systems.clients.authenticate(*roles, old=old)
-        bench.notify(event(project="a", created_at=CREATED))
-        assert bench.parent["status"] == "succeeded"
-        assert "children_of" not in bench.st2.requests
 
 
 def test_administrator_reads_a_workflow_without_access_to_its_project() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support.relay import SITE, Systems, action, child, parent, task, workflow
+from support.relay import SITE, Systems, action, child, child_of, no_access, parent, task, workflow
 
 from st2actions_mistral.bridge.parents.decide import (
     Cancel,
@@ -127,3 +127,54 @@ def test_workflow_without_running_actions_asks_nothing_of_stackstorm() -> None:
     seen = Seen(parent(FIRST, W1, "pausing"), workflow(W1, FIRST, "PAUSED"))
     assert observer(systems).look(Look.BELOW, FIRST, seen).active_below is False
     assert not systems.st2.requests
+
+
+def trusting(*children: dict[str, Any], old: bool = True) -> Systems:
+    """Return systems in which the relay may act in the project "a" with the trust "t" only."""
+    systems = Systems(parent(FIRST, W1), *children, workflows=[workflow(W1, FIRST, project_id="a")])
+    systems.clients.authenticate(trusts={"t": "a", "other": "b"}, old=old)
+    return systems
+
+
+def with_trust(trust: str | None = "t", **given: Any) -> dict[str, Any]:
+    return child_of(f"action-{trust}", "succeeded", workflow=W1, trust=trust, **given)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_workflow_is_read_with_a_trust_of_its_executions(old: bool) -> None:
+    """In Mistral 20 an administrator cannot read its tasks."""
+    systems = trusting(with_trust(None), with_trust(), old=old)
+    systems.mistral.add_task(task(workflow=W1))
+    parent_observer = observer(systems)
+    for _ in range(2):
+        for seen in (parent_observer.observe(FIRST), parent_observer.observe_workflow(W1)):
+            assert seen.no_access is None
+            assert seen.client is not None
+            assert seen.client.get_task("t")
+    assert systems.st2.requests["children_of"] == 1
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        [],
+        [with_trust(None, key="right")],
+        [with_trust("other", key="right")],
+        [with_trust()],
+        [with_trust(key="wrong")],
+    ],
+    ids=["none", "without", "of another project", "unsigned", "signed with another key"],
+)
+def test_other_executions_give_no_access(children: list[dict[str, Any]]) -> None:
+    seen = observer(trusting(*children), keys=("right",)).observe_workflow(W1)
+    assert seen.no_access == no_access("a")
+    assert seen.workflow is not None
+
+
+def test_no_trust_is_looked_for_where_a_role_suffices_or_trusts_are_not_used() -> None:
+    with_role, without_trusts = trusting(with_trust()), trusting(with_trust())
+    with_role.clients.authenticate("a", old=True)
+    without_trusts.clients.uses_trusts = False
+    for systems in (with_role, without_trusts):
+        assert observer(systems).observe_workflow(W1).workflow is not None
+        assert "children_of" not in systems.st2.requests

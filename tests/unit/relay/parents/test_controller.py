@@ -389,7 +389,7 @@ def test_workflow_is_cancelled_with_a_token_of_its_project(bench: Bench, old: bo
 
 
 def test_workflow_is_found_in_the_project_that_its_parent_names(bench: Bench) -> None:
-    bench.systems.clients.authenticate("a", old=True)
+    bench.systems.clients.authenticate("a", admin=False)
     bench.workflow.update(project_id="a", state=states.SUCCESS)
     bench.parent["context"]["mistral_workflow"]["project_id"] = "a"
     bench.reconcile()
