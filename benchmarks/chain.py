@@ -138,7 +138,7 @@ def gaps(running: Systems, name: str, notified: bool, timeout: float = 60) -> di
     if LAST[name] != "st2.action":
         return reported
     between = [start - end for end, start in zip(ends, starts[1:], strict=False)]
-    return {**({BETWEEN: between} if between else {}), AFTER: [end - ends[-1]], **reported}
+    return {BETWEEN: between, AFTER: [end - ends[-1]], **reported}
 
 
 def row(name: str, values: list[float]) -> str:
@@ -183,7 +183,9 @@ def main() -> None:
         for mode in modes:
             print(f"{NOTIFIED[mode]:32}{'median':>8}{'min':>8}{'max':>8}")
             for gap, values in found[name, mode].items():
-                print(row(gap, values))
+                # A single task has none between.
+                if values:
+                    print(row(gap, values))
         if len(modes) == 2:
             both = [statistics.median(found[name, mode][REPORTED]) for mode in modes]
             print(f"{REPORTED}, with / without: {both[0] / both[1]:.2f}")

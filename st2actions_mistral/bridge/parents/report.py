@@ -27,13 +27,6 @@ _MOST_CHILDREN: Final = 10_000
 # Tasks read at once: five tasks take 45 ms instead of 65 (sandbox, 2 cores).
 _AT_ONCE: Final = 3
 
-# Names of Mistral's own actions, and how many are remembered. Mistral 23 has 13.
-_OWN_PREFIX: Final = "std."
-_OWN_LIMIT: Final = 100
-
-_Found = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
-"""A task, and its actions if its result does not name their child executions."""
-
 _TOO_LARGE: Final = "(too large to be fetched from Mistral)"
 
 
@@ -44,9 +37,6 @@ class Reporter:
         self._st2 = st2
         self._site = site
         self._keys = keys
-        # Mistral's own actions that were met. An ad-hoc action that took such a name would only lose
-        # the ids of its child executions in results.
-        self._own: set[str] = set()
 
     def report(self, workflow: Mapping[str, Any], mistral: MistralClient) -> dict[str, Any]:
         """Return the result of the parent of a workflow that has ended, see ``model.report``.
@@ -58,10 +48,10 @@ class Reporter:
         ref = WorkflowRef(self._site, workflow["id"], str(workflow.get("workflow_name") or ""))
         listed = report.in_order(mistral.tasks(workflow["id"]), _required(workflow, mistral))
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="report") as pool:
-            found = list(pool.map(partial(_task, mistral), listed[: report.MAX_TASKS]))
-        children = self._children(workflow, found, mistral)
+            tasks = list(pool.map(partial(_task, mistral), listed[: report.MAX_TASKS]))
+        children = self._children(workflow, tasks, mistral)
         shown = []
-        for task, _ in found:
+        for task in tasks:
             calls_workflow = task.get("type") == "WORKFLOW"
             rows = mistral.sub_executions(task["id"]) if calls_workflow else []
             started = [row["id"] for row in rows]
@@ -71,14 +61,14 @@ class Reporter:
     def _children(
         self,
         workflow: Mapping[str, Any],
-        found: Collection[_Found],
+        tasks: Collection[Mapping[str, Any]],
         mistral: MistralClient,
     ) -> dict[str, list[str]]:
         """Return the child executions of the tasks whose results do not name them.
 
         :return: by task, the oldest first.
         """
-        task_of = self._unnamed(found, mistral)
+        task_of = _unnamed(tasks, mistral)
         if not task_of:
             return {}
         first: dict[str, str] = {}
@@ -99,30 +89,6 @@ class Reporter:
             children.setdefault(task_of[action_id], []).append(child_id)
         return children
 
-    def _unnamed(self, found: Collection[_Found], mistral: MistralClient) -> dict[str, str]:
-        """Return the ``st2.action`` executions whose children are missing in the results.
-
-        :return: the task of each action execution.
-        """
-        task_of: dict[str, str] = {}
-        bases: dict[str, str] = {}
-        for task, actions in found:
-            for action in actions:
-                name = str(action["name"])
-                if name not in bases:
-                    bases[name] = self._base_of(name, mistral)
-                if bases[name] == ACTION_NAME:
-                    task_of[action["id"]] = task["id"]
-        return task_of
-
-    def _base_of(self, name: str, mistral: MistralClient) -> str:
-        if name == ACTION_NAME or name in self._own:
-            return name
-        base = base_of(mistral, name)
-        if base == name and name.startswith(_OWN_PREFIX) and len(self._own) < _OWN_LIMIT:
-            self._own.add(name)
-        return base
-
     def _listed_for(self, workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         parent = reports_to(workflow)
         if parent is not None and parent == started_for(workflow):
@@ -140,12 +106,27 @@ def _required(workflow: Mapping[str, Any], mistral: MistralClient) -> Mapping[st
     return required_tasks(mistral, str(workflow.get("workflow_name") or ""))
 
 
-def _task(mistral: MistralClient, listed: Mapping[str, Any]) -> _Found:
-    task = _with_result(mistral, listed)
-    return task, mistral.attempts(task["id"]) if report.lacks_children(task) else []
+def _unnamed(tasks: Collection[Mapping[str, Any]], mistral: MistralClient) -> dict[str, str]:
+    """Return the ``st2.action`` executions whose children are missing in the results.
+
+    :return: the task of each action execution.
+    """
+    task_of: dict[str, str] = {}
+    bases: dict[str, str] = {}
+    for task in tasks:
+        if not report.lacks_children(task):
+            continue
+        for action in mistral.attempts(task["id"]):
+            name = str(action["name"])
+            if name not in bases:
+                usual = name == ACTION_NAME
+                bases[name] = name if usual else base_of(mistral, name)
+            if bases[name] == ACTION_NAME:
+                task_of[action["id"]] = task["id"]
+    return task_of
 
 
-def _with_result(mistral: MistralClient, listed: Mapping[str, Any]) -> Mapping[str, Any]:
+def _task(mistral: MistralClient, listed: Mapping[str, Any]) -> Mapping[str, Any]:
     id_ = listed["id"]
     try:
         return mistral.get_task(id_) or listed

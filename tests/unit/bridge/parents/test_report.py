@@ -49,20 +49,6 @@ def report(systems: Systems, **given: Any) -> dict[str, Any]:
     return reporter.report(workflow(state="SUCCESS", **given), systems.mistral)
 
 
-def test_action_of_mistral_is_looked_up_once() -> None:
-    systems = tried_twice(name="std.noop")
-    reporter = Reporter(systems.st2, SITE)
-    for _ in range(3):
-        reporter.report(workflow(state="SUCCESS"), systems.mistral)
-    assert systems.mistral.requests["action_definition"] == 1
-    assert systems.mistral.requests["attempts"] == 3
-    # An ad-hoc action may change.
-    systems.mistral.actions_by_task["t"] = [{"id": "a-1", "name": "ours", "state": "ERROR"}]
-    for _ in range(3):
-        reporter.report(workflow(state="SUCCESS"), systems.mistral)
-    assert systems.mistral.requests["action_definition"] == 7
-
-
 def made_for(number: int, action: Any, site: str = SITE) -> dict[str, Any]:
     ids = {"action_execution_id": action, "workflow_execution_id": WORKFLOW}
     return child(f"c-{number}", PARENT, "canceled", site, **ids)
