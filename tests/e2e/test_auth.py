@@ -35,11 +35,17 @@ FOR_ADMINS = "/executions?all_projects=true"
 
 @pytest.fixture(scope="module")
 def authenticated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Start a sandbox with one project for all users."""
+    """Start a sandbox with one project for all users. Only operators create environments in Mistral."""
     folder = tmp_path_factory.mktemp("auth")
-    options = "[st2_auth]\nadmin_roles = system_admin\ncache_seconds = 1"
+    policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    policy.write_text('"environments:create": "role:st2:operator"\n')
+    options = (
+        "[st2_auth]\nadmin_roles = system_admin\ncache_seconds = 1\n"
+        f"[oslo_policy]\npolicy_file = {policy}"
+    )
     for bench in new_bench(folder, auth=True, relay_options=RELAY, options=options):
         bench.stackstorm.set_roles("root", ["system_admin"])
+        bench.stackstorm.set_roles("olga", ["operator"])
         yield bench
 
 
@@ -155,6 +161,13 @@ def test_users_share_one_project(authenticated: Bench) -> None:
 def test_role_admin_is_that_of_the_configured_roles(authenticated: Bench) -> None:
     assert call(authenticated, FOR_ADMINS, key_of(authenticated, "ada")).status_code == 403
     assert call(authenticated, FOR_ADMINS, key_of(authenticated, "root")).status_code == 200
+
+
+def test_policy_of_mistral_takes_the_roles_of_stackstorm(authenticated: Bench) -> None:
+    body = {"name": "of-olga", "variables": "{}"}
+    for user, status in (("ada", 403), ("root", 403), ("olga", 201)):
+        answered = call(authenticated, "/environments", key_of(authenticated, user), body)
+        assert answered.status_code == status, answered.text
 
 
 def test_client_chooses_neither_user_nor_project_nor_roles(authenticated: Bench) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from support.mistral_bench import Bench, new_bench
 from support.parents import WORKFLOW, cancel_in_mistral, ended, run, starting, workflow_of
+from support.trigger_events import TRIGGER, payloads_of
 from support.waiting import eventually
 
 from st2_mistral_sandbox.stackstorm import Runner, RunRequest, RunResult
 from st2actions_mistral.model.links import workflow_execution_id
 
-TRIGGER = "examples.mistral_event"
 WAIT = "wait: {action: std.async_noop}"
 
 
@@ -60,9 +60,8 @@ def events(bench: Bench, workflow: str, number: int) -> list[dict[str, Any]]:
     """Wait for so many events of a workflow, and return their payloads, the oldest first."""
 
     def arrived() -> list[dict[str, Any]] | None:
-        payloads = [instance["payload"] for instance in bench.stackstorm.trigger_instances(TRIGGER)]
-        own = [payload for payload in payloads if payload["workflow_execution_id"] == workflow]
-        return own[::-1] if len(own) >= number else None
+        own = payloads_of(bench.stackstorm, workflow)
+        return own if len(own) >= number else None
 
     found: list[dict[str, Any]] = eventually(arrived, f"{number} events arrive")
     return found

@@ -19,6 +19,7 @@ from support.breaking_servers import BreakingServer, Exchange, forward, hang_up,
 from support.mistral_bench import JOB, Bench
 from support.resync_watch import ResyncWatch
 from support.waiting import TIMEOUT, eventually
+from support.workflow_children import children_of
 
 from st2_mistral_sandbox.process import ChildProcess
 from st2_mistral_sandbox.sandbox import Sandbox
@@ -45,11 +46,7 @@ OPTIONS = f"resync_interval = 0.5\nreschedule_after = {RESCHEDULE_AFTER}\nlost_a
 
 
 def children(bench: Bench, workflow: str) -> list[dict[str, Any]]:
-    return [
-        child
-        for child in bench.stackstorm.executions.all()
-        if child["context"].get("mistral", {}).get("workflow_execution_id") == workflow
-    ]
+    return children_of(bench.stackstorm, workflow)
 
 
 def kill_mistral(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from support.breaking_servers import BreakingServer, Exchange, forward, hang_up
 from support.certificates import Certificates
 from support.mistral_bench import Bench, new_bench
 from support.waiting import TIMEOUT, eventually
+from support.workflow_children import children_of
 
 from st2_mistral_sandbox.process import ChildProcess
 
@@ -49,11 +50,7 @@ def scheduled(bench: Bench, workflow_execution_id: str, number: int) -> bool:
 
 
 def children(bench: Bench, workflow_execution_id: str) -> list[dict[str, object]]:
-    return [
-        execution
-        for execution in bench.stackstorm.executions.all()
-        if execution["context"].get("mistral", {}).get("workflow_execution_id") == workflow_execution_id
-    ]
+    return children_of(bench.stackstorm, workflow_execution_id)
 
 
 def check_all_came_home(bench: Bench, workflow_execution_id: str, number: int) -> None:

@@ -14,6 +14,7 @@ from support.cluster import local_servers, services, venvs
 from support.cluster.mistral_cluster import EXECUTORS, Cluster
 from support.mistral_bench import Bench
 from support.waiting import eventually
+from support.workflow_children import children_of
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -65,8 +66,7 @@ class Workflow:
         """Return the action execution ids of the executions in StackStorm."""
         return [
             child["context"]["mistral"]["action_execution_id"]
-            for child in self.cluster.stackstorm.executions.all()
-            if child["context"].get("mistral", {}).get("workflow_execution_id") == self.id
+            for child in children_of(self.cluster.stackstorm, self.id)
         ]
 
     def running(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 from support.cluster.mistral_cluster import Cluster
 from support.mistral_bench import Bench
 from support.parents import WORKFLOW, ended, starting
+from support.trigger_events import payloads_of
 from support.waiting import eventually
 
 from st2actions_mistral.model.links import workflow_execution_id
@@ -17,7 +18,6 @@ from st2actions_mistral.model.links import workflow_execution_id
 # The first test of a version creates its virtualenv.
 pytestmark = pytest.mark.timeout(900)
 
-TRIGGER = "examples.mistral_event"
 ACTION = {**WORKFLOW, "name": "notified", "runner_type": "tests-workflow"}
 
 
@@ -36,9 +36,7 @@ def run(bench: Bench, tasks: str = "say: {action: std.echo, input: {output: hell
 
 def events(bench: Bench, parent: str) -> list[str]:
     """Return the events of a parent's workflow, the oldest first."""
-    payloads = [instance["payload"] for instance in bench.stackstorm.trigger_instances(TRIGGER)]
-    workflow = workflow_execution_id(parent)
-    return [p["event"] for p in payloads[::-1] if p["workflow_execution_id"] == workflow]
+    return [p["event"] for p in payloads_of(bench.stackstorm, workflow_execution_id(parent))]
 
 
 def said(process: Any, parent: str) -> bool:

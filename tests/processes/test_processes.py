@@ -24,7 +24,9 @@ from support.st2_action_tests import (  # noqa: F401 - pytest collects them here
     test_large_result_is_truncated_and_keeps_its_state,
     test_unknown_ref_is_an_error_with_stackstorms_message,
 )
+from support.trigger_events import payloads_of
 from support.waiting import eventually
+from support.workflow_children import children_of
 
 from st2_mistral_sandbox import example_run, examples
 from st2_mistral_sandbox.stackstorm.fault import Fault
@@ -105,7 +107,12 @@ def test_example_with_native_actions_runs(cluster: Cluster, name: str) -> None:
     # That of the sub-workflow is not in the outermost one.
     assert refs <= names | ({"core.local"} if name == "sub-workflow" else set())
     parent = outcome.parent["id"]
-    eventually(lambda: "WORKFLOW_SUCCEEDED" in events_of(cluster, parent), "the notifier tells the end")
+
+    def told() -> list[str]:
+        payloads = payloads_of(cluster.stackstorm, workflow["workflow_execution_id"])
+        return [p["parent_execution_id"] for p in payloads if p["event"] == "WORKFLOW_SUCCEEDED"]
+
+    assert eventually(told, "the notifier tells the end") == [parent]
     if name == "without-callback":
         finished = f"Finished: StackStorm execution {parent}"
         eventually(lambda: finished in cluster.processes["notifier"].log, "the notifier logs it")
@@ -347,17 +354,5 @@ def test_logs_have_no_traceback_and_no_credential(cluster: Cluster) -> None:
         assert key not in process.log
 
 
-def events_of(cluster: Cluster, parent: str) -> set[str]:
-    """Return the events of a parent's workflow that have reached the trigger."""
-    instances = cluster.stackstorm.trigger_instances("examples.mistral_event")
-    payloads = [instance["payload"] for instance in instances]
-    return {found["event"] for found in payloads if found["parent_execution_id"] == parent}
-
-
 def children(bench: Bench, run: Run | str) -> list[dict[str, Any]]:
-    workflow_execution_id = run if isinstance(run, str) else run.execution["id"]
-    return [
-        execution
-        for execution in bench.stackstorm.executions.all()
-        if execution["context"].get("mistral", {}).get("workflow_execution_id") == workflow_execution_id
-    ]
+    return children_of(bench.stackstorm, run if isinstance(run, str) else run.execution["id"])

@@ -9,9 +9,8 @@ from st2actions_mistral.model.links import DESCRIPTION, WorkflowRef, workflow_ex
 from support.cluster.keystone_cluster import KeystoneCluster
 from support.mistral_bench import environment
 from support.tenants import Tenant
+from support.trigger_events import payloads_of
 from support.waiting import eventually
-
-TRIGGER: Final = "examples.mistral_event"
 
 ACTION: Final = {
     "pack": "tests",
@@ -62,9 +61,7 @@ class Notified:
         """Wait for so many events of a workflow, and return all payloads."""
 
         def arrived() -> list[dict[str, Any]] | None:
-            everything = self._cluster.stackstorm.trigger_instances(TRIGGER)
-            payloads = [instance["payload"] for instance in everything]
-            own = [found for found in payloads if found["workflow_execution_id"] == workflow]
+            own = payloads_of(self._cluster.stackstorm, workflow)
             return own if len(own) >= number else None
 
         found: list[dict[str, Any]] = eventually(arrived, f"{number} events arrive", 30)
