@@ -19,6 +19,7 @@ _LOCATION: Final = re.compile(r"Value for option \S+ from LocationInfo\(.*?, det
 def read_group(conf: cfg.ConfigOpts, group: str, opts: Sequence[cfg.Opt]) -> dict[str, Any]:
     """Return the values of a group's options by their names.
 
+    :param group: "DEFAULT" too, which is no group for oslo.config.
     :param opts: the options to read; they must be registered.
     :raises ConfigError: an option does not take its value.
     """

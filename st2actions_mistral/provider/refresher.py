@@ -45,7 +45,8 @@ class Refresher:
                 self._thread = threading.Thread(
                     target=self._run, args=(self._stop,), name="st2-provider", daemon=True
                 )
-                # Without a thread left, or at the end of the process. The next call tries again.
+                # It fails if the system has no thread left, or at the end of the process. The next
+                # call tries again.
                 with suppress(RuntimeError):
                     self._thread.start()
 
